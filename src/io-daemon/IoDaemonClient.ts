@@ -1,5 +1,5 @@
 /**
- * Requests to the io-daemon over Effect's `HttpClient`: undici on Node, `fetch` in a page.
+ * Requests to the io-daemon over Effect's `HttpClient`: `IoDaemonHttp.ts` on Node, `fetch` in a page.
  *
  * The daemon's address is looked up before each attempt, so that a request finds a restarted daemon at another port
  * with another token. Failures that pass by themselves are retried for a while: a daemon that is gone, hangs, or has no
@@ -11,6 +11,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
@@ -63,6 +64,18 @@ export const again = Schedule.min([Schedule.exponential("20 millis", 1.5), Sched
   Schedule.while(({ input }) => Effect.succeed(isTransient(input)))
 )
 
+/** Runs an attempt, and again as `again` says. The schedule is made only after a failure, because most have none. */
+export const patiently = <A, R>(attempt: Effect.Effect<A, IoDaemonError, R>): Effect.Effect<A, IoDaemonError, R> =>
+  Effect.catchIf(attempt, isTransient, (error) => {
+    let isFirst = true
+    const next = Effect.suspend(() => {
+      const ended = isFirst ? Effect.fail(error) : attempt
+      isFirst = false
+      return ended
+    })
+    return Effect.retry(next, again)
+  })
+
 /** Sends requests to the daemon. One attempt each; `again` says when to make another. */
 export interface IoDaemonClient {
   /** Returns a successful answer. Its body, if any, must be read. */
@@ -93,21 +106,32 @@ export const make = Effect.gen(function* () {
     return yield* new IoDaemonRefused({ status: response.status, refusal })
   })
 
-  const executeWith = <R>(client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>) =>
-    Effect.fnUntraced(
-      function* (request: HttpClientRequest.HttpClientRequest) {
-        const endpoint = yield* daemon.endpoint
-        const response = yield* Effect.mapError(Descriptors.retry(client.execute(toDaemon(endpoint, request))), lost)
-        return response.status < 300 ? response : yield* refuse(endpoint, response)
-      },
-      Effect.timeoutOrElse({
-        duration: attemptTimeout,
-        orElse: () => Effect.fail(new IoDaemonUnavailable({ why: "it did not answer in time" }))
-      }),
-      // The daemon is ours: a span and its headers would cost more than they show.
-      Effect.provideService(HttpClient.TracerPropagationEnabled, false),
-      Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
-    )
+  let asked: { readonly endpoint: Endpoint; readonly url: string; readonly authorization: string } | undefined
+
+  /** The request at the daemon's URL, with its token. */
+  const toDaemon = (endpoint: Endpoint, request: HttpClientRequest.HttpClientRequest) => {
+    if (asked?.endpoint !== endpoint) {
+      const authorization = `Bearer ${Redacted.value(endpoint.token)}`
+      asked = { endpoint, url: IoDaemonUrl.pinned(endpoint.url), authorization }
+    }
+    const atDaemon = HttpClientRequest.prependUrl(request, asked.url)
+    return HttpClientRequest.setHeader(atDaemon, "authorization", asked.authorization)
+  }
+
+  // Every piece is a request, so this is no generator, and what is the same for all requests is made once.
+  const executeWith = <R>(client: HttpClient.HttpClient.With<HttpClientError.HttpClientError, R>) => {
+    const attempt = (endpoint: Endpoint, request: HttpClientRequest.HttpClientRequest) =>
+      Effect.matchEffect(Descriptors.retry(client.execute(toDaemon(endpoint, request))), {
+        onFailure: () => Effect.fail(lost()),
+        onSuccess: (response) => (response.status < 300 ? Effect.succeed(response) : refuse(endpoint, response))
+      })
+    return (request: HttpClientRequest.HttpClientRequest) =>
+      Effect.flatMap(daemon.endpoint, (endpoint) => attempt(endpoint, request)).pipe(
+        // The daemon is ours: a span and its headers would cost more than they show.
+        Effect.provideService(HttpClient.TracerDisabledWhen, isUntraced),
+        Effect.timeoutOrElse({ duration: attemptTimeout, orElse: notInTime })
+      )
+  }
 
   const self: IoDaemonClient = {
     execute: executeWith(http),
@@ -116,11 +140,9 @@ export const make = Effect.gen(function* () {
   return self
 })
 
-const toDaemon = (endpoint: Endpoint, request: HttpClientRequest.HttpClientRequest) =>
-  request.pipe(
-    HttpClientRequest.prependUrl(IoDaemonUrl.pinned(endpoint.url)),
-    HttpClientRequest.bearerToken(endpoint.token)
-  )
+const isUntraced = () => true
+
+const notInTime = () => Effect.fail(new IoDaemonUnavailable({ why: "it did not answer in time" }))
 
 /** The failure of a request, or of an answer, that broke off. */
 export const lost = (): IoDaemonUnavailable => new IoDaemonUnavailable({ why: "the connection to it broke" })

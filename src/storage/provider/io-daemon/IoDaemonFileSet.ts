@@ -127,8 +127,7 @@ export const make = Effect.fnUntraced(function* (options: {
       Effect.catchIf(IoDaemonReasons.isForgotten, () => Effect.fail(IoDaemonClient.lost()))
     )
 
-  const run: IoDaemonFileSet["run"] = (effect) =>
-    attempt(effect).pipe(Effect.retry(IoDaemonClient.again), permits.withPermit)
+  const run: IoDaemonFileSet["run"] = (effect) => permits.withPermit(IoDaemonClient.patiently(attempt(effect)))
 
   yield* Effect.addFinalizer(() =>
     registered === 0
