@@ -2,14 +2,14 @@
  * One session with a peer that was introduced, until it ends: the Effect shell around `PeerProtocol`.
  *
  * Bytes come in through the connection's sink and go straight to the protocol. After each chunk the sink refills the
- * request pipeline and sends the outbox in one write. The fiber wakes once a piece, to borrow a buffer, and when there
- * is something to wait for: waking it for every chunk cost a tenth of a second per GiB. The swarm's one ticker keeps
- * the timers. Ending the fiber releases everything.
+ * request pipeline and sends the outbox in one write. So does a task after somebody woke the session. Its fiber only
+ * waits: for room to write, or for the end, which releases everything. The swarm's one ticker keeps the timers.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Scheduler from "effect/Scheduler"
 import type * as Assembly from "../assembly/Assembly.ts"
 import * as Requests from "../assembly/Requests.ts"
 import * as Monotonic from "../base/Monotonic.ts"
@@ -83,17 +83,23 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const { remote } = connection
   const clock = yield* Clock.Clock
   const failed = yield* Deferred.make<never, SessionError>()
-  const awake = Latch.makeUnsafe(false)
+  const dispatcher = (yield* Scheduler.Scheduler).makeDispatcher()
+  const blocked = Latch.makeUnsafe(false)
   const requested = Latch.makeUnsafe(false)
-  let mustYield = false
   // A connection may deliver after its session has ended, until its scope closes.
   let isOver = false
+  let isDue = false
+  let takeDueTurn = (): void => {}
 
-  // Opening a latch runs its fiber within the call. Whoever wakes a session is in the middle of something else, often
-  // of reading from another peer, so the fiber yields before it acts.
+  // Whoever wakes a session is in the middle of something else, often of reading from another peer. A returned buffer
+  // wakes every session that could use it, so this is a task and no fiber.
   const wake = (): void => {
-    mustYield = true
-    Latch.openUnsafe(awake)
+    if (isDue) return
+    isDue = true
+    dispatcher.scheduleTask(() => {
+      isDue = false
+      if (!isOver) takeDueTurn()
+    }, 0)
   }
 
   const begin = Effect.sync(() =>
@@ -130,29 +136,22 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     return isRoomy
   }
 
-  /** Refills the pipeline and sends. Returns whether the connection has room for more. */
-  const takeTurn = (protocol: PeerProtocol.PeerProtocol): boolean => {
+  /** Refills the pipeline and sends, unless the connection has no room. */
+  const takeTurn = (protocol: PeerProtocol.PeerProtocol): void => {
+    if (protocol.patience.blockedSince !== undefined) return
     const now = Monotonic.nowUnsafe(clock)
     Requests.refill(assembly, protocol, now)
-    return flush(protocol, now)
+    if (!flush(protocol, now)) Latch.openUnsafe(blocked)
   }
 
-  /** Takes a turn in which something was received. The fiber is woken for what needs one: to wait for room to write. */
-  const answer = (protocol: PeerProtocol.PeerProtocol): void => {
-    if (protocol.patience.blockedSince === undefined && !takeTurn(protocol)) Latch.openUnsafe(awake)
-  }
-
-  /** Takes the turns for which the session is woken, and waits while the connection has no room. */
-  const talk = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
+  /** Waits until the connection has room again, each time that it has none, and goes on then. */
+  const untilRoomy = Effect.fnUntraced(function* (protocol: PeerProtocol.PeerProtocol) {
     while (true) {
-      yield* awake.await
-      if (mustYield) yield* Effect.yieldNow
-      mustYield = false
-      Latch.closeUnsafe(awake)
-      if (protocol.patience.blockedSince === undefined && takeTurn(protocol)) continue
+      yield* blocked.await
+      Latch.closeUnsafe(blocked)
       yield* connection.drained
       protocol.patience.blockedSince = undefined
-      Latch.openUnsafe(awake)
+      takeTurn(protocol)
     }
   })
 
@@ -169,7 +168,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         try {
           PeerProtocol.receive(protocol, view, Monotonic.nowUnsafe(clock))
           // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
-          answer(protocol)
+          takeTurn(protocol)
         } catch (error) {
           if (!isSessionError(error)) throw error
           failUnsafe(error)
@@ -177,15 +176,24 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         return true
       }
 
+      takeDueTurn = () => {
+        try {
+          takeTurn(protocol)
+        } catch (error) {
+          if (isSessionError(error)) failUnsafe(error)
+          else Deferred.doneUnsafe(failed, Effect.die(error))
+        }
+      }
+
       const refusal = options.onOpen({ protocol, peerId, remote, isIncoming, openedAt: protocol.openedAt, failUnsafe })
       if (refusal !== undefined) return Effect.fail(refusal)
       connection.receiveUnsafe(sink)
       // A peer that says nothing hears which pieces we have, too.
-      if (!isOver) answer(protocol)
+      if (!isOver) takeTurn(protocol)
       return Effect.raceAllFirst([
         connection.closed,
         Deferred.await(failed),
-        talk(protocol),
+        untilRoomy(protocol),
         UploadSession.run(connection, protocol, requested)
       ])
     })
