@@ -38,11 +38,17 @@ export interface Connection {
   /** Resumes reading after a sink returned `false`. */
   readonly resumeUnsafe: () => void
   /**
-   * Passes `bytes` on for sending; the caller may not change them afterwards. Returns `false` if so much waits that the
-   * caller should wait for `drained` before it writes more: further writes wait in memory, without bound. After the
-   * connection closed it does nothing and returns `false`. What is not yet sent when the scope closes may be lost.
+   * Passes `bytes` on for sending; the caller may not change them afterwards, unless `isWrittenUnsafe` says so. Returns
+   * `false` if so much waits that the caller should wait for `drained` before it writes more: further writes wait in
+   * memory, without bound. After the connection closed it does nothing and returns `false`. What is not yet sent when
+   * the scope closes may be lost.
    */
   readonly writeUnsafe: (bytes: Uint8Array) => boolean
+  /**
+   * Whether the system has a copy of all that was written, so that the caller may use that memory again. A connection
+   * that cannot know it does not have this function.
+   */
+  readonly isWrittenUnsafe?: (() => boolean) | undefined
   /** Completes when there is room to write, or when the connection has closed. */
   readonly drained: Effect.Effect<void>
   /**

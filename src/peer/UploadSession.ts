@@ -3,15 +3,14 @@
  * one write while the next in line is read. At most one run is under way, so a peer that does not read costs no more
  * than `maxRunBytes` and its requests.
  *
- * Hot path: works per run; a block costs its frame and one copy, from the shared cache into the batch, 3.4 us with its
- * share of the run and of the batch's fresh memory (`test/bench/UploadSession.bench.ts`). Seeding 1 GiB to libtorrent
- * 2.1 over TCP on loopback took 1.7 to 2.4 s of CPU at 331 to 542 MiB/s; libtorrent's own seeding took 2.0 to 2.2 s at
- * 402 to 437 (`scripts/bench/upload.py`, two shared x64 cores, Node 24).
+ * Hot path: works per run; a block costs its frame and one copy, from the shared cache into a buffer that is used again
+ * (`test/bench/UploadSession.bench.ts`, `scripts/bench/upload.py`).
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Monotonic from "../base/Monotonic.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { Connection } from "../network/Transport.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -19,17 +18,12 @@ import * as ReadCache from "../storage/ReadCache.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import type * as PeerProtocol from "./PeerProtocol.ts"
 import * as PeerRequests from "./PeerRequests.ts"
+import * as RunBuffers from "./RunBuffers.ts"
 import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
 
-/**
- * Payload of a run, seven blocks. A write costs as much as encoding ten blocks, but memory above 128 KiB is requested
- * from the system each time.
- */
-export const maxRunBytes = 7 * PieceGeometry.blockLength
-
-/** Bytes of a piece frame before its block: length, id, piece and begin (BEP 3). */
-const headerLength = 13
+/** Payload of a run at most, in bytes: a span of the cache, which is one read and one write. */
+export const maxRunBytes = ReadCache.spanLength
 
 /**
  * A run that took longer than this to leave (milliseconds) is followed by one half as long: control frames wait behind
@@ -49,7 +43,6 @@ export const run = Effect.fnUntraced(function* (
   const { upload, uploads } = protocol
   const limiter = protocol.limits.upload
   const clock = yield* Clock.Clock
-  const batch = FrameEncoder.make()
   let runBytes = PieceGeometry.blockLength
 
   while (true) {
@@ -68,31 +61,50 @@ export const run = Effect.fnUntraced(function* (
     const taken = UploadQueue.take(uploads, Math.min(allowed, ReadCache.lengthToSpanEnd(begin)))
     const last = taken[taken.length - 1]!
     const length = last.begin + last.length - begin
-    const payload = yield* Upload.read(upload, piece, begin, length, (bytes) => {
-      FrameEncoder.ensureRoom(batch, length + taken.length * headerLength)
-      let payload = 0
-      for (const request of taken) {
-        // A request that was cancelled or choked meanwhile has its answer.
-        if (!UploadQueue.finish(uploads, request)) continue
-        const at = request.begin - begin
-        FrameEncoder.piece(batch, piece, request.begin, bytes.subarray(at, at + request.length))
-        payload += request.length
-      }
-      return payload
-    })
-    settle(limiter, allowed, payload ?? 0)
+    const run: Run = { piece, begin, length, taken }
+    const held = ReadCache.heldUnsafe(upload.reader, piece, begin, length)
+    const batch =
+      held === undefined
+        ? yield* Upload.read(upload, piece, begin, length, (bytes) => encode(uploads, run, bytes))
+        : encode(uploads, run, held)
+    const payload = batch?.payload ?? 0
+    settle(limiter, allowed, payload)
     const ahead = nextSpan(uploads, upload.reader, ReadCache.spanOf(upload.reader, piece, begin))
     if (ahead !== undefined) yield* ReadCache.readAhead(upload.reader, ahead.piece, ahead.begin)
-    if (payload === undefined) refuseAll(protocol, taken)
-    if (payload === undefined || payload === 0) continue
+    if (batch === undefined) refuseAll(protocol, taken)
+    if (batch === undefined || payload === 0) continue
     const before = Monotonic.nowUnsafe(clock)
     PeerRequests.uploaded(protocol, piece, payload, before)
-    if (!connection.writeUnsafe(FrameEncoder.take(batch))) yield* connection.drained
+    if (!connection.writeUnsafe(batch.frames)) yield* connection.drained
+    if (connection.isWrittenUnsafe?.() === true) RunBuffers.giveBack(batch.buffer)
     const millis = Monotonic.nowUnsafe(clock) - before
     if (millis > slowMillis) runBytes = Math.max(PieceGeometry.blockLength, runBytes / 2)
     else if (millis < quickMillis) runBytes = Math.min(maxRunBytes, runBytes * 2)
   }
 })
+
+/** Neighbouring requests of a piece: `length` bytes from `begin`. */
+interface Run {
+  readonly piece: PieceIndex
+  readonly begin: number
+  readonly length: number
+  readonly taken: ReadonlyArray<UploadQueue.BlockRequest>
+}
+
+/** Finishes the requests of a run, whose bytes were read, and encodes the blocks. */
+const encode = (uploads: UploadQueue.UploadQueue, { begin, length, piece, taken }: Run, bytes: Uint8Array) => {
+  const buffer = RunBuffers.take(length + taken.length * RunBuffers.headerLength)
+  const batch = FrameEncoder.make(buffer)
+  let payload = 0
+  for (const request of taken) {
+    // A request that was cancelled or choked meanwhile has its answer.
+    if (!UploadQueue.finish(uploads, request)) continue
+    const at = request.begin - begin
+    FrameEncoder.piece(batch, piece, request.begin, bytes.subarray(at, at + request.length))
+    payload += request.length
+  }
+  return { buffer, frames: buffer.subarray(0, batch.length), payload }
+}
 
 /**
  * How many of the waiting bytes may be sent now, at most `most`; 0 if none wait or a limit holds them up. Then

@@ -147,6 +147,19 @@ const withSpan = <A>(
     return whenRead(added, take, (waiting) => Effect.andThen(reading, restore(waiting)))
   })
 
+/**
+ * The bytes that `read` would pass on, if their span has been read and they do not cross its border. They must be used
+ * before anything else happens.
+ */
+export const heldUnsafe = (self: Reader, piece: PieceIndex, begin: number, length: number): Uint8Array | undefined => {
+  const offset = begin % spanLength
+  const found = self.spans.get(spanOf(self, piece, begin))
+  if (found?.bytes === undefined || offset + length > spanLength) return undefined
+  self.cache.spans.delete(found)
+  self.cache.spans.add(found)
+  return found.bytes.subarray(offset, offset + length)
+}
+
 /** The number of the span that `begin` lies in, among all spans of the torrent. */
 export const spanOf = (self: Reader, piece: PieceIndex, begin: number): number =>
   piece * self.spansPerPiece + Math.floor(begin / spanLength)

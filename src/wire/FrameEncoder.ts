@@ -25,8 +25,8 @@ const initialCapacity = 1_024
  */
 const copiedLength = 16_384
 
-/** Makes an empty batch. */
-export const make = (): FrameEncoder => ({ buffer: new Uint8Array(initialCapacity), length: 0 })
+/** Makes an empty batch; in `buffer` if that is given, as long as it has room. */
+export const make = (buffer: Uint8Array = new Uint8Array(initialCapacity)): FrameEncoder => ({ buffer, length: 0 })
 
 /** Whether the batch holds no frame. */
 export const isEmpty = (self: FrameEncoder): boolean => self.length === 0

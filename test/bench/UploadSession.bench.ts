@@ -56,6 +56,7 @@ const session = (name: string, pieceCount: number): Operation =>
           if (left <= 0) done.openUnsafe()
           return false
         },
+        isWrittenUnsafe: () => true,
         drained: Effect.yieldNow,
         closed: Effect.never
       }

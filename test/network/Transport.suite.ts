@@ -123,6 +123,30 @@ export const suite = (name: string, medium: Medium) =>
       })
     )
 
+    test(
+      "needs written bytes no more when it says so",
+      Effect.gen(function* () {
+        const { near, far } = yield* pair(host)
+        const atFar = collector()
+        far.receiveUnsafe(atFar.sink)
+        const expected: Array<Uint8Array> = []
+        let again = 0
+
+        for (let turn = 0; turn < 60; turn++) {
+          const bytes = pattern(300_000, turn)
+          expected.push(bytes.slice())
+          if (!near.writeUnsafe(bytes)) yield* near.drained
+          if (near.isWrittenUnsafe?.() !== true) continue
+          bytes.fill(0)
+          again++
+        }
+        yield* atFar.until(60 * 300_000)
+
+        assertSame(atFar.chunks, expected)
+        if (near.isWrittenUnsafe !== undefined) assert.isAbove(again, 0)
+      })
+    )
+
     if (medium.readsAhead !== true && medium.freshViews !== true) {
       test(
         "reads into a buffer that is reused",

@@ -27,11 +27,15 @@ const settle = Effect.gen(function* () {
   for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
 })
 
-/** A connection that keeps what is written, and wants a pause after each write while `isFull`. */
+/**
+ * A connection that keeps what is written, and wants a pause after each write while `isFull`. It has a copy of all of
+ * it while `isWritten`.
+ */
 const makeConnection = () => {
   const writes: Array<ReadonlyArray<WireMessage.WireMessage>> = []
+  const memories: Array<ArrayBufferLike> = []
   const room = Latch.makeUnsafe(true)
-  const state = { isFull: false }
+  const state = { isFull: false, isWritten: false }
   const connection: Connection = {
     remote: { host: "10.0.0.1", port: 1 },
     receiveUnsafe: () => {},
@@ -40,9 +44,11 @@ const makeConnection = () => {
       const messages: Array<WireMessage.WireMessage> = []
       FrameDecoder.push(FrameDecoder.make(WireMessage.sink((message) => messages.push(message))), bytes)
       writes.push(messages)
+      memories.push(bytes.buffer)
       if (state.isFull) room.closeUnsafe()
       return !state.isFull
     },
+    isWrittenUnsafe: () => state.isWritten,
     drained: room.await,
     closed: Effect.never
   }
@@ -50,7 +56,7 @@ const makeConnection = () => {
     Effect.sync(() => room.openUnsafe()),
     settle
   )
-  return { connection, writes, state, drain }
+  return { connection, writes, memories, state, drain }
 }
 
 /** The blocks of a write, as `piece:block`. */
@@ -126,6 +132,28 @@ describe("UploadSession", () => {
 
     assert.deepStrictEqual(first, ["0:0"])
     assert.deepStrictEqual(told(), ["0:0", "0:1 0:2", "0:3"])
+  })
+
+  test("uses the memory of a long run again, but not before the connection needs it no more", function* () {
+    const { ask, drain, memories, state } = yield* serving()
+    const piece = (index: number) => [0, 1, 2, 3].map((at) => request(index, at))
+    // The first runs are short.
+    yield* ask(...piece(0))
+    memories.length = 0
+
+    yield* ask(...piece(0), ...piece(1))
+    state.isFull = true
+    yield* ask(...piece(2), ...piece(0))
+    state.isWritten = true
+    yield* drain
+    state.isFull = false
+    yield* drain
+    yield* ask(...piece(1))
+
+    const [first, second, third, fourth, fifth] = memories
+    assert.strictEqual(memories.length, 5)
+    assert.strictEqual(new Set([first, second, third]).size, 3)
+    assert.deepStrictEqual([fourth === third, fifth === fourth], [true, true])
   })
 
   test("reads the next in line while a run leaves", function* () {

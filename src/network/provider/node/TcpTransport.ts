@@ -65,6 +65,7 @@ const makeReader = () => {
 
   const attach = (attached: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
     socket = attached
+    const isWritten = () => isOpen && socket.writableLength === 0
     socket.on("drain", () => writable.openUnsafe())
     // The remote has closed its half, so nothing can be answered.
     socket.on("end", () => finish(Exit.void))
@@ -87,10 +88,12 @@ const makeReader = () => {
         },
         writeUnsafe: (bytes) => {
           if (!isOpen) return false
-          if (socket.write(bytes)) return true
+          // Node returns `false` for a long write even if the system has taken all of it at once.
+          if (socket.write(bytes) || isWritten()) return true
           writable.closeUnsafe()
           return false
         },
+        isWrittenUnsafe: isWritten,
         drained: writable.await,
         closed: Deferred.await(closed)
       },
