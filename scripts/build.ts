@@ -117,6 +117,9 @@ const bundle = async (main: string): Promise<void> => {
       entryFileNames: path.relative("dist", main),
       chunkFileNames: "cli/[name]-[hash].js",
       codeSplitting: { groups },
+      // V8 keeps the text of what it loads, in two bytes a character if one of them needs that: this way 5 MiB less.
+      comments: false,
+      minify: { compress: false, mangle: false, codegen: { asciiOnly: true, removeWhitespace: false } },
       format: "esm"
     }
   })

@@ -72,6 +72,7 @@ export const run = Effect.fnUntraced(function* (
     const ahead = nextSpan(uploads, upload.reader, ReadCache.spanOf(upload.reader, piece, begin))
     if (ahead !== undefined) yield* ReadCache.readAhead(upload.reader, ahead.piece, ahead.begin)
     if (batch === undefined) refuseAll(protocol, taken)
+    else if (payload === 0) RunBuffers.giveBack(batch.buffer)
     if (batch === undefined || payload === 0) continue
     const before = Monotonic.nowUnsafe(clock)
     PeerRequests.uploaded(protocol, piece, payload, before)
