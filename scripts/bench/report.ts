@@ -142,10 +142,10 @@ export const markdown = (batches: ReadonlyArray<Batch>): string => {
   return [`${facts.join("\n")}\n`, ...measured.map((row) => section(batches, row))].join("\n")
 }
 
-const [begin, end] = ["<!-- measured -->", "<!-- end of measured -->"]
+const measured = ["<!-- measured -->", "<!-- end of measured -->"] as const
 
-/** Puts a text between the marks of a document. */
-export const insert = (document: string, text: string): string => {
+/** Puts a text between two marks of a document; by default those of the batches. */
+export const insert = (document: string, text: string, [begin, end]: readonly [string, string] = measured): string => {
   const [from, to] = [document.indexOf(begin), document.indexOf(end)]
   if (from < 0 || to < from) throw new Error(`the document has no ${begin} ... ${end}`)
   return `${document.slice(0, from + begin.length)}\n\n${text}\n${document.slice(to)}`
