@@ -19,12 +19,12 @@ import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import * as Signal from "../base/Signal.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
+import * as Overtaking from "../supply/Overtaking.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import * as Resting from "../supply/Resting.ts"
 import * as Standing from "../supply/Standing.ts"
 import * as Supplier from "../supply/Supplier.ts"
-import type { SupplierIds } from "../supply/SupplierId.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Demand from "./Demand.ts"
@@ -50,8 +50,9 @@ export interface Assembly {
   /** Set when a supplier joins: there is something to do for the torrent now. */
   readonly isNeeded: Signal.Signal
   /** The ids of its suppliers. */
-  readonly ids: SupplierIds
+  readonly ids: SupplierId.SupplierIds
   readonly suppliers: ReadonlySet<Supplier.Supplier>
+  readonly slow: Overtaking.Slow
   /** Suppliers that have room for requests and nothing to request. */
   readonly idleSuppliers: ReadonlySet<Supplier.Supplier>
   /** Absent until it is first needed; see `distrustOf`. */
@@ -115,6 +116,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     isNeeded: Signal.make(),
     ids: SupplierId.makeIds(),
     suppliers: new Set(),
+    slow: Overtaking.makeSlow(),
     idleSuppliers: new Set(),
     distrust: undefined,
     facts: Facts.make(),
@@ -308,6 +310,7 @@ export const refused = (
  */
 export const leave = Effect.fnUntraced(function* (self: Assembly, supplier: Supplier.Supplier) {
   if (!own(self).suppliers.delete(supplier)) return
+  Overtaking.forget(self.slow)
   busy(self, supplier)
   RequestPipeline.releaseAll(supplier.pipeline)
   Holdings.exit(self, supplier)
@@ -389,7 +392,6 @@ export const tick = (self: Assembly, now: number): void => {
     isFreed = true
   }
   Distrust.endRests(distrustOf(self), self.suppliers, now)
-  // Pieces that rest with every supplier that has them are no candidates meanwhile.
   const isMissing = (piece: PieceIndex) => PieceTable.stateOf(self.table, piece) === "missing"
   const { freed, held } = Distrust.withhold(distrustOf(self), self.suppliers, isMissing)
   for (const piece of held) PiecePicker.remove(self.picker, piece)

@@ -210,7 +210,7 @@ export const nextDuplicate = (
   supplier: Supplier.Supplier,
   now: number
 ): RequestPipeline.Request | undefined =>
-  Overtaking.nextBlock(self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
+  Overtaking.nextBlock(self.slow, self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
 
 /**
  * Sends requests to the supplier while its pipeline has room: for blocks of active pieces, then for a piece that it
@@ -259,5 +259,5 @@ export const waitsForRate = (self: Assembly.Assembly, buffer: PieceBuffer.PieceB
  * passing of time.
  */
 export const wakeOvertakers = (self: Assembly.Assembly, now: number): void => {
-  if (self.idleSuppliers.size > 0 && Overtaking.isNeeded(self.suppliers, now)) Assembly.wakeIdle(self)
+  if (self.idleSuppliers.size > 0 && Overtaking.isNeeded(self.slow, self.suppliers, now)) Assembly.wakeIdle(self)
 }

@@ -9,8 +9,8 @@
  * that the time is worth a block. Suppliers of equal rate do not overtake each other. What is expected follows from the
  * measured rate and delay of a supplier and from the requests that are ahead in its pipeline.
  *
- * The functions are plain. A search looks at each supplier once, and at the first `maxLookedAt` requests of those that
- * are slow.
+ * The functions are plain. A search looks at the first `maxLookedAt` requests of each supplier that is slow. Who is slow
+ * is found out once for all searches of one moment: a returned buffer wakes every idle supplier, and each searches.
  */
 import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"
@@ -94,11 +94,32 @@ const isSlow = ({ pipeline }: Supplier, now: number): boolean => {
   return first + (pipeline.requests.size - 1) * period >= patience
 }
 
-/** Whether any request may have to be overtaken. Costs one look at each supplier. */
-export const isNeeded = (suppliers: Iterable<Supplier>, now: number): boolean => {
-  for (const supplier of suppliers) if (isSlow(supplier, now)) return true
-  return false
+/** The suppliers of a torrent that were slow at one moment (milliseconds). */
+export interface Slow {
+  at: number
+  readonly suppliers: Array<Supplier>
 }
+
+/** Makes it for no moment yet. */
+export const makeSlow = (): Slow => ({ at: -1, suppliers: [] })
+
+/** Finds out again who is slow. To be called when a supplier leaves, of which nothing may be kept. */
+export const forget = (self: Slow): void => {
+  self.at = -1
+  self.suppliers.length = 0
+}
+
+const slowAt = (slow: Slow, suppliers: Iterable<Supplier>, now: number): ReadonlyArray<Supplier> => {
+  if (slow.at === now) return slow.suppliers
+  slow.at = now
+  slow.suppliers.length = 0
+  for (const supplier of suppliers) if (isSlow(supplier, now)) slow.suppliers.push(supplier)
+  return slow.suppliers
+}
+
+/** Whether any request may have to be overtaken. Costs one look at each supplier at each moment. */
+export const isNeeded = (slow: Slow, suppliers: Iterable<Supplier>, now: number): boolean =>
+  slowAt(slow, suppliers, now).length > 0
 
 /**
  * Records a request to `supplier` for the block that is expected latest from another one, if it is worth it, and
@@ -106,6 +127,7 @@ export const isNeeded = (suppliers: Iterable<Supplier>, now: number): boolean =>
  * requested from `supplier`. The caller sends the request.
  */
 export const nextBlock = (
+  slow: Slow,
   suppliers: ReadonlySet<Supplier>,
   supplier: Supplier,
   mayAsk: (buffer: PieceBuffer) => boolean,
@@ -119,12 +141,13 @@ export const nextBlock = (
   // A third request for a block is sent only if there is no block to request a second time.
   let again: RequestPipeline.Request | undefined
   let againAt = 0
-  for (const slow of suppliers) {
-    if (slow === supplier || !isSlow(slow, now)) continue
-    const { first, period } = expectationOf(slow.pipeline, now)
+  for (const other of slowAt(slow, suppliers, now)) {
+    // Its requests may have been answered since that was found out.
+    if (other === supplier || !isSlow(other, now)) continue
+    const { first, period } = expectationOf(other.pipeline, now)
     let theirs = first - period
     let looks = maxLookedAt
-    for (const request of slow.pipeline.requests.values()) {
+    for (const request of other.pipeline.requests.values()) {
       theirs += period
       // The requests are in the order in which they were sent, so the following ones have been out for less time.
       if (--looks < 0 || now - request.sentAt < patience) break

@@ -5,6 +5,7 @@ import * as BufferBudget from "../../src/assembly/BufferBudget.ts"
 import * as Requests from "../../src/assembly/Requests.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Overtaking from "../../src/supply/Overtaking.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import * as Resting from "../../src/supply/Resting.ts"
 import { geometryOf, piece } from "../assembly/pieces.ts"
@@ -176,6 +177,26 @@ describe("Overtaking", () => {
       for (const supplier of [one, two]) answer(assembly, supplier)
 
       assert.deepStrictEqual([early, busy, late, wake(9_000)], [0, 0, 1, 1])
+    }).pipe(budget)
+  )
+
+  it.effect("finds out once for all searches of a moment who is slow, and keeps nothing of who left", () =>
+    Effect.gen(function* () {
+      const { assembly, idle, one, two } = yield* make({ rates: [0.1, 0.2, 9] })
+      let looks = 0
+      const counted = new Set(assembly.suppliers)
+      counted[Symbol.iterator] = function () {
+        looks++
+        return Set.prototype.values.call(this)
+      }
+      const search = (now: number) => Overtaking.nextBlock(assembly.slow, counted, idle, () => false, now)
+
+      for (const now of [2_000, 2_000, 2_000, 2_001]) search(now)
+      const slow = [...assembly.slow.suppliers]
+      yield* Assembly.leave(assembly, one)
+
+      assert.deepStrictEqual([looks, slow], [2, [one, two]])
+      assert.deepStrictEqual(assembly.slow.suppliers, [])
     }).pipe(budget)
   )
 })
