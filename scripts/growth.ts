@@ -33,13 +33,24 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: "string", default: "1" },
-    most: { type: "string", default: "Infinity" },
+    most: { type: "string" },
     write: { type: "boolean", default: false }
   }
 })
+const runs = Number(values.runs)
+const most = Number(values.most ?? Number.POSITIVE_INFINITY)
 const unknown = positionals.filter((name) => !Object.hasOwn(rows, name))
-if (unknown.length > 0) {
-  console.error(`no row is named ${unknown.join(", ")}; the names are ${Object.keys(rows).join(", ")}`)
+
+const problem = (): string | undefined => {
+  if (!Number.isInteger(runs) || runs < 1 || Number.isNaN(most)) return "--runs and --most need a number"
+  // Rows that are left out would be gone from the document.
+  if (values.write && (positionals.length > 0 || values.most !== undefined)) return "--write needs all rows and counts"
+  if (unknown.length === 0) return undefined
+  return `no row is named ${unknown.join(", ")}; the names are ${Object.keys(rows).join(", ")}`
+}
+const why = problem()
+if (why !== undefined) {
+  console.error(why)
   process.exit(2)
 }
 const marks = ["<!-- growth -->", "<!-- end of growth -->"] as const
@@ -73,11 +84,11 @@ const number = (value: number): string =>
   value.toLocaleString("en-US", Math.abs(value) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 2 })
 
 const measured: Record<string, Array<Array<Readonly<Record<string, number>>>>> = {}
-for (let turn = 0; turn < Number(values.runs); turn++) {
+for (let turn = 0; turn < runs; turn++) {
   for (const [name, { counts, title }] of Object.entries(rows)) {
     if (positionals.length > 0 && !positionals.includes(name)) continue
     console.log(title)
-    for (const [index, count] of counts.filter((count) => count <= Number(values.most)).entries()) {
+    for (const [index, count] of counts.filter((count) => count <= most).entries()) {
       const figures = await measure(name, count)
       measured[name] ??= []
       measured[name][index] ??= []

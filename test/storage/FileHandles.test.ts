@@ -46,7 +46,7 @@ describe("FileHandles", () => {
     })
   )
 
-  it.effect("keeps fewer files open after descriptors ran out, but as many as may be in use", () =>
+  it.effect("keeps fewer files open for a while after descriptors ran out, but as many as may be in use", () =>
     Effect.gen(function* () {
       const capacity = FileHandles.maxInUse + 8
       const handles = FileHandles.make({ capacity, close: () => Effect.void })
@@ -66,13 +66,17 @@ describe("FileHandles", () => {
         }
       )
 
+      yield* handles.closeIdle
       yield* fill
       yield* handles.closeIdle
       yield* fill
       for (let time = 0; time < capacity; time++) yield* handles.closeIdle
       yield* fill
+      for (let time = 0; time < 64; time++) yield* fill
+      yield* fill
 
-      assert.deepStrictEqual(counts, [capacity, capacity - 1, FileHandles.maxInUse])
+      assert.deepStrictEqual(counts.slice(0, 3), [capacity, capacity - 1, FileHandles.maxInUse])
+      assert.strictEqual(counts.at(-1), capacity)
     })
   )
 })

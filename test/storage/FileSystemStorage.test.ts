@@ -153,6 +153,31 @@ describe("FileSystemStorage on its disk", () => {
     })
   )
 
+  test(
+    "remembers a folder that was made again, and waits for no folder that is only read from",
+    Effect.gen(function* () {
+      const { calls, root } = yield* Disk
+      const layout = layoutOf(4, ["t/a/one", 4], ["t/a/two", 4], ["t/a/three", 4])
+      const torrent = yield* open(layout)
+      yield* claim(torrent, layout, "new", [0])
+      yield* write(torrent, layout, 0)
+      NFS.renameSync(Path.join(root, "t/a"), Path.join(root, "t/old"))
+      NFS.mkdirSync(Path.join(root, "t/a"))
+      yield* claim(torrent, layout, "new", [1])
+      const found = calls.count("realpath")
+
+      yield* claim(torrent, layout, "new", [2])
+      const foundAgain = calls.count("realpath")
+      const other = yield* open(layout)
+      yield* other.look([1, 2])
+      const looks = calls.count("lookNow")
+      yield* other.look([1, 2])
+
+      assert.strictEqual(foundAgain, found)
+      assert.strictEqual(calls.count("lookNow"), looks)
+    })
+  )
+
   for (const inner of ["t", "t/a"]) {
     test(
       `makes no file behind a link that took the place of the folder ${inner}, not even to the same folder`,

@@ -37,6 +37,8 @@ export interface DownloadFolder {
   changed: Set<string> | undefined
   /** Of the folder that was found first. */
   identity: RootIdentity | undefined
+  /** Whether a folder was found that is on another device, or far down. */
+  hasFar: boolean
   /** Folders are made one at a time, so that files that are made at once do not try to make the same ones. */
   readonly making: Turn.Turn
 }
@@ -45,7 +47,7 @@ export interface DownloadFolder {
 interface KnownFolder {
   /** True, with no link left in it. */
   readonly path: string
-  /** `undefined` if the folders on the way to it cannot be looked at at no cost. */
+  /** `undefined` if it is on another device than the download folder, on a network disk, or more than `maxWay` down. */
   readonly ino: number | undefined
   /** The folder that it is in, if that is another one than the download folder, and on its device. */
   readonly outer: KnownFolder | undefined
@@ -79,12 +81,16 @@ export const make = (
   known: undefined,
   changed: undefined,
   identity: undefined,
+  hasFar: false,
   making: Turn.make()
 })
 
 /** Whether the download folder is on a disk of this machine, as far as is known; see `LocalDevices.ts`. */
 export const isLocal = ({ identity }: DownloadFolder): boolean =>
   identity !== undefined && LocalDevices.isLocalType(identity.type)
+
+/** Whether everything that was found below the download folder is on a disk of this machine. */
+export const isLocalThroughout = (self: DownloadFolder): boolean => isLocal(self) && !self.hasFar
 
 const rootOf = ({ directory }: DownloadFolder): string => Path.resolve(directory)
 
@@ -122,13 +128,19 @@ const inodeNow = ({ fs, identity }: DownloadFolder, path: string): number | unde
 
 /** A folder below `top`, given by its true path, that was in use just now; `outer` may be the one that it is in. */
 const knownAs = (self: DownloadFolder, top: string, path: string, outer: KnownFolder | undefined): KnownFolder => {
-  const far: KnownFolder = { path, ino: undefined, outer: undefined }
-  if (!isLocal(self) || !isInside(top, path)) return far
-  if (path.slice(top.length).split(Path.sep).length > maxWay + 1) return far
+  const near = nearAs(self, top, path, outer)
+  if (near?.ino !== undefined) return near
+  self.hasFar = true
+  return { path, ino: undefined, outer: undefined }
+}
+
+const nearAs = (self: DownloadFolder, top: string, path: string, outer?: KnownFolder): KnownFolder | undefined => {
+  if (!isLocal(self) || !isInside(top, path)) return undefined
+  if (path.slice(top.length).split(Path.sep).length > maxWay + 1) return undefined
   const parent = Path.dirname(path)
   if (parent === top) return { path, ino: inodeNow(self, path), outer: undefined }
-  const above = parent === outer?.path ? outer : knownAs(self, top, parent, undefined)
-  return above.ino === undefined ? far : { path, ino: inodeNow(self, path), outer: above }
+  const above = parent === outer?.path ? outer : nearAs(self, top, parent)
+  return above?.ino === undefined ? undefined : { path, ino: inodeNow(self, path), outer: above }
 }
 
 const isInside = (top: string, path: string): boolean => path.startsWith(top.endsWith(Path.sep) ? top : top + Path.sep)
@@ -139,13 +151,11 @@ const remember = (self: DownloadFolder, key: string, folder: KnownFolder): strin
   return folder.path
 }
 
-/** Whether a folder that is known is still there, and no folder on the way to it was swapped for a link. */
-const isStill = (self: DownloadFolder, known: KnownFolder): Effect.Effect<boolean> => {
+/** Whether a folder and those on the way to it are the ones that are known, as far as this thread may look. */
+const isSame = (self: DownloadFolder, known: KnownFolder): boolean => {
   let left: KnownFolder | undefined = known
   while (left?.ino !== undefined && inodeNow(self, left.path) === left.ino) left = left.outer
-  if (left === undefined) return Effect.succeed(true)
-  // One call instead of one a component.
-  return Effect.match(realpath(self, known.path), { onSuccess: (real) => real === known.path, onFailure: () => false })
+  return left === undefined
 }
 
 const refuse = (path: string, why: string): OpenFailure => FileHandles.refusal(new StorageRefused({ path, why }))
@@ -239,14 +249,27 @@ const enter = Effect.fnUntraced(function* (
 const keyOf = ({ followLinks }: DownloadFolder, components: ReadonlyArray<string>, access: "read" | "write"): string =>
   `${followLinks ? access : ""}/${components.join("/")}`
 
-/** The folder with these components, if it is known and still there. */
+/**
+ * The folder with these components, if it is known and still there, and no folder on the way to it was swapped for a
+ * link. A folder that is written to is looked at on this thread, because it is in memory. One that is read from may have
+ * been used last days ago, so that a look has to wait for the disk.
+ */
 const recall = Effect.fnUntraced(function* (
   self: DownloadFolder,
+  top: string,
   components: ReadonlyArray<string>,
   access: "read" | "write"
 ) {
-  const known = self.known?.get(keyOf(self, components, access))
-  return known !== undefined && (yield* isStill(self, known)) ? known.path : undefined
+  const key = keyOf(self, components, access)
+  const known = self.known?.get(key)
+  if (known === undefined) return undefined
+  if (access === "write" && isSame(self, known)) return known.path
+  // One call instead of one a component.
+  const real = yield* Effect.orElseSucceed(realpath(self, known.path), () => undefined)
+  if (real !== known.path) return undefined
+  // Another folder took its place, or its disk has another number now.
+  if (access === "write" && known.ino !== undefined) remember(self, key, knownAs(self, top, real, undefined))
+  return real
 })
 
 const find = Effect.fnUntraced(function* (
@@ -255,11 +278,11 @@ const find = Effect.fnUntraced(function* (
   components: ReadonlyArray<string>,
   access: "read" | "write"
 ): Effect.fn.Return<string, OpenFailure> {
-  const recalled = yield* recall(self, components, access)
+  const recalled = yield* recall(self, top, components, access)
   if (recalled !== undefined) return recalled
   const outer = components.slice(0, -1)
   // Beside another folder, most often. Its parent was remembered as well, unless the way is long.
-  const parent = outer.length === 0 ? top : yield* recall(self, outer, access)
+  const parent = outer.length === 0 ? top : yield* recall(self, top, outer, access)
   let real = parent ?? top
   let known = parent === undefined ? undefined : self.known?.get(keyOf(self, outer, access))
   for (let depth = parent === undefined ? 1 : components.length; depth <= components.length; depth++) {
@@ -283,7 +306,7 @@ export const resolve = Effect.fnUntraced(function* (
 ): Effect.fn.Return<string, OpenFailure> {
   const top = yield* resolveRoot(self, access)
   if (components.length === 0) return top
-  const known = yield* recall(self, components, access)
+  const known = yield* recall(self, top, components, access)
   if (known !== undefined) return known
   const finding = find(self, top, components, access)
   return yield* access === "write" ? Turn.take(self.making, finding) : finding

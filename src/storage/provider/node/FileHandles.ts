@@ -66,8 +66,8 @@ export interface FileHandles {
   /** Closes the slot's file for ever, after its last user; completes when it is closed. */
   readonly retire: (slot: Slot) => Effect.Effect<void>
   /**
-   * Closes an idle file, if there is one, because something else needs its descriptor; returns whether it did. From then
-   * on fewer files are kept open, but never fewer than `maxInUse`.
+   * Closes an idle file, if there is one, because something else needs its descriptor; returns whether it did. If it
+   * did, fewer files are kept open for a while, but never fewer than `maxInUse`.
    */
   readonly closeIdle: Effect.Effect<boolean>
   /** Descriptors that are open, being opened or being closed. */
@@ -80,6 +80,8 @@ export interface FileHandles {
  */
 export const maxInUse = 32
 
+const opensToRecover = 64
+
 /** Makes a cache of at most `capacity` open files, at least 1, that are closed with `close`. */
 export const make = (options: {
   readonly capacity: number
@@ -90,6 +92,7 @@ export const make = (options: {
   const idle = new Set<Slot>()
   let places = 0
   let bound = options.capacity
+  let openedSince = 0
 
   const close = Effect.fnUntraced(function* (slot: Slot) {
     const fd = slot.fd
@@ -109,11 +112,18 @@ export const make = (options: {
     return oldest.done ? Effect.succeed(false) : Effect.as(close(oldest.value), true)
   })
 
-  /** Closes an idle file because descriptors have run out, and keeps fewer open from then on. */
-  const giveWay = Effect.suspend(() => {
-    bound = Math.min(bound, Math.max(maxInUse, places - 1))
-    return evict
+  /** Closes an idle file because descriptors have run out, and keeps fewer open for a while. */
+  const giveWay = Effect.map(evict, (isClosed) => {
+    if (!isClosed) return false
+    bound = Math.min(bound, Math.max(maxInUse, places))
+    openedSince = 0
+    return true
   })
+
+  /** A shortage may pass: after each `opensToRecover` files that were opened without one, another may stay open. */
+  const recover = (): void => {
+    if (bound < options.capacity && ++openedSince % opensToRecover === 0) bound++
+  }
 
   const open = Effect.fnUntraced(function* (slot: Slot) {
     places++
@@ -122,8 +132,10 @@ export const make = (options: {
     while (Result.isFailure(result) && result.failure.exhausted && (yield* giveWay)) {
       result = yield* Effect.result(slot.open)
     }
-    if (Result.isSuccess(result)) slot.fd = result.success
-    else places--
+    if (Result.isSuccess(result)) {
+      slot.fd = result.success
+      recover()
+    } else places--
     return result
   })
 

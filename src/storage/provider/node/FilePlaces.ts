@@ -57,8 +57,8 @@ export interface FilePlaces {
 }
 
 /**
- * How many files may be held with an open descriptor for reading that nobody uses: twice as many as are open by
- * default.
+ * How many files may be held with an open descriptor for reading that nobody uses. Each takes some hundred bytes, and
+ * to open one again costs little beside what is read from it.
  */
 const maxRemembered = 64
 

@@ -22,6 +22,7 @@ import * as Scope from "effect/Scope"
 import * as Descriptors from "../../../base/Descriptors.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
 import { Storage } from "../../Storage.ts"
+import * as DescriptorLimit from "./DescriptorLimit.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemTorrent from "./FileSystemTorrent.ts"
 import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
@@ -34,9 +35,9 @@ export interface FileSystemStorageOptions {
   /** The download folder. Made with the first file; may be a symbolic link. */
   readonly directory: string
   /**
-   * Files open at a time, over all torrents; at least 1, default `defaultMaxOpenFiles`. With too few, files are
-   * reopened again and again for pieces that alternate between them. If the process has no descriptors left, idle files
-   * are closed, and fewer are kept open from then on.
+   * Files open at a time, over all torrents; at least 1. Default: an eighth of what the process may open, from 32 to
+   * 512; 128 if that is not known. With too few, files are reopened again and again for pieces that alternate between
+   * them. If the process has no descriptors left, idle files are closed, and fewer are kept open for a while.
    */
   readonly maxOpenFiles?: number | undefined
   /**
@@ -48,12 +49,19 @@ export interface FileSystemStorageOptions {
 }
 
 /**
- * 512: most often, what is written between two flushes. To open a file, look at it and close it costs some 60 us, which
- * is paid again for each write and flush of a file that is not open. For 2,000 files of 512 MiB in all, files are opened
- * 10,600 times with 32, 9,800 times with 128, 7,300 times with 256 and 5,500 times with 512. Linux and macOS let a Node
- * process open thousands of files; see `FileHandles.maxInUse` for a process that may not.
+ * The most files that stay open by default: as many as are usually written between two flushes. To open a file, look at
+ * it and close it costs some 60 us, which is paid again for each write and flush of a file that is not open. For 2,000
+ * files of 512 MiB in all, files are opened 10,600 times with 32, 9,800 times with 128, 7,300 times with 256 and 5,500
+ * times with 512.
  */
 export const defaultMaxOpenFiles = 512
+
+/**
+ * `defaultMaxOpenFiles`, or an eighth of the files that this process may open if that is less. Connections need the
+ * rest: when the last descriptor is taken, libuv drops incoming ones, and says so to nobody.
+ */
+const maxOpenFilesOf = (limit: number | undefined): number =>
+  Math.max(FileHandles.maxInUse, Math.min(defaultMaxOpenFiles, Math.floor((limit ?? 1_024) / 8)))
 
 /** Makes the storage. Tests pass their own `fs`. */
 export const make = Effect.fnUntraced(function* (
@@ -62,7 +70,7 @@ export const make = Effect.fnUntraced(function* (
 ) {
   const hasher = yield* PieceHasher
   const handles = FileHandles.make({
-    capacity: options.maxOpenFiles ?? defaultMaxOpenFiles,
+    capacity: options.maxOpenFiles ?? maxOpenFilesOf(DescriptorLimit.ofProcess()),
     close: (fd) => NodeFile.call((done) => fs.close(fd, done))
   })
   yield* Descriptors.register("spare", handles.closeIdle)

@@ -67,8 +67,10 @@ export const stat = (
   access: "read" | "write"
 ): Effect.Effect<NFS.BigIntStats, StorageReason> =>
   Effect.flatMap(
-    Effect.mapError(NodeFile.statOpen(self.medium.fs, fd, DownloadFolder.isLocal(self.medium.folder)), (error) =>
-      FileSystemError.reasonOf(error, nameOf(self), access)
+    // What is read may be behind a link to a network disk.
+    Effect.mapError(
+      NodeFile.statOpen(self.medium.fs, fd, access === "write" && DownloadFolder.isLocalThroughout(self.medium.folder)),
+      (error) => FileSystemError.reasonOf(error, nameOf(self), access)
     ),
     (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
       if (stats.isFile()) return Effect.succeed(stats)
