@@ -4,8 +4,8 @@
  * these functions, read the state, and read what happened from `facts`, in order.
  *
  * This file handles which pieces are wanted, who supplies them, and the blocks that arrive. `Requests.ts` chooses what
- * to request, and `Completion.ts` verifies and stores complete pieces. The functions are plain and called by the
- * torrent's fibers between two `yield*`; only borrowing and returning a buffer are effects.
+ * to request, and `Completion.ts` verifies and stores complete pieces. The functions are plain and called by the fibers
+ * and tasks of the torrent, between two suspensions; only returning a buffer is an effect.
  *
  * Hot path. Book-keeping of a block, from its request to its place in a complete piece, costs 0.4 to 0.7 us in pieces
  * of 1 MiB and 1.2 to 1.5 us in pieces of 64 KiB (`test/bench/Pieces.bench.ts`, two shared x64 cores, Node 24).
@@ -57,7 +57,7 @@ export interface Assembly {
   readonly idleSuppliers: ReadonlySet<Supplier.Supplier>
   /** Absent until it is first needed; see `distrustOf`. */
   readonly distrust: Distrust.Distrust | undefined
-  /** What happened, for one fiber to read (`Facts.read`). */
+  /** What happened, for one party to read (`Facts.read`). */
   readonly facts: Facts.Facts
   /** Whether only stored pieces are wanted, so that nothing is fetched. */
   readonly isReadOnly: boolean

@@ -144,8 +144,6 @@ export const mayLend = (self: BufferPool): boolean =>
 
 /** How a borrower takes part in its loan. */
 export interface Borrower {
-  /** Whether the piece, if it has no buffer yet, should still get one. Asked at the moment of the loan. */
-  readonly isWanted?: (() => boolean) | undefined
   /** Called when the loan begins, before anybody else can see the buffer. */
   readonly onOpen?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
   /** Called when the loan ends, before the memory is returned. */
@@ -153,8 +151,7 @@ export interface Borrower {
 }
 
 /**
- * Lends a buffer to `piece` without waiting; `undefined` if none is free, the piece is not wanted or the pool is
- * closed. A piece that has a buffer already gets the same one, and the borrower is not called. Plain, so that whoever
+ * Lends a buffer to `piece` without waiting; `undefined` if none is free or the pool is closed. A piece that has a buffer already gets the same one, and the borrower is not called. Plain, so that whoever
  * reads from a peer can borrow in the middle of it.
  */
 export const lendNow = (
@@ -164,7 +161,7 @@ export const lendNow = (
 ): PieceBuffer.PieceBuffer | undefined => {
   const lent = self.loans.get(piece)
   if (lent !== undefined) return lent.buffer
-  if (self.scope.state._tag === "Closed" || borrower.isWanted?.() === false) return undefined
+  if (self.scope.state._tag === "Closed") return undefined
   const memory = takeMemory(self)
   if (memory === undefined) return undefined
   const scope = Scope.forkUnsafe(self.scope)

@@ -48,7 +48,7 @@ export interface PieceStore extends Pick<TorrentStorage, "verifies" | "writePiec
 }
 
 const none: ReadonlyMap<number, Uint8Array> = new Map()
-const isRight = Effect.succeed(true)
+const right = Effect.succeed(true)
 
 /** What completing pieces needs. */
 export interface Options {
@@ -118,7 +118,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     Effect.flatMap(hasher.sha1(buffer.bytes), (digest) => {
       if (!Bytes.equals(digest, digestOf(buffer.piece))) return Effect.as(reject(buffer), false)
       const left = pass(buffer)
-      return left === undefined ? isRight : Effect.andThen(left, isRight)
+      return left === undefined ? right : Effect.andThen(left, right)
     })
 
   /**
@@ -175,7 +175,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   const attempt = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<StorageError | undefined> =>
     Effect.uninterruptible(
       Effect.matchEffect(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece)), {
-        onSuccess: () => stored(buffer) as Effect.Effect<undefined>,
+        onSuccess: () => Effect.as(stored(buffer), undefined),
         onFailure: Effect.succeed
       })
     )

@@ -120,7 +120,7 @@ const withdraw = (self: PiecePicker, piece: PieceIndex): void => {
     swap(self, candidates, piece, --sectionEnds[level]!)
   }
   candidates.count--
-  self.count--
+  if (--self.count === 0) PieceSearch.clear(self)
 }
 
 const enter = (self: PiecePicker, piece: PieceIndex): void => {

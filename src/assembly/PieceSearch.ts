@@ -44,10 +44,10 @@ export const highCode = 2
 /** So many candidates are looked at before anything is kept about a peer: nearly always, it has one of them. */
 const maxWalked = 32
 
-/** So many candidates, in all or of one availability, are looked at each time: that takes a microsecond. */
+/** So many candidates, in all or of one availability, are looked at each time: that takes some microseconds. */
 const maxWalkedAll = 1_024
 
-/** The most pieces of a peer that are listed from one section: 8 KiB for each peer that lacks rare pieces. */
+/** The most pieces of a peer that are listed from one section: some 20 kB for each peer that lacks rare pieces. */
 export const maxListed = 2_048
 
 /** How many changes are kept, a power of 2. A search that missed more of them starts anew. */
@@ -58,7 +58,7 @@ interface Known {
   /** All its candidates that are less available than this are listed. */
   below: number
   /** Its pieces, by an availability that may be out of date, and some that are no candidates any more. */
-  readonly lists: Array<Array<PieceIndex>>
+  readonly lists: Array<Array<PieceIndex> | undefined>
   /** No list of a lower availability has a piece. */
   lowest: number
   /** How many pieces are listed. */
@@ -108,6 +108,11 @@ export const noteGained = (self: Searched, has: Bitfield.Bitfield, piece: PieceI
   if (findings !== undefined) consider(self, findings, has, piece)
 }
 
+/** Forgets what was found out about all peers: there is no candidate left. */
+export const clear = (self: Searched): void => {
+  self.memory = undefined
+}
+
 /** Forgets what was found out about a peer: it left, or many of its pieces were replaced. */
 export const forget = ({ memory }: Searched, has: Bitfield.Bitfield): void => void memory?.findings.delete(has)
 
@@ -128,8 +133,9 @@ const consider = (self: Searched, findings: Findings, has: Bitfield.Bitfield, pi
 
 const list = (known: Known, piece: PieceIndex, level: number): void => {
   if (level >= known.below) return
-  while (known.lists.length <= level) known.lists.push([])
-  known.lists[level]!.push(piece)
+  const pieces = known.lists[level]
+  if (pieces === undefined) known.lists[level] = [piece]
+  else pieces.push(piece)
   known.listed++
   if (level < known.lowest) known.lowest = level
 }
@@ -221,7 +227,7 @@ const fromLists = (
 ): PieceIndex | undefined => {
   let isPassing = true
   for (let level = known.lowest; level < known.lists.length; level++) {
-    const pieces = known.lists[level]!
+    const pieces = known.lists[level] ?? []
     let at = Prng.integer(self.random, pieces.length)
     // From the random place to the end, and then from the beginning.
     for (let isSecond = false; ; at = 0, isSecond = true) {

@@ -11,7 +11,7 @@
  *
  * Besides, a piece is wanted or not. An unwanted piece may be in any state: it may have been stored or started before.
  *
- * Plain data, changed only by the torrent's fibers between two `yield*`. `PiecePicker.ts` chooses among the pieces.
+ * Plain data, changed only by the fibers and tasks of the torrent. `PiecePicker.ts` chooses among the pieces.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"

@@ -7,8 +7,7 @@
  * After a wrong copy to which several suppliers contributed, a piece must come from one supplier alone, because then a
  * wrong copy shows who sent it. That supplier is the sole source of the piece.
  *
- * Hot path: the functions run once for each request, and they are plain. Only `begin`, which runs once for each piece,
- * is an effect.
+ * Hot path: the functions run once for each request or piece, and they are plain.
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -151,36 +150,31 @@ const gainedPiece = (
 }
 
 /**
- * Borrows a buffer for a missing piece, which becomes active. Returns the existing buffer if the piece already has one,
- * because another supplier was faster. Returns `undefined` and leaves the supplier idle if no buffer is free, or if the
- * piece is no candidate any more. The loan ends with `BufferPool.close`. Then the requests for the piece are cancelled,
- * and the piece is missing again unless it has been verified.
+ * Borrows a buffer for a candidate, which becomes active. Returns `undefined` and leaves the supplier idle if no buffer
+ * is free, or if the buffer of an earlier loan of the piece has not been returned yet. The loan ends with
+ * `BufferPool.close`. Then the requests for the piece are cancelled, and the piece is missing again unless it has been
+ * verified.
  */
 export const begin = (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
   piece: PieceIndex
 ): PieceBuffer.PieceBuffer | undefined => {
-  // Marked before it tries to borrow: the attempt itself may free a buffer, and only idle suppliers are woken.
-  Assembly.idle(self, supplier)
-  const buffer = BufferPool.lendNow(self.pool, piece, {
-    isWanted: () => {
-      // No other supplier was faster, and the piece was not skipped meanwhile.
-      const isCandidate = PiecePicker.isCandidate(self.picker, piece)
-      // There may be another piece for this supplier to start.
-      if (!isCandidate) supplier.wake()
-      return isCandidate
-    },
-    onOpen: (buffer) => {
-      PieceTable.start(self.table, piece)
-      PiecePicker.remove(self.picker, piece)
-      if (Assembly.distrustOf(self).soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
-      supplier.current = buffer
-    },
-    onClose: (buffer) => end(self, buffer)
-  })
-  if (buffer === undefined) RequestPipeline.rest(supplier.pipeline)
-  else Assembly.busy(self, supplier)
+  const buffer = self.pool.loans.has(piece)
+    ? undefined
+    : BufferPool.lendNow(self.pool, piece, {
+        onOpen: (buffer) => {
+          PieceTable.start(self.table, piece)
+          PiecePicker.remove(self.picker, piece)
+          if (Assembly.distrustOf(self).soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
+          supplier.current = buffer
+        },
+        onClose: (buffer) => end(self, buffer)
+      })
+  if (buffer === undefined) {
+    RequestPipeline.rest(supplier.pipeline)
+    Assembly.idle(self, supplier)
+  } else Assembly.busy(self, supplier)
   return buffer
 }
 

@@ -55,10 +55,11 @@ export const read = (bytes: Uint8Array, at: number, family: Family): PeerAddress
 }
 
 /** The kind of list that an address belongs in; `undefined` for a name, which has no compact form. */
-export const familyOf = ({ host }: PeerAddress.PeerAddress): Family | undefined => {
-  if (IpAddress.ipv4(host) >= 0) return "ipv4"
+export const familyOf = (address: PeerAddress.PeerAddress): Family | undefined => {
+  if (IpAddress.ipv4(address.host) >= 0) return "ipv4"
   // No name has a colon.
-  return host.includes(":") ? "ipv6" : undefined
+  if (!address.host.includes(":")) return undefined
+  return PeerAddress.ipBytes(address)?.length === 4 ? "ipv4" : "ipv6"
 }
 
 /** Addresses in compact form, by family and in order. Names, which have none, are left out. */
@@ -77,7 +78,13 @@ export const encode = (
       continue
     }
     const entry = encodeEntry(address)
-    if (entry !== undefined) ipv6.push(entry)
+    if (entry === undefined) continue
+    if (entry.length === entryLength.ipv6) ipv6.push(entry)
+    else {
+      // An IPv4 address in the form of IPv6.
+      ipv4.set(entry, end)
+      end += entryLength.ipv4
+    }
   }
   return { ipv4: end === ipv4.length ? ipv4 : ipv4.slice(0, end), ipv6: Bytes.concat(ipv6) }
 }

@@ -1,7 +1,7 @@
 /**
  * Work that waits for a signal. A signal is set by whoever has something to be done, from plain code and at no cost.
- * Whoever attends to it does the work in a fiber that exists only while there is some, so a torrent that rests has no
- * fibers that wait.
+ * Whoever attends to it does the work in a fiber that exists only while there is some, or in a task if it is plain, so
+ * a torrent that rests has no fibers that wait.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -56,10 +56,10 @@ export const attend = <R>(
   workers = 1
 ): Effect.Effect<void, never, R | Scope.Scope> =>
   // The context provides what the work needs.
-  give(self, work as Effect.Effect<void>, workers)
+  attach(self, work as Effect.Effect<void>, workers)
 
 /** The same as `attend` for work that is plain code, which needs no fiber. */
-export const react = (self: Signal, work: () => void): Effect.Effect<void, never, Scope.Scope> => give(self, work, 1)
+export const react = (self: Signal, work: () => void): Effect.Effect<void, never, Scope.Scope> => attach(self, work, 1)
 
 /** Does `begin` when the signal is set for the first time, unless the scope closes before. */
 export const once = <R>(
@@ -78,7 +78,11 @@ export const once = <R>(
 
 const none: Attention["fibers"] = []
 
-const give = <R>(self: Signal, work: Attention["work"], workers: number): Effect.Effect<void, never, R | Scope.Scope> =>
+const attach = <R>(
+  self: Signal,
+  work: Attention["work"],
+  workers: number
+): Effect.Effect<void, never, R | Scope.Scope> =>
   Effect.contextWith((context: Context.Context<R | Scope.Scope>) => {
     const attention: Attention = { work, context, workers, busy: 0, fibers: none }
     self.attention = attention

@@ -30,6 +30,22 @@ export class ConnectionError extends Data.TaggedError("ConnectionError")<{
  */
 export type Sink = (view: Uint8Array) => boolean
 
+/**
+ * Passes `bytes` on for sending; the caller may not change them afterwards, unless `isWrittenUnsafe` says so. Returns
+ * `false` if so much waits that the caller should wait for `drained` before it writes more: further writes wait in
+ * memory, without bound. After the connection closed it does nothing and returns `false`. What is not yet sent when the
+ * scope closes may be lost.
+ */
+export interface Write {
+  (bytes: Uint8Array): boolean
+  /**
+   * Whether the system has a copy of all that was written, so that the caller may use that memory again. Absent if that
+   * cannot be known. It belongs to this function and not to the connection, so that a connection made of another one
+   * with a `writeUnsafe` of its own does not have it by accident.
+   */
+  readonly isWrittenUnsafe?: (() => boolean) | undefined
+}
+
 /** An open connection; it closes with the scope it was opened in. */
 export interface Connection {
   readonly remote: PeerAddress
@@ -37,18 +53,7 @@ export interface Connection {
   readonly receiveUnsafe: (sink: Sink) => void
   /** Resumes reading after a sink returned `false`. */
   readonly resumeUnsafe: () => void
-  /**
-   * Passes `bytes` on for sending; the caller may not change them afterwards, unless `isWrittenUnsafe` says so. Returns
-   * `false` if so much waits that the caller should wait for `drained` before it writes more: further writes wait in
-   * memory, without bound. After the connection closed it does nothing and returns `false`. What is not yet sent when
-   * the scope closes may be lost.
-   */
-  readonly writeUnsafe: (bytes: Uint8Array) => boolean
-  /**
-   * Whether the system has a copy of all that was written, so that the caller may use that memory again. A connection
-   * that cannot know it does not have this function.
-   */
-  readonly isWrittenUnsafe?: (() => boolean) | undefined
+  readonly writeUnsafe: Write
   /** Completes when there is room to write, or when the connection has closed. */
   readonly drained: Effect.Effect<void>
   /**

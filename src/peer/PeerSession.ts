@@ -2,8 +2,9 @@
  * One session with a peer that was introduced, until it ends: the Effect shell around `PeerProtocol`.
  *
  * Bytes come in through the connection's sink and go straight to the protocol. After each chunk the sink refills the
- * request pipeline and sends the outbox in one write. So does a task after somebody woke the session. Its fiber only
- * waits: for room to write, or for the end, which releases everything. The swarm's one ticker keeps the timers.
+ * request pipeline and sends the outbox in one write. So does a task after somebody woke the session. Its fibers wait
+ * for room to write, serve what the peer requests (`UploadSession.ts`), and wait for the end, which releases
+ * everything. The swarm's one ticker keeps the timers.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -180,8 +181,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         try {
           takeTurn(protocol)
         } catch (error) {
-          if (isSessionError(error)) failUnsafe(error)
-          else Deferred.doneUnsafe(failed, Effect.die(error))
+          if (isSessionError(error)) return failUnsafe(error)
+          isOver = true
+          Deferred.doneUnsafe(failed, Effect.die(error))
         }
       }
 

@@ -77,7 +77,7 @@ export const run = Effect.fnUntraced(function* (
     const before = Monotonic.nowUnsafe(clock)
     PeerRequests.uploaded(protocol, piece, payload, before)
     if (!connection.writeUnsafe(batch.frames)) yield* connection.drained
-    if (connection.isWrittenUnsafe?.() === true) RunBuffers.giveBack(batch.buffer)
+    if (connection.writeUnsafe.isWrittenUnsafe?.() === true) RunBuffers.giveBack(batch.buffer)
     const millis = Monotonic.nowUnsafe(clock) - before
     if (millis > slowMillis) runBytes = Math.max(PieceGeometry.blockLength, runBytes / 2)
     else if (millis < quickMillis) runBytes = Math.min(maxRunBytes, runBytes * 2)

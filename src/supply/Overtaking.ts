@@ -103,7 +103,7 @@ export interface Slow {
 /** Makes it for no moment yet. */
 export const makeSlow = (): Slow => ({ at: -1, suppliers: [] })
 
-/** Finds out again who is slow. To be called when a supplier leaves, of which nothing may be kept. */
+/** Forgets who is slow; the next search finds it out again. To be called when a supplier leaves, so that none is kept. */
 export const forget = (self: Slow): void => {
   self.at = -1
   self.suppliers.length = 0

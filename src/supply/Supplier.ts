@@ -6,8 +6,7 @@
  * lets it request blocks when there is room (`Requests.refill`). The assembly answers with `request`, `cancel` and
  * `wake` only. How requests and blocks travel is up to the supplier.
  *
- * Plain data, touched between two `yield*` of the torrent's fibers. Only the assembly changes it, except
- * that a supplier changes its own pipeline and `allowedFast`.
+ * Plain data, touched by the fibers and tasks of the torrent. Only the assembly changes it, except that a supplier changes its own pipeline and `allowedFast`.
  */
 
 import * as Bitfield from "../base/Bitfield.ts"

@@ -314,6 +314,18 @@ describe("PiecePicker", () => {
       assert.deepStrictEqual([before, after, next()], [first, second, first])
     })
 
+    it("keeps nothing about it when no candidate is left, and starts anew", () => {
+      const { next, picker } = rarer()
+      next()
+      const isKept = picker.memory !== undefined
+      for (let index = 0; index < 4_000; index++) PiecePicker.remove(picker, piece(index))
+      const kept = picker.memory
+
+      for (let index = 0; index < 4_000; index++) PiecePicker.insert(picker, piece(index))
+
+      assert.deepStrictEqual([isKept, kept, next()], [true, undefined, first])
+    })
+
     it("finds a piece that was a candidate again many changes ago", () => {
       const { next, picker } = rarer()
       PiecePicker.remove(picker, first)

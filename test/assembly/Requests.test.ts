@@ -89,20 +89,6 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("borrows no buffer for a piece that was skipped meanwhile, and looks for another one", () =>
-    Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(2, 1))
-      const one = join(assembly, alice)
-      Assembly.setPriorities(assembly, ["skip", "normal"])
-
-      const buffer = Requests.begin(assembly, one, piece(0))
-
-      assert.isUndefined(buffer)
-      assert.strictEqual(one.woken, 1)
-      assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
-    }).pipe(budget)
-  )
-
   it.effect("starts pieces in the order that was set", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(4, 1), { isSequential: true })
@@ -132,28 +118,24 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
-  it.effect("begins a piece once for all suppliers", () =>
+  it.effect("does not begin a piece again before its last buffer has been returned", () =>
     Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(3, 2))
-
-      const buffers = [alice, bob, carol].map((key) => begin(assembly, join(assembly, key), 0))
-
-      assert.strictEqual(new Set(buffers).size, 1)
-      assert.strictEqual(assembly.table.counts.active, 1)
-      assert.strictEqual(assembly.idleSuppliers.size, 0)
-    }).pipe(budget)
-  )
-
-  it.effect("does not begin a piece that was stored meanwhile, and lets the supplier look for another one", () =>
-    Effect.gen(function* () {
-      const assembly = yield* assemblyOf(geometryOf(2, 1), { stored: "* " })
+      const assembly = yield* assemblyOf(geometryOf(3, 2), { stored: " **" })
       const one = join(assembly, alice)
+      begin(assembly, one, 0)
+      ask(assembly, one, 2)
+      answer(assembly, one)
+      PieceTable.verify(assembly.table, piece(0))
+      Assembly.noteStored(assembly, piece(0))
+      Assembly.loseStored(assembly, [piece(0)])
 
-      const buffer = Requests.begin(assembly, one, piece(0))
+      Requests.refill(assembly, one, 0)
+      const isIdle = assembly.idleSuppliers.has(one)
+      yield* BufferPool.close(assembly.pool, piece(0))
+      Requests.refill(assembly, one, 0)
 
-      assert.isUndefined(buffer)
-      assert.strictEqual(one.woken, 1)
-      assert.strictEqual(BufferPool.lentCount(assembly.pool), 0)
+      assert.isTrue(isIdle)
+      assert.strictEqual(PieceTable.stateOf(assembly.table, piece(0)), "active")
     }).pipe(budget)
   )
 

@@ -27,6 +27,15 @@ describe("CompactPeers", () => {
     assert.deepStrictEqual(decode("00000000000000000000ffffc00002011ae1", "ipv6"), [{ host: "192.0.2.1", port: 6881 }])
   })
 
+  it("writes IPv4 in the form of IPv6 as the IPv4 address", () => {
+    const mapped = { host: "::ffff:1.2.3.4", port: 6881 }
+
+    const { ipv4, ipv6 } = CompactPeers.encode([mapped, { host: "2001:db8::1", port: 1 }])
+
+    assert.deepStrictEqual([Bytes.toHex(ipv4), ipv6.length], ["010203041ae1", 18])
+    assert.strictEqual(CompactPeers.familyOf(mapped), "ipv4")
+  })
+
   it("drops addresses of port 0", () => {
     assert.deepStrictEqual(decode("c00002010000c00002020001", "ipv4"), [{ host: "192.0.2.2", port: 1 }])
     assert.isUndefined(CompactPeers.read(Bytes.fromHex("c00002010000")!, 0, "ipv4"))

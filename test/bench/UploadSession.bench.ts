@@ -47,16 +47,16 @@ const session = (name: string, pieceCount: number): Operation =>
 
       const done = Latch.makeUnsafe(false)
       let left = 0
+      const write = (bytes: Uint8Array): boolean => {
+        left -= Math.floor(bytes.length / blockLength)
+        if (left <= 0) done.openUnsafe()
+        return false
+      }
       const connection: Connection = {
         remote: { host: "127.0.0.1", port: 1 },
         receiveUnsafe: () => {},
         resumeUnsafe: () => {},
-        writeUnsafe: (bytes) => {
-          left -= Math.floor(bytes.length / blockLength)
-          if (left <= 0) done.openUnsafe()
-          return false
-        },
-        isWrittenUnsafe: () => true,
+        writeUnsafe: Object.assign(write, { isWrittenUnsafe: () => true }),
         drained: Effect.yieldNow,
         closed: Effect.never
       }

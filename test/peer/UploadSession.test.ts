@@ -36,19 +36,19 @@ const makeConnection = () => {
   const memories: Array<ArrayBufferLike> = []
   const room = Latch.makeUnsafe(true)
   const state = { isFull: false, isWritten: false }
+  const write = (bytes: Uint8Array): boolean => {
+    const messages: Array<WireMessage.WireMessage> = []
+    FrameDecoder.push(FrameDecoder.make(WireMessage.sink((message) => messages.push(message))), bytes)
+    writes.push(messages)
+    memories.push(bytes.buffer)
+    if (state.isFull) room.closeUnsafe()
+    return !state.isFull
+  }
   const connection: Connection = {
     remote: { host: "10.0.0.1", port: 1 },
     receiveUnsafe: () => {},
     resumeUnsafe: () => {},
-    writeUnsafe: (bytes) => {
-      const messages: Array<WireMessage.WireMessage> = []
-      FrameDecoder.push(FrameDecoder.make(WireMessage.sink((message) => messages.push(message))), bytes)
-      writes.push(messages)
-      memories.push(bytes.buffer)
-      if (state.isFull) room.closeUnsafe()
-      return !state.isFull
-    },
-    isWrittenUnsafe: () => state.isWritten,
+    writeUnsafe: Object.assign(write, { isWrittenUnsafe: () => state.isWritten }),
     drained: room.await,
     closed: Effect.never
   }

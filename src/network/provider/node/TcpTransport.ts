@@ -66,6 +66,13 @@ const makeReader = () => {
   const attach = (attached: Net.Socket, remote: PeerAddress.PeerAddress): AcceptQueue.Incoming => {
     socket = attached
     const isWritten = () => isOpen && socket.writableLength === 0
+    const write = (bytes: Uint8Array): boolean => {
+      if (!isOpen) return false
+      // Node returns `false` for a long write even if the system has taken all of it at once.
+      if (socket.write(bytes) || isWritten()) return true
+      writable.closeUnsafe()
+      return false
+    }
     socket.on("drain", () => writable.openUnsafe())
     // The remote has closed its half, so nothing can be answered.
     socket.on("end", () => finish(Exit.void))
@@ -86,14 +93,7 @@ const makeReader = () => {
         resumeUnsafe: () => {
           if (sink !== undefined) socket.resume()
         },
-        writeUnsafe: (bytes) => {
-          if (!isOpen) return false
-          // Node returns `false` for a long write even if the system has taken all of it at once.
-          if (socket.write(bytes) || isWritten()) return true
-          writable.closeUnsafe()
-          return false
-        },
-        isWrittenUnsafe: isWritten,
+        writeUnsafe: Object.assign(write, { isWrittenUnsafe: isWritten }),
         drained: writable.await,
         closed: Deferred.await(closed)
       },

@@ -147,10 +147,16 @@ export const knownAs = (
     follows
   }))
 
+/** It may be moved between the two steps, by a selection or a renaming, and is then found at its new place. */
+const findAndOpen = (self: NamedFile) =>
+  Effect.gen(function* () {
+    const { path } = yield* locate(self, "read")
+    return { fd: yield* open(self, path, "read", NFS.constants.O_RDONLY), path }
+  }).pipe(Effect.retry({ times: 2, while: ({ missing }) => missing }))
+
 /** Opens the file for reading; fails if it is no regular file. */
 export const openForReading = Effect.fnUntraced(function* (self: NamedFile) {
-  const { path } = yield* locate(self, "read")
-  const fd = yield* open(self, path, "read", NFS.constants.O_RDONLY)
+  const { fd, path } = yield* findAndOpen(self)
   const stats = yield* closeUnless(self, () => fd, stat(self, fd, "read"))
   return { fd, file: yield* knownAs(self, path, stats, self.medium.followLinks) }
 })
