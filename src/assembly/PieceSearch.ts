@@ -5,8 +5,9 @@
  * does not pass over them at each search, what a search has found out about a peer is kept: the availability below
  * which all of its candidates are listed. Others that become more available change nothing in that. A piece that
  * becomes less available, or a candidate, is noted once for all peers, and a search reads what was noted since the last
- * one for this peer. So each section of the candidates is looked at once for a peer, and its lists are short: a section
- * of which it has more than `maxListed` is entered at a random place, where it has one nearby.
+ * one for this peer. So each section of the candidates is looked at once for a peer, and its lists are short: if the
+ * peer has more than `maxListed` pieces of a section, they are not listed, because a search from a random place in the
+ * section soon finds one of them.
  *
  * Nothing is kept before a search needs it, which is never so in a small torrent.
  */
@@ -50,7 +51,7 @@ const maxWalkedAll = 1_024
 /** The most pieces of a peer that are listed from one section: some 20 kB for each peer that lacks rare pieces. */
 export const maxListed = 2_048
 
-/** How many changes are kept, a power of 2. A search that missed more of them starts anew. */
+/** The last so many changes are kept, a power of 2. If there were more since its last search, a peer starts anew. */
 const changesKept = 4_096
 
 /** What is known about the candidates of one priority that a peer has. */

@@ -79,7 +79,7 @@ export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) ==
 /** Whether the host has a meaning only in the network around (`Reach.of`), loopback excluded. */
 export const isPrivate = (self: PeerAddress): boolean => Reach.of(self.host) === "private"
 
-/** From where it can be reached; `none` also if its port is none. */
+/** From where it can be reached; `none` also if its port is outside 1 to 65,535. */
 export const reachOf = ({ host, port }: PeerAddress): Reach.Reach =>
   port >= 1 && port <= 65_535 ? Reach.of(host) : "none"
 

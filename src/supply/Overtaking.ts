@@ -9,8 +9,9 @@
  * that the time is worth a block. Suppliers of equal rate do not overtake each other. What is expected follows from the
  * measured rate and delay of a supplier and from the requests that are ahead in its pipeline.
  *
- * The functions are plain. A search looks at the first `maxLookedAt` requests of each supplier that is slow. Who is slow
- * is found out once for all searches of one moment: a returned buffer wakes every idle supplier, and each searches.
+ * The functions are plain. A search looks at the first `maxLookedAt` requests of each supplier that is slow. It is
+ * determined once a moment which ones are, because a returned buffer wakes every idle supplier, and each of them
+ * searches.
  */
 import type { PieceBuffer } from "./PieceBuffer.ts"
 import * as RequestPipeline from "./RequestPipeline.ts"

@@ -7,10 +7,10 @@
  * prove the file to be the torrent's own. Other bytes end the torrent before the file is touched.
  */
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as Turn from "../base/Turn.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import {
@@ -70,7 +70,7 @@ export const make = (options: Options): FileClaims => {
   const { changes, hasher, keeper, known, overwrites, storage } = options
   const { layout } = known
   // One claim at a time, because concurrent claims of pieces that share files fail each other.
-  const turn = Semaphore.makeUnsafe(1)
+  const turn = Turn.make()
 
   /** Fails, so that the file is looked at, and compared, again. */
   const changed = (file: number) =>
@@ -242,8 +242,12 @@ export const make = (options: Options): FileClaims => {
 
   return {
     isReady: (piece) => KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece)),
-    ready: (piece) => turn.withPermit(readyAll(piece)),
-    claim: (files) => Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files))).pipe(turn.withPermit),
-    renew: (file) => turn.withPermit(renew(file))
+    ready: (piece) => Turn.take(turn, readyAll(piece)),
+    claim: (files) =>
+      Turn.take(
+        turn,
+        Effect.suspend(() => (files.length === 0 ? Effect.void : claim(files)))
+      ),
+    renew: (file) => Turn.take(turn, renew(file))
   }
 }

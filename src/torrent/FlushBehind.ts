@@ -10,13 +10,13 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import * as Gate from "../base/Gate.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Turn from "../base/Turn.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import {
   type FileFacts,
@@ -134,7 +134,7 @@ export const make = (options: Options): FlushBehind => {
   /** Open while nothing is dirty, so that `run` does not wait for what somebody else has flushed. */
   const clean = Gate.make(true)
   const writable = Gate.make(true)
-  const turn = Semaphore.makeUnsafe(1)
+  const turn = Turn.make()
 
   const requestFlush = (): void => {
     Signal.set(written)
@@ -339,7 +339,7 @@ export const make = (options: Options): FlushBehind => {
       Gate.open(writable)
     }
     return Effect.void
-  }).pipe(turn.withPermit)
+  }).pipe((work) => Turn.take(turn, work))
 
   const noteDirty = (files: ReadonlyArray<number>): void => {
     markDirty(files)
@@ -371,7 +371,7 @@ export const make = (options: Options): FlushBehind => {
     last: Effect.suspend(() => {
       const isIdle = isFailing || dirty.count === 0 || stale.size > 0
       return isIdle ? Effect.void : Effect.asVoid(attempt(true))
-    }).pipe(turn.withPermit),
+    }).pipe((work) => Turn.take(turn, work)),
     run: Signal.attend(
       written,
       Effect.suspend(() =>

@@ -53,6 +53,19 @@ const haves = scoped(
   })
 )
 
+/** Picks 50 pieces for a peer, each of which is a candidate again afterwards. */
+const pickFor = (picker: PiecePicker.PiecePicker, has: Bitfield.Bitfield) => {
+  const except = new Set<PieceIndex>()
+  return () => {
+    for (let turn = 0; turn < 50; turn++) {
+      const picked = PiecePicker.pick(picker, has, except)!
+      PiecePicker.remove(picker, picked)
+      PiecePicker.insert(picker, picked)
+      seen.value += picked
+    }
+  }
+}
+
 const picks = (pieceCount: number): Operation =>
   scoped(
     `PiecePicker: a pick of ${pieceCount.toLocaleString("en")} pieces for one of 200 peers`,
@@ -60,18 +73,10 @@ const picks = (pieceCount: number): Operation =>
     Effect.sync(() => {
       const picker = PiecePicker.make(pieceCount, Prng.make(1))
       const has = half(pieceCount)
-      const except = new Set<PieceIndex>()
       const draw = Prng.make(2)
       // The other peers have 100 pieces each, so that rarities differ.
       for (let have = 0; have < 20_000; have++) PiecePicker.gain(picker, Prng.integer(draw, pieceCount) as PieceIndex)
-      return () => {
-        for (let turn = 0; turn < 50; turn++) {
-          const picked = PiecePicker.pick(picker, has, except)!
-          PiecePicker.remove(picker, picked)
-          PiecePicker.insert(picker, picked)
-          seen.value += picked
-        }
-      }
+      return pickFor(picker, has)
     }),
     1
   )
@@ -90,15 +95,7 @@ const withoutRarest = (pieceCount: number): Operation =>
         PiecePicker.gain(picker, index as PieceIndex)
         if (index % 10 === 0) Bitfield.add(has, index)
       }
-      const except = new Set<PieceIndex>()
-      return () => {
-        for (let turn = 0; turn < 50; turn++) {
-          const picked = PiecePicker.pick(picker, has, except)!
-          PiecePicker.remove(picker, picked)
-          PiecePicker.insert(picker, picked)
-          seen.value += picked
-        }
-      }
+      return pickFor(picker, has)
     }),
     1
   )

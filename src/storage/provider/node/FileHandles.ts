@@ -6,7 +6,7 @@
  * leave a descriptor open, or close one that a read or write in flight still needs.
  *
  * There are no more turns than files may be open. So whoever has a turn finds a free place or an idle file to close, and
- * never waits for somebody else: no one waits for ever.
+ * does not wait for others that have a turn. Therefore all of them end.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

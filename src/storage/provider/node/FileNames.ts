@@ -221,7 +221,7 @@ const create = Effect.fnUntraced(function* (self: FileNames, index: number, grou
 })
 
 /**
- * Where to read a file: where it exists, else where nothing does, so that opening it reports why. For `create`: where
+ * Where to read a file. If it exists nowhere, a place without a file, so that opening it reports why. For `create`: where
  * to make or write it; from then on the file keeps that name while the torrent is open. Uninterruptible.
  */
 export const resolve = (

@@ -254,7 +254,7 @@ export const decide = Effect.fnUntraced(function* (self: FilePlaces, index: numb
   if (Bitfield.remove(self.undecided, index) && found === undefined) Bitfield.add(self.aside, index)
 })
 
-/** Uses a file where it is. Must be called when that is to begin. */
+/** Uses a file where it is. What this returns has to be run at once. */
 const use = <A>(
   self: FilePlaces,
   index: number,
