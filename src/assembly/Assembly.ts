@@ -84,13 +84,11 @@ interface Owned extends Assembly {
 const own = (self: Assembly): Owned => self as Owned
 
 /** What an assembly is made from. */
-export interface Options {
+export interface Options extends BufferPool.Buffers {
   readonly geometry: PieceGeometry.PieceGeometry
   /** The pieces that are stored already. */
   readonly stored: Bitfield.Bitfield
   readonly random: Prng.Prng
-  /** The most pieces that are active at once; default `BufferPool.capacityFor`. */
-  readonly maxActivePieces?: number | undefined
   /** Whether pieces are started in the order of their indices instead of rarest first; default false. */
   readonly isSequential?: boolean | undefined
   /** Whether only stored pieces are wanted, for a torrent that only uploads; default false. */
@@ -102,6 +100,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const { geometry, isReadOnly = false, stored } = options
   const pool: BufferPool.BufferPool = yield* BufferPool.make(geometry, {
     maxActivePieces: options.maxActivePieces,
+    memory: options.memory,
     onGrow: () => wakeIdle(self),
     isStuck: () => self.isPaused,
     isUsable: () => Demand.canStart(self)

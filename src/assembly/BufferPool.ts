@@ -14,6 +14,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import * as PieceMemory from "../hash/PieceMemory.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as BufferBudget from "./BufferBudget.ts"
 
@@ -41,6 +42,7 @@ interface Loan {
 /** The buffers of one torrent. */
 export interface BufferPool {
   readonly geometry: PieceGeometry.PieceGeometry
+  readonly memory: PieceMemory.PieceMemory
   readonly clock: Clock.Clock
   /** The most buffers that it may have. */
   readonly capacity: number
@@ -66,14 +68,18 @@ export const capacityFor = (pieceLength: number, totalBytes: number): number =>
     )
   )
 
-/**
- * Makes the pool of a torrent, until the scope closes. `maxActivePieces` caps the active pieces (default
- * `capacityFor`). The bytes come from the engine's `BufferBudget`.
- */
+/** The buffers of a torrent. */
+export interface Buffers {
+  /** The most pieces that are active at once; default `capacityFor`. */
+  readonly maxActivePieces?: number | undefined
+  /** How buffers are made and filled; default `PieceMemory.plain`. */
+  readonly memory?: PieceMemory.PieceMemory | undefined
+}
+
+/** Makes the pool of a torrent, until the scope closes. The bytes come from the engine's `BufferBudget`. */
 export const make = Effect.fnUntraced(function* (
   geometry: PieceGeometry.PieceGeometry,
-  options?: {
-    readonly maxActivePieces?: number | undefined
+  options?: Buffers & {
     /** Called when the budget has granted this pool one more free buffer, after it had found none. */
     readonly onGrow?: (() => void) | undefined
     /** Whether a buffer could be used now; default always. While it could not, the pool is granted none. */
@@ -82,6 +88,7 @@ export const make = Effect.fnUntraced(function* (
     readonly isStuck?: (() => boolean) | undefined
   }
 ) {
+  const { memory = PieceMemory.plain } = options ?? {}
   const ledger = yield* BufferBudget.BufferBudget
   const clock = yield* Clock.Clock
   // A torrent of one short piece needs no larger buffer.
@@ -99,7 +106,7 @@ export const make = Effect.fnUntraced(function* (
     dropIdle: () => free.shift() !== undefined,
     grow: () => {
       Signal.set(some)
-      free.push(new Uint8Array(bufferBytes))
+      free.push(memory.make(bufferBytes))
       options?.onGrow?.()
     }
   }
@@ -118,7 +125,7 @@ export const make = Effect.fnUntraced(function* (
   )
   const loans: BufferPool["loans"] = new Map()
   const partial: BufferPool["partial"] = new Set()
-  const self: BufferPool = { geometry, clock, capacity, free, some, loans, partial, account, ledger, scope }
+  const self: BufferPool = { geometry, memory, clock, capacity, free, some, loans, partial, account, ledger, scope }
   return self
 })
 
@@ -130,7 +137,7 @@ const takeMemory = (self: BufferPool): Uint8Array | undefined => {
   }
   if (self.account.held >= self.capacity || !BufferBudget.reserve(self.ledger, self.account)) return undefined
   Signal.set(self.some)
-  return new Uint8Array(self.account.bufferBytes)
+  return self.memory.make(self.account.bufferBytes)
 }
 
 const returnMemory = (self: BufferPool, memory: Uint8Array): void => {
@@ -166,7 +173,7 @@ export const lendNow = (
   if (memory === undefined) return undefined
   const scope = Scope.forkUnsafe(self.scope)
   const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
-  const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(self.clock), self.partial)
+  const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(self.clock), self.partial, self.memory)
   self.loans.set(piece, { buffer, scope })
   borrower.onOpen?.(buffer)
   const end = Effect.sync(() => {

@@ -210,5 +210,5 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     Effect.map(verify(buffer), (isRight) => {
       if (isRight) PieceLine.add(verified, buffer)
     })
-  yield* PieceLine.serve(self.completed, judge, 1)
+  yield* PieceLine.serve(self.completed, judge, hasher.atOnce ?? 1)
 })

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
+import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
@@ -51,7 +52,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
  */
 const services = (place: FileSystemStorage.FileSystemStorageOptions, from: string | undefined) =>
   Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(from)).pipe(
-    Layer.provideMerge(NodePieceHasher.layer)
+    Layer.provideMerge(ThreadedPieceHasher.layer)
   )
 
 /**

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
-import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
+import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
@@ -52,7 +52,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     const files = `${Units.count(faults.length, "file")} ${faults.length === 1 ? "is" : "are"} missing or wrong`
     return yield* new CommandFailed({ why: `${path}: ${files}, ${pieceCount - good.count} of ${pieceCount} pieces` })
   }
-}, Effect.provide(NodePieceHasher.layer))
+}, Effect.provide(ThreadedPieceHasher.layer))
 
 /** The pieces that are complete and match their digests. */
 const check = Effect.fnUntraced(function* (

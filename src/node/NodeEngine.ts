@@ -1,10 +1,10 @@
 /**
- * The engine as it runs on Node: files on disk, TCP, hashing on the event loop, HTTP and UDP trackers.
+ * The engine as it runs on Node: files on disk, TCP, hashing on a thread beside the event loop, HTTP and UDP trackers.
  */
 import * as Layer from "effect/Layer"
 import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
-import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
+import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
@@ -40,7 +40,7 @@ export const layerServices = (options: Options) =>
     FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
     NodeMetadataSource.layerFrom(options.from),
     layerNetwork(options.from)
-  ).pipe(Layer.provideMerge(NodePieceHasher.layer))
+  ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
 
 /** An engine that stores torrents in a folder, and the services it runs on. */
 export const layer = (options: Options) => Layer.provideMerge(Engine.layer(options), layerServices(options))

@@ -4,6 +4,7 @@
 
 export * as HttpTracker from "../discovery/tracker/provider/HttpTracker.ts"
 export * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
+export * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 export * as IoDaemonProcess from "../io-daemon/node/IoDaemonProcess.ts"
 export * as NodeUdpPort from "../network/provider/node/NodeUdpPort.ts"
 export * as TcpTransport from "../network/provider/node/TcpTransport.ts"

@@ -12,6 +12,7 @@
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
+import * as PieceMemory from "../hash/PieceMemory.ts"
 import type { SupplierId } from "./SupplierId.ts"
 
 /** No supplier: the contributor of a block that is not there, the writer of a block that nobody is sending. */
@@ -22,6 +23,8 @@ export interface PieceBuffer {
   readonly piece: PieceIndex
   /** The whole piece, exactly as long as the piece; bytes of a block count once `received` says so. */
   readonly bytes: Uint8Array
+  /** How bytes get there. */
+  readonly memory: PieceMemory.PieceMemory
   readonly blockCount: number
   readonly received: Bitfield.Bitfield
   /** How many requests for each block are out. */
@@ -45,18 +48,20 @@ export interface PieceBuffer {
 
 /**
  * A buffer for `piece` over `bytes`, which must be as long as the piece; `now` in milliseconds. `partial` is shared by
- * the buffers of a torrent: whoever looks for a block to request looks there first.
+ * the buffers of a torrent: whoever looks for a block to request looks there first. `memory` has made the bytes.
  */
 export const make = (
   piece: PieceIndex,
   bytes: Uint8Array,
   now: number,
-  partial: Set<PieceBuffer> = new Set()
+  partial: Set<PieceBuffer> = new Set(),
+  memory: PieceMemory.PieceMemory = PieceMemory.plain
 ): PieceBuffer => {
   const blockCount = Math.ceil(bytes.length / PieceGeometry.blockLength)
   const self: PieceBuffer = {
     piece,
     bytes,
+    memory,
     blockCount,
     received: Bitfield.make(blockCount),
     requests: new Uint8Array(blockCount),
@@ -130,7 +135,8 @@ export const endWrite = (self: PieceBuffer, block: number, writer: SupplierId): 
 }
 
 /** Copies a part of a block that is not there yet to its place. `offset` counts from the start of the piece. */
-export const write = (self: PieceBuffer, offset: number, part: Uint8Array): void => self.bytes.set(part, offset)
+export const write = ({ bytes, memory }: PieceBuffer, offset: number, part: Uint8Array): void =>
+  memory.copy(bytes, offset, part)
 
 /** Notes that all bytes of `block` are written. `false` for a duplicate, which changes nothing. */
 export const finish = (self: PieceBuffer, block: number, contributor: SupplierId, now: number): boolean => {

@@ -81,17 +81,19 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   })
   const { found, prepared } = checked
 
+  const hasher = yield* PieceHasher
   const assembly = yield* Assembly.make({
     geometry,
     stored: found.stored,
     random,
     maxActivePieces: options.maxActivePieces,
+    // A storage that verifies leaves nothing to digest.
+    memory: storage.verifies === true ? undefined : hasher.memory,
     isSequential: options.order === "sequential",
     isReadOnly
   })
   Selection.begin(selection, assembly, prepared)
 
-  const hasher = yield* PieceHasher
   const swarm = PieceSwarm.make(
     {
       assembly,

@@ -53,9 +53,54 @@ describe("PieceDigests", () => {
     const small = PieceGeometry.make({ totalLength: 20_000, pieceLength: 16_384 })
     const large = PieceGeometry.make({ totalLength: 1 << 30, pieceLength: 16_384 })
 
-    assert.strictEqual(PieceDigests.memoryOf(small), 40_000)
-    assert.strictEqual(PieceDigests.memoryOf(large), 2 * PieceDigests.readLength)
+    assert.strictEqual(PieceDigests.memoryOf(small, readable), 40_000)
+    assert.strictEqual(PieceDigests.memoryOf(large, readable), 2 * PieceDigests.readLength)
   })
+
+  it("takes a buffer for each digest that the hasher works on, within twice what is read ahead", () => {
+    const hasher = { ...readable, atOnce: 3 }
+    const bytesOf = (pieceLength: number) =>
+      PieceDigests.memoryOf(PieceGeometry.make({ totalLength: 1 << 30, pieceLength }), hasher)
+
+    assert.deepStrictEqual(
+      [1, 4, 8, 16].map((size) => bytesOf(size << 20) / (size << 20)),
+      [4, 4, 2, 1]
+    )
+  })
+
+  it.effect("begins as many digests as the hasher works on, and returns them in order", () =>
+    Effect.gen(function* () {
+      const pieceLength = PieceDigests.readLength
+      const geometry = PieceGeometry.make({ totalLength: pieceLength * 7, pieceLength })
+      const pieces = piecesOf(geometry, 0, 1, 2, 3, 4, 5, 6)
+      let digesting = 0
+      const most = { digests: 0 }
+      const hasher = PieceHasher.of({
+        ...readable,
+        atOnce: 3,
+        sha1: (bytes) =>
+          Effect.gen(function* () {
+            const first = bytes[0]!
+            most.digests = Math.max(most.digests, ++digesting)
+            // The first ones take longest.
+            for (let turn = 7 - first; turn > 0; turn--) yield* Effect.yieldNow
+            digesting--
+            assert.strictEqual(bytes[0], first)
+            return Uint8Array.of(first)
+          })
+      })
+      const read = (begin: number, into: Uint8Array) =>
+        Effect.sync(() => void into.fill(begin / pieceLength)).pipe(Effect.as([]))
+
+      const seen = yield* Stream.runCollect(PieceDigests.make({ geometry, hasher, pieces, read }))
+
+      assert.deepStrictEqual(
+        seen.map(({ piece, sha1 }) => [Number(piece), sha1?.[0]]),
+        pieces.map((piece) => [Number(piece), Number(piece)])
+      )
+      assert.strictEqual(most.digests, 3)
+    })
+  )
 
   it.effect("reads no more at once than its buffer holds", () =>
     Effect.gen(function* () {

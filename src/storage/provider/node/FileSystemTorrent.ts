@@ -91,7 +91,7 @@ export const open = (
   }
   return {
     torrent: {
-      digestBytes: PieceDigests.memoryOf(layout.geometry),
+      digestBytes: PieceDigests.memoryOf(layout.geometry, hasher),
       look: (files) => look(self, files),
       reserve: (files) => reserve(self, files),
       release: (files) => release(self, files),

@@ -1,8 +1,8 @@
 /**
- * Digests of stored pieces, read ahead of the hasher: while one buffer is hashed, the other one is filled.
+ * Digests of stored pieces, read ahead of the hasher: while some buffers are hashed, another one is filled.
  *
- * Neighbouring small pieces are read together. Memory is two buffers for the whole stream, made when it starts. The
- * caller supplies the bytes. What it once reported as missing is not read again, so a torrent of which nothing is
+ * Neighbouring small pieces are read together. Memory is two buffers for the whole stream, made when it starts, or more
+ * if the hasher takes several at once. The caller supplies the bytes. What it once reported as missing is not read again, so a torrent of which nothing is
  * stored costs one read a file, not one a piece.
  */
 import * as Cause from "effect/Cause"
@@ -13,6 +13,7 @@ import * as Bitfield from "../../../base/Bitfield.ts"
 import type { PieceIndex } from "../../../base/PieceGeometry.ts"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
 import type { PieceHasher } from "../../../hash/PieceHasher.ts"
+import * as PieceMemory from "../../../hash/PieceMemory.ts"
 import type { StorageError, StoredDigest } from "../../Storage.ts"
 
 /**
@@ -29,13 +30,17 @@ export const readAheadLimit = 8 << 20
 const capacityOf = ({ pieceLength, totalLength }: PieceGeometry.PieceGeometry): number =>
   Math.min(totalLength, Math.max(pieceLength, readLength))
 
-const bufferCountOf = (capacity: number): number => (capacity > readAheadLimit ? 1 : 2)
+/** One buffer is filled while so many are digested as the hasher takes at once, within twice `readAheadLimit`. */
+const bufferCountOf = (capacity: number, { atOnce = 1 }: Hasher): number =>
+  capacity > readAheadLimit ? 1 : Math.min(1 + atOnce, Math.floor((2 * readAheadLimit) / capacity))
 
 /** Bytes of the buffers of one stream. */
-export const memoryOf = (geometry: PieceGeometry.PieceGeometry): number => {
+export const memoryOf = (geometry: PieceGeometry.PieceGeometry, hasher: Hasher): number => {
   const capacity = capacityOf(geometry)
-  return capacity * bufferCountOf(capacity)
+  return capacity * bufferCountOf(capacity, hasher)
 }
+
+type Hasher = PieceHasher["Service"]
 
 /** Missing pieces reported at once: few enough to take well under a millisecond. */
 const maxMissingRun = 4096
@@ -52,6 +57,19 @@ interface Run {
   readonly isMissing: boolean
   readonly begin: number
   readonly length: number
+}
+
+/** A run that is being read into a buffer; without bytes if it is missing. */
+interface Reading {
+  readonly run: Run
+  readonly buffer: Uint8Array
+  readonly bytes: Fiber.Fiber<Uint8Array, StorageError> | undefined
+}
+
+/** A run that is being digested. */
+interface Digesting {
+  readonly buffer: Uint8Array
+  readonly digests: Fiber.Fiber<ReadonlyArray<StoredDigest>>
 }
 
 /** Cuts `pieces` into runs that fit in `capacity`; `missing` may grow from one run to the next. */
@@ -89,20 +107,22 @@ const runsOf = function* (
 /** Streams the digests of `pieces` in their order; a piece with a missing byte has none. */
 export const make = (options: {
   readonly geometry: PieceGeometry.PieceGeometry
-  readonly hasher: PieceHasher["Service"]
+  readonly hasher: Hasher
   /** Fills `into` from offset `begin` of the torrent and returns which ranges are known to be missing. */
   readonly read: (begin: number, into: Uint8Array) => Effect.Effect<ReadonlyArray<MissingRange>, StorageError>
   readonly pieces: Iterable<PieceIndex>
 }): Stream.Stream<StoredDigest, StorageError> => {
   const { geometry, hasher } = options
+  const { atOnce = 1, memory = PieceMemory.plain } = hasher
   const capacity = capacityOf(geometry)
 
   const start = Effect.gen(function* () {
     const scope = yield* Effect.scope
     const missing = Bitfield.make(geometry.pieceCount)
     const runs = runsOf(geometry, options.pieces, capacity, missing)
-    const buffers = Array.from({ length: bufferCountOf(capacity) }, () => new Uint8Array(capacity))
-    let turn = 0
+    const free = Array.from({ length: bufferCountOf(capacity, hasher) }, () => memory.make(capacity))
+    const reading: Array<Reading> = []
+    const digesting: Array<Digesting> = []
 
     const noteMissing = ({ begin, end }: MissingRange) => {
       const { pieceLength } = geometry
@@ -115,14 +135,17 @@ export const make = (options: {
       return bytes
     })
 
-    // Started at once, so that the system has the read before the hasher takes the thread.
-    const readNext = Effect.fnUntraced(function* () {
-      const next = runs.next()
-      if (next.done) return undefined
-      const run = next.value
-      if (run.isMissing) return { run, reading: undefined }
-      const buffer = buffers[turn++ % buffers.length]!
-      return { run, reading: yield* Effect.forkIn(read(run, buffer), scope, { startImmediately: true }) }
+    /** Begins to read what there are buffers for, so that the system has it before the hasher takes this thread. */
+    const readAhead = Effect.gen(function* () {
+      for (let buffer = free.pop(); buffer !== undefined; buffer = free.pop()) {
+        const next = runs.next()
+        if (next.done) return
+        const run = next.value
+        const bytes = run.isMissing
+          ? undefined
+          : yield* Effect.forkIn(read(run, buffer), scope, { startImmediately: true })
+        reading.push({ run, buffer, bytes })
+      }
     })
 
     const digestOf = (run: Run, bytes: Uint8Array, piece: PieceIndex) => {
@@ -137,14 +160,21 @@ export const make = (options: {
         ? Effect.succeed(run.pieces.map((piece): StoredDigest => ({ piece, sha1: undefined })))
         : Effect.forEach(run.pieces, (piece) => digestOf(run, bytes, piece))
 
-    let ahead = yield* readNext()
+    /** Begins to digest what was read, in its order. */
+    const digestNext = Effect.fnUntraced(function* ({ buffer, bytes, run }: Reading) {
+      const read = bytes === undefined ? undefined : yield* Fiber.join(bytes)
+      const digests = yield* Effect.forkIn(digestsOf(run, read), scope, { startImmediately: true })
+      digesting.push({ buffer, digests })
+    })
+
+    yield* readAhead
     const pull = Effect.gen(function* () {
-      if (ahead === undefined) return yield* Cause.done()
-      const { reading, run } = ahead
-      const bytes = reading === undefined ? undefined : yield* Fiber.join(reading)
-      if (buffers.length > 1) ahead = yield* readNext()
-      const digests = yield* digestsOf(run, bytes)
-      if (buffers.length === 1) ahead = yield* readNext()
+      while (reading.length > 0 && digesting.length < atOnce) yield* digestNext(reading.shift()!)
+      const first = digesting.shift()
+      if (first === undefined) return yield* Cause.done()
+      const digests = yield* Fiber.join(first.digests)
+      free.push(first.buffer)
+      yield* readAhead
       return digests as [StoredDigest, ...Array<StoredDigest>]
     })
     return Stream.fromPull(Effect.succeed(pull))

@@ -1,0 +1,212 @@
+import * as Crypto from "node:crypto"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
+import * as HashThread from "../../src/hash/provider/node/HashThread.ts"
+import * as SharedMemory from "../../src/hash/provider/node/SharedMemory.ts"
+import * as ThreadedPieceHasher from "../../src/hash/provider/node/ThreadedPieceHasher.ts"
+import { suite } from "./PieceHasher.suite.ts"
+
+suite("a thread, started at once", Layer.effect(PieceHasher, ThreadedPieceHasher.make({ startAfter: 0 })))
+
+const { minLength } = ThreadedPieceHasher
+
+const nextTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+/** Waits for what happens outside of this program. */
+const until = (isTrue: () => boolean) =>
+  Effect.whileLoop({ while: () => !isTrue(), body: () => nextTurn, step: () => {} })
+
+/** Shared memory of so many bytes, with a digest of its own. */
+const piece = (length: number, seed = 1): Uint8Array => {
+  const bytes = SharedMemory.memory.make(length)
+  for (let at = 0; at < length; at += 997) bytes[at] = at * seed
+  return bytes
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
+const sha1 = (bytes: Uint8Array) => Crypto.hash("sha1", bytes)
+
+/** A hasher whose threads a test sees. */
+const watched = Effect.fnUntraced(function* (options: ThreadedPieceHasher.Options = {}) {
+  const threads: Array<HashThread.HashThread> = []
+  const start = () => {
+    const thread = HashThread.start()
+    threads.push(thread)
+    return thread
+  }
+  const hasher = yield* ThreadedPieceHasher.make({ startAfter: 0, start, ...options })
+  return { hasher, threads }
+})
+
+/** The same, and its first thread, which is ready. */
+const ready = Effect.gen(function* () {
+  const { hasher, threads } = yield* watched()
+  yield* hasher.sha1(piece(minLength))
+  const [thread] = threads
+  yield* until(() => thread!.isReady)
+  return { hasher, threads, thread: thread! }
+})
+
+describe("ThreadedPieceHasher", () => {
+  it.effect("gives pieces to the thread, two at a time, and digests the others itself", () =>
+    Effect.gen(function* () {
+      const { hasher, thread } = yield* ready
+      const pieces = Array.from({ length: 5 }, (_, at) => piece(1 << 20, at + 1))
+
+      const digests = yield* Effect.forEach(pieces, hasher.sha1, { concurrency: "unbounded" })
+      const again = yield* Effect.forEach(pieces, hasher.sha256)
+
+      assert.deepStrictEqual(digests.map(hex), pieces.map(sha1))
+      assert.deepStrictEqual(
+        again.map(hex),
+        pieces.map((bytes) => Crypto.hash("sha256", bytes))
+      )
+      assert.strictEqual(thread.asked, 2 + 5)
+    })
+  )
+
+  it.effect("digests short pieces and other memory itself", () =>
+    Effect.gen(function* () {
+      const { hasher, thread } = yield* ready
+      const short = piece(minLength - 1)
+      const own = new Uint8Array(minLength)
+
+      const digests = [yield* hasher.sha1(short), yield* hasher.sha1(own)]
+
+      assert.deepStrictEqual(digests.map(hex), [sha1(short), sha1(own)])
+      assert.strictEqual(thread.asked, 0)
+    })
+  )
+
+  it.effect("starts no thread for little", () =>
+    Effect.gen(function* () {
+      const { hasher, threads } = yield* watched({ startAfter: 3 * minLength })
+      const one = piece(minLength)
+
+      yield* hasher.sha1(one)
+      yield* hasher.sha1(one)
+      const before = threads.length
+      yield* hasher.sha1(one)
+
+      assert.deepStrictEqual([before, threads.length], [0, 1])
+    })
+  )
+
+  it.effect("digests itself what a thread that ended left, and all that follows", () =>
+    Effect.gen(function* () {
+      const { hasher, thread, threads } = yield* ready
+      const pieces = [piece(1 << 20, 3), piece(1 << 20, 5)]
+
+      const asked = yield* Effect.forkChild(Effect.forEach(pieces, hasher.sha1, { concurrency: 2 }), {
+        startImmediately: true
+      })
+      assert.strictEqual(thread.waiting.length, 2)
+      yield* HashThread.stop(thread)
+      const digests = yield* Fiber.join(asked)
+      const after = yield* hasher.sha1(pieces[0]!)
+
+      assert.deepStrictEqual([...digests, after].map(hex), [...pieces, pieces[0]!].map(sha1))
+      assert.strictEqual(threads.length, 1)
+    })
+  )
+
+  it.effect("digests itself if no thread can be started", () =>
+    Effect.gen(function* () {
+      const start = () => {
+        throw new Error("no thread is left")
+      }
+      const { hasher } = yield* watched({ start })
+      const bytes = piece(minLength)
+
+      const digests = [yield* hasher.sha1(bytes), yield* hasher.sha1(bytes)]
+
+      assert.deepStrictEqual(digests.map(hex), [sha1(bytes), sha1(bytes)])
+    })
+  )
+
+  it.effect("keeps the order of the answers when a caller is interrupted", () =>
+    Effect.gen(function* () {
+      const { hasher } = yield* ready
+      const [first, second] = [piece(4 << 20, 7), piece(4 << 20, 9)]
+
+      const interrupted = yield* Effect.forkChild(hasher.sha1(first), { startImmediately: true })
+      interrupted.interruptUnsafe()
+      const digest = yield* hasher.sha1(second)
+
+      assert.strictEqual(hex(digest), sha1(second))
+    })
+  )
+
+  it.effect("stops an idle thread, and starts another one when there is work again", () =>
+    Effect.gen(function* () {
+      const { hasher, thread, threads } = yield* ready
+      yield* hasher.sha1(piece(minLength))
+
+      yield* TestClock.adjust("29 seconds")
+      yield* hasher.sha1(piece(minLength))
+      yield* TestClock.adjust("30 seconds")
+      const wasOver = thread.isOver
+      yield* TestClock.adjust("30 seconds")
+      yield* until(() => thread.isOver)
+      yield* hasher.sha1(piece(minLength))
+
+      assert.isFalse(wasOver)
+      assert.strictEqual(threads.length, 2)
+    })
+  )
+
+  it.effect("replaces a thread that was shown much memory, because it may keep it", () =>
+    Effect.gen(function* () {
+      const { hasher, thread, threads } = yield* ready
+      const size = 16 << 20
+      const count = ThreadedPieceHasher.maxShownBytes / size + 2
+
+      for (let at = 0; at < count; at++) yield* hasher.sha1(piece(size, at))
+      yield* until(() => thread.isOver)
+
+      assert.isAtMost(thread.shownBytes, ThreadedPieceHasher.maxShownBytes + size)
+      const bytes = piece(minLength, 11)
+      assert.strictEqual(hex(yield* hasher.sha1(bytes)), sha1(bytes))
+      assert.strictEqual(threads.length, 2)
+    })
+  )
+
+  it.effect("ends the thread with its scope", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { thread } = yield* Scope.provide(ready, scope)
+
+      yield* Scope.close(scope, yield* Effect.exit(Effect.void))
+      yield* until(() => thread.isOver)
+
+      assert.isTrue(thread.isOver)
+    })
+  )
+})
+
+describe("SharedMemory", () => {
+  it("copies a part to its place, and nothing around it", () => {
+    const { copy, make } = SharedMemory.memory
+    const source = Uint8Array.from({ length: 100 }, (_, at) => at + 1)
+
+    for (const [begin, end, offset] of [
+      [0, 100, 0],
+      [0, 10, 5],
+      [90, 100, 90],
+      [50, 50, 3]
+    ] as const) {
+      const memory = make(100)
+
+      copy(memory, offset, source.subarray(begin, end))
+
+      const expected = new Uint8Array(100)
+      expected.set(source.subarray(begin, end), offset)
+      assert.deepStrictEqual(new Uint8Array(memory), expected)
+    }
+  })
+})
