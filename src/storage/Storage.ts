@@ -259,7 +259,8 @@ export interface TorrentStorage {
    * every write to that file until it is claimed again.
    *
    * `sha1` is the digest that `bytes` should have, if the caller has it at hand. A medium that does not verify ignores
-   * it; one that does takes bytes without it as right.
+   * it; one that does takes bytes without it as right. `bytes` may lie in shared memory (`PieceMemory`), which some
+   * interfaces of the web refuse.
    */
   readonly writePiece: (
     piece: PieceIndex,
