@@ -71,6 +71,8 @@ export interface Options {
   readonly onOpen: (session: PeerSession) => SessionError | undefined
   /** The peer's interest has changed; called in the middle of what others do. */
   readonly onInterest: () => void
+  /** Runs the turns of woken sessions. Sessions that are woken together share one; default: one of its own. */
+  readonly turns?: Scheduler.SchedulerDispatcher | undefined
 }
 
 /** Whether what was thrown is a failure of the session; anything else is a bug of ours. */
@@ -84,7 +86,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const { remote } = connection
   const clock = yield* Clock.Clock
   const failed = yield* Deferred.make<never, SessionError>()
-  const dispatcher = (yield* Scheduler.Scheduler).makeDispatcher()
+  const turns = options.turns ?? (yield* Scheduler.Scheduler).makeDispatcher()
   const blocked = Latch.makeUnsafe(false)
   const requested = Latch.makeUnsafe(false)
   // A connection may deliver after its session has ended, until its scope closes.
@@ -97,10 +99,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const wake = (): void => {
     if (isDue) return
     isDue = true
-    dispatcher.scheduleTask(() => {
-      isDue = false
-      if (!isOver) takeDueTurn()
-    }, 0)
+    turns.scheduleTask(due, 0)
+  }
+  const due = (): void => {
+    isDue = false
+    if (!isOver) takeDueTurn()
   }
 
   const begin = Effect.sync(() =>
@@ -138,9 +141,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
 
   /** Refills the pipeline and sends, unless the connection has no room. */
-  const takeTurn = (protocol: PeerProtocol.PeerProtocol): void => {
+  const takeTurn = (protocol: PeerProtocol.PeerProtocol, now = Monotonic.nowUnsafe(clock)): void => {
     if (protocol.patience.blockedSince !== undefined) return
-    const now = Monotonic.nowUnsafe(clock)
     Requests.refill(assembly, protocol, now)
     if (!flush(protocol, now)) Latch.openUnsafe(blocked)
   }
@@ -167,9 +169,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       const sink = (view: Uint8Array): boolean => {
         if (isOver) return true
         try {
-          PeerProtocol.receive(protocol, view, Monotonic.nowUnsafe(clock))
+          const now = Monotonic.nowUnsafe(clock)
+          PeerProtocol.receive(protocol, view, now)
           // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
-          takeTurn(protocol)
+          takeTurn(protocol, now)
         } catch (error) {
           if (!isSessionError(error)) throw error
           failUnsafe(error)

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Scheduler from "effect/Scheduler"
 import * as Assembly from "../assembly/Assembly.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Requests from "../assembly/Requests.ts"
@@ -65,6 +66,8 @@ export interface PieceExchange {
   readonly exchange: Swarm.Exchange<PeerSession.PeerSession>
   /** Increases when a peer that can be dialled joins, leaves, or says another port. */
   contactsVersion: number
+  /** Runs the turns of sessions that were woken. */
+  turns: Scheduler.SchedulerDispatcher | undefined
 }
 
 /** How sessions are served. */
@@ -116,7 +119,8 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
       useOf: (member, now) => useOf(options, member, now),
       isDone: (member) => areBothDone(options, member)
     },
-    contactsVersion: 0
+    contactsVersion: 0,
+    turns: undefined
   }
   return parts
 }
@@ -150,12 +154,14 @@ const extensionsOf = (parts: PieceExchange): TorrentExtensions => {
 }
 
 const converse = Effect.fnUntraced(function* (
-  { choking, offers, options, swarm }: PieceExchange,
+  parts: PieceExchange,
   upload: Upload.Upload,
   extensions: TorrentExtensions,
   ...[key, introduced, join]: Parameters<Swarm.Exchange<PeerSession.PeerSession>["converse"]>
 ) {
+  const { choking, offers, options, swarm } = parts
   const { clock } = swarm
+  parts.turns ??= (yield* Scheduler.Scheduler).makeDispatcher()
   const allowedFast = yield* options.allowedFast?.(introduced.connection.remote.host) ?? Effect.succeed([])
   yield* PeerSession.run({
     introduced,
@@ -174,7 +180,8 @@ const converse = Effect.fnUntraced(function* (
     extensions,
     id: key,
     onOpen: join,
-    onInterest: () => Choking.chooseSoon(choking)
+    onInterest: () => Choking.chooseSoon(choking),
+    turns: parts.turns
   })
 })
 

@@ -1,6 +1,8 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Scheduler from "effect/Scheduler"
+import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as Callers from "../../src/connect/Callers.ts"
@@ -59,6 +61,29 @@ describe("PieceSwarm", () => {
     yield* pass(200)
 
     assert.deepStrictEqual([peer.counters.connections, peer.counters.openConnections], [1, 1])
+  })
+
+  test("lets all sessions that are woken together take their turns in one task", function* () {
+    let turns = 0
+    const scheduler = new Scheduler.MixedScheduler("async", (run) => {
+      turns++
+      const immediate = setImmediate(run)
+      return () => clearImmediate(immediate)
+    })
+    const known = yield* torrent(1)
+    const hosts = [1, 2, 3, 4, 5, 6].map((host) => at(host))
+    for (const [index, host] of hosts.entries()) yield* serve(known, host, { ...stalls, seed: index })
+    const { assembly, swarm } = yield* Effect.provideService(start(known), Scheduler.Scheduler, scheduler)
+    yield* swarm.add(hosts)
+    yield* pass(1)
+    const idle = assembly.idleSuppliers.size
+    turns = 0
+
+    Assembly.wakeIdle(assembly)
+
+    assert.deepStrictEqual([idle, turns], [6, 1])
+    yield* settle
+    assert.strictEqual(assembly.idleSuppliers.size, 6)
   })
 
   test("replaces a peer that wants nothing while it seeds, but not one that waits for its turn", function* () {
