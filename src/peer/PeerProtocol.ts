@@ -212,6 +212,10 @@ export const receive = (self: PeerProtocol, chunk: Uint8Array, now: number): voi
   FrameDecoder.push(self.decoder, chunk)
 }
 
+/** Whether what was received leaves something to do for the session: to request more, or to send what is written. */
+export const hasTurn = (self: PeerProtocol): boolean =>
+  self.peerChoking || RequestPipeline.isLow(self.pipeline) || !FrameEncoder.isEmpty(self.outbox)
+
 /**
  * A piece is stored now: sends a have to every peer but a seed, and also to one that has the piece itself. A peer that
  * super-seeds learns from it that the piece has arrived (BEP 16). To a seed, sends that we lost interest if we did.

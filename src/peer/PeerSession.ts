@@ -2,7 +2,7 @@
  * One session with a peer that was introduced, until it ends: the Effect shell around `PeerProtocol`.
  *
  * Bytes come in through the connection's sink and go straight to the protocol. After each chunk the sink refills the
- * request pipeline and sends the outbox in one write. So does a task after somebody woke the session. Its fibers wait
+ * request pipeline, if it is low, and sends the outbox in one write. So does a task after somebody woke the session. Its fibers wait
  * for room to write, serve what the peer requests (`UploadSession.ts`), and wait for the end, which releases
  * everything. The swarm's one ticker keeps the timers.
  */
@@ -171,8 +171,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         try {
           const now = Monotonic.nowUnsafe(clock)
           PeerProtocol.receive(protocol, view, now)
-          // Before this returns: the pipeline is full again before any piece these bytes completed is hashed.
-          takeTurn(protocol, now)
+          // Before this returns: the pipeline is refilled before any piece these bytes completed is hashed.
+          if (PeerProtocol.hasTurn(protocol)) takeTurn(protocol, now)
         } catch (error) {
           if (!isSessionError(error)) throw error
           failUnsafe(error)

@@ -23,6 +23,9 @@ export const minDepth = 2
 /** More than this many are dropped or rejected by many clients (libtorrent sends at most 500 itself). */
 export const maxDepth = 500
 
+/** A pipeline of so many requests need not be full all the time: 1 MiB. */
+const deepDepth = 64
+
 /** Seconds of data that should be requested beyond the peer's delay. */
 export const reserveSeconds = 0.5
 
@@ -122,6 +125,15 @@ export const bound = (self: RequestPipeline, most = maxDepth): void => {
 
 /** How many more requests should be sent now. */
 export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : self.depth) - self.requests.size
+
+/**
+ * Whether there is so much room that it is time to send requests. A deep pipeline waits until an eighth of it is empty:
+ * a write costs a hundred times as much as a request (`wire/FrameEncoder.ts`), and wakes the peer.
+ */
+export const isLow = (self: RequestPipeline): boolean => {
+  const free = room(self)
+  return free > 0 && (self.depth < deepDepth || free * 8 >= self.depth)
+}
 
 /**
  * Whether another request may be sent now: there is room, and the limiter grants a block. `send`, `postpone` or

@@ -148,6 +148,41 @@ describe("PeerSession", () => {
     assert.isFalse(yield* saysExtended(true, undefined))
   })
 
+  test("sends many requests to a fast peer in one write", function* () {
+    const known = yield* torrent(40)
+    const { geometry } = known.metainfo.layout
+    const assembly = yield* makeAssembly({ geometry, maxActivePieces: 40 })
+    const { connection, deliver, said } = madeUp()
+    yield* Effect.forkScoped(
+      PeerSession.run({
+        introduced: introducedOn(connection),
+        assembly,
+        id: idOf(0),
+        upload: Uploads.make(geometry),
+        onOpen: ({ protocol }) => {
+          protocol.pipeline.depth = 128
+          return undefined
+        },
+        onInterest: () => {}
+      })
+    )
+    yield* settle
+    deliver(WireMessage.encodeAll([{ _tag: "HaveAll" }, { _tag: "Unchoke" }]))
+    const requested = () => said.filter((tag) => tag === "Request").length
+    const seen = [requested()]
+
+    for (const piece of assembly.pool.loans.keys()) {
+      for (const block of [0, 1, 2, 3]) {
+        const bytes = new Uint8Array(16_384)
+        deliver(WireMessage.encodeAll([{ _tag: "Piece", index: piece, begin: block * 16_384, block: bytes }]))
+        if (seen.at(-1) !== requested()) seen.push(requested())
+      }
+      if (seen.length > 2) break
+    }
+
+    assert.deepStrictEqual(seen, [128, 144, 160])
+  })
+
   test("law 7: requests more before a complete piece is hashed", function* () {
     const known = yield* torrent(12)
     const assembly = yield* makeAssembly({ geometry: known.metainfo.layout.geometry })

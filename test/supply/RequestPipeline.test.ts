@@ -52,6 +52,21 @@ describe("RequestPipeline", () => {
     assert.strictEqual(RequestPipeline.room(pipeline) * blockLength, 256 * 1024)
   })
 
+  it("asks for more when an eighth of a deep pipeline is empty, and at once if it is shallow", () => {
+    const isLow = (depth: number, out: number): boolean => {
+      const { pipeline } = sent(out)
+      pipeline.depth = depth
+      return RequestPipeline.isLow(pipeline)
+    }
+
+    assert.deepStrictEqual(
+      [isLow(500, 500), isLow(500, 438), isLow(500, 437), isLow(500, 0)],
+      [false, false, true, true]
+    )
+    assert.deepStrictEqual([isLow(64, 57), isLow(64, 56)], [false, true])
+    assert.deepStrictEqual([isLow(63, 63), isLow(63, 62), isLow(2, 1)], [false, true, true])
+  })
+
   it("knows whether a request has been out for so long, whatever is sent and answered", () => {
     const kinds = fc.constantFrom("send", "send", "ask", "ask", "arrive", "release", "releaseAll")
     const steps = fc.array(fc.tuple(kinds, fc.nat(700)), { minLength: 20, maxLength: 40 })
