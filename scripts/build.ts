@@ -7,6 +7,7 @@ import { createRequire } from "node:module"
 import * as path from "node:path"
 import * as Rolldown from "rolldown"
 import * as Command from "./command.ts"
+import * as Eager from "./eager.ts"
 
 const nodeModules = path.join(Command.root, "node_modules")
 
@@ -84,6 +85,13 @@ const makeParts = () => {
   return { collect, groups }
 }
 
+/**
+ * Whether the modules of a file are ours and Effect's alone. Of the others, such as undici, most functions are never
+ * called.
+ */
+const isOurs = (modules: Iterable<string>): boolean =>
+  packagesOf(modules).every((name) => /^@?effect(?:\/|$)/.test(name))
+
 /** Whether a module is the one that exports undici. */
 const isUndici = (id: string): boolean => id.replaceAll("\\", "/").endsWith("/@effect/platform-node/dist/Undici.js")
 
@@ -130,6 +138,9 @@ const bundle = async (main: string): Promise<void> => {
   if (others.length > 0) throw new Command.CommandFailed("build", `even --help would load ${others.join(", ")}`, "")
   const modules = chunks.flatMap(({ moduleIds }) => moduleIds)
   if (!modules.some(isUndici)) throw new Command.CommandFailed("build", "the exports of undici were not named", "")
+  for (const { code, fileName, moduleIds } of chunks) {
+    if (isOurs(moduleIds)) await writeFile(path.join(Command.root, "dist", fileName), Eager.parenthesize(code))
+  }
   await writeFile(path.join(Command.root, "dist", "cli", "LICENSES"), await licencesOf(packagesOf(modules)))
   await chmod(path.join(Command.root, main), 0o755)
 }
