@@ -206,6 +206,10 @@ export const nextDuplicate = (
 ): RequestPipeline.Request | undefined =>
   Overtaking.nextBlock(self.slow, self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
 
+/** Whether no block can be requested, whoever asks: none is free, no piece can be started, and nobody is slow. */
+const isNothingLeft = (self: Assembly.Assembly, now: number): boolean =>
+  self.pool.partial.size === 0 && !BufferPool.mayLend(self.pool) && !Overtaking.isNeeded(self.slow, self.suppliers, now)
+
 /**
  * Sends requests to the supplier while its pipeline has room: for blocks of active pieces, then for a piece that it
  * starts, then for blocks that slower suppliers hold up. Marks the supplier idle if there is none of those, or no buffer
@@ -215,6 +219,12 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
   const { pipeline } = supplier
   if (supplier.standing.isPaused || (supplier.peerChoking && supplier.allowedFast.size === 0)) {
     RequestPipeline.rest(pipeline)
+    return
+  }
+  // A returned buffer wakes every idle supplier, and the first of them takes it.
+  if (isNothingLeft(self, now)) {
+    RequestPipeline.rest(pipeline)
+    Assembly.idle(self, supplier)
     return
   }
   while (RequestPipeline.admits(pipeline, now)) {
