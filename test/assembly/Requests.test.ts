@@ -118,6 +118,24 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
+  it.effect("takes nothing from the limits while there is no block that anybody could request", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
+      const one = join(assembly, alice)
+      const two = join(assembly, bob)
+      begin(assembly, one, 0)
+      ask(assembly, one, 2)
+
+      Requests.refill(assembly, two, 0)
+      const isIdle = assembly.idleSuppliers.has(two)
+      const hasForfeited = two.pipeline.limiter.hasForfeited
+      yield* BufferPool.close(assembly.pool, piece(0))
+      Requests.refill(assembly, two, 0)
+
+      assert.deepStrictEqual([isIdle, hasForfeited, two.pipeline.requests.size], [true, false, 2])
+    }).pipe(budget)
+  )
+
   it.effect("does not begin a piece again before its last buffer has been returned", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 2), { stored: " **" })
