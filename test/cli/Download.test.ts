@@ -3,6 +3,7 @@ import * as path from "node:path"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
+import * as Completion from "../../src/assembly/Completion.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as ResumeFile from "../../src/resume/ResumeFile.ts"
 import { serve } from "../network/httpServer.ts"
@@ -457,10 +458,12 @@ describe("piecewise download", () => {
 
       const ended = yield* runScoped(["download", "known.torrent", "--sequential", "--peer", address, "--json"], folder)
 
-      assert.deepStrictEqual(
-        only("piece", ended.stdout).map(({ index }) => index),
-        [...Array(10).keys()]
-      )
+      const indices = only("piece", ended.stdout).map(({ index }) => Number(index))
+      assert.strictEqual(new Set(indices).size, 10)
+      // Pieces that are written at the same time may be stored in any order.
+      for (const [place, index] of indices.entries()) {
+        assert.isBelow(Math.abs(place - index), Completion.writesInFlight, `${indices}`)
+      }
     }).pipe(Effect.provide(services))
   )
 
