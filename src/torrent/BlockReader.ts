@@ -36,10 +36,11 @@ const read = Effect.fnUntraced(function* (
   const files = FileLayout.realSpans(layout, offset, length).map(({ file }) => file)
   for (let reads = 0; reads < maxReads; reads++) {
     if (!(yield* FileChanges.isRight(changes, piece))) return yield* notStored(known, piece)
+    const writing = KnownFiles.writingAmong(known, files)
     const found = yield* Effect.tapError(storage.readBlock(piece, begin, length, into), ({ reason }) =>
       reason._tag === "NotStored" ? Effect.ignore(FileChanges.look(changes, files)) : Effect.void
     )
-    if (FileChanges.observe(changes, files, found.files)) return found
+    if (FileChanges.observe(changes, files, found.files, writing)) return found
   }
   const path = KnownFiles.pathOf(known, files[0]!)
   return yield* StorageError.of("read", [new StorageUnavailable({ path, why: "it changes while it is read" })])

@@ -129,9 +129,15 @@ const suspect = (self: FileChanges, file: number): void => {
 }
 
 /**
- * Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone.
+ * Compares files with their last facts. Returns whether all are the same. A file without an entry in `seen` is gone. Of
+ * those that were being written when the look began (`KnownFiles.writingAmong`), only a replacement counts.
  */
-export const observe = (self: FileChanges, files: ReadonlyArray<number>, seen: ReadonlyArray<FileFacts>): boolean => {
+export const observe = (
+  self: FileChanges,
+  files: ReadonlyArray<number>,
+  seen: ReadonlyArray<FileFacts>,
+  writing?: ReadonlySet<number>
+): boolean => {
   const { known, onReplaced, report } = self.options
   const different: Array<number> = []
   let isCurrent = true
@@ -151,7 +157,8 @@ export const observe = (self: FileChanges, files: ReadonlyArray<number>, seen: R
       isCurrent = false
       continue
     }
-    if (KnownFiles.isWriting(known, file) ? isOther : !isSame(before, now)) {
+    const isWriting = KnownFiles.isWriting(known, file) || writing?.has(file) === true
+    if (isWriting ? isOther : !isSame(before, now)) {
       // A file that somebody put there or filled is theirs until its content proves otherwise.
       if (isOther || KnownFiles.isDoubtful(known, now)) {
         KnownFiles.meet(known, now)
@@ -176,13 +183,18 @@ export const doubt = (self: FileChanges, files: ReadonlyArray<number>): void => 
 
 /** Looks at files and compares them, as `observe` does. */
 export const look = (self: FileChanges, files: ReadonlyArray<number>): Effect.Effect<boolean, StorageError> =>
-  Effect.map(self.options.storage.look(files), (seen) =>
-    observe(
-      self,
-      files,
-      seen.flatMap((facts) => facts ?? [])
+  Effect.suspend(() => {
+    const { known, storage } = self.options
+    const writing = KnownFiles.writingAmong(known, files)
+    return Effect.map(storage.look(files), (seen) =>
+      observe(
+        self,
+        files,
+        seen.flatMap((facts) => facts ?? []),
+        writing
+      )
     )
-  )
+  })
 
 /** Looks at every file that exists. */
 export const lookAtAll = (self: FileChanges): Effect.Effect<void, StorageError> =>

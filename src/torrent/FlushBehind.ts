@@ -77,8 +77,15 @@ export interface Options {
   readonly onLost: (pieces: ReadonlyArray<PieceIndex>) => void
   /** Handles files whose flush failed because somebody deleted, cut or replaced them. Returns those to flush again. */
   readonly onChanged: (files: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<number>>
-  /** Called for pieces that survive a power cut from now on, with the files that were flushed. */
-  readonly onFlushed: (pieces: ReadonlyArray<PieceIndex>, files: ReadonlyArray<FileFacts>) => Effect.Effect<void>
+  /**
+   * Called for pieces that survive a power cut from now on, with the files that were flushed, and those of them that
+   * were being written when the flush began (`KnownFiles.writingAmong`).
+   */
+  readonly onFlushed: (
+    pieces: ReadonlyArray<PieceIndex>,
+    files: ReadonlyArray<FileFacts>,
+    writing: ReadonlySet<number> | undefined
+  ) => Effect.Effect<void>
   readonly report: (fact: Fact) => void
 }
 
@@ -250,6 +257,7 @@ export const make = (options: Options): FlushBehind => {
       isFlushing = true
       const files = [...Bitfield.indices(dirty)]
       const isNamed = new Set(files)
+      const writing = KnownFiles.writingAmong(known, files)
       const pieces = unflushed()
       Bitfield.clear(dirty)
       // This flush may begin before writes that are under way, so it does not cover their bytes.
@@ -282,7 +290,7 @@ export const make = (options: Options): FlushBehind => {
         (piece) => Bitfield.has(stored, piece) && KnownFiles.filesOf(known, piece).every(isSafe)
       )
       for (const piece of safe) Bitfield.add(flushed, piece)
-      yield* options.onFlushed(safe, [...good.values()])
+      yield* options.onFlushed(safe, [...good.values()], writing)
       if (changed.length > 0 && !isLast) markDirty(yield* options.onChanged(changed))
       isFlushing = false
       return failed

@@ -209,6 +209,16 @@ export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<numb
   return records
 }
 
+/**
+ * Those of some files that are being written; `undefined` if none is. What a look at them that begins now sees may be
+ * older than their last write when it ends.
+ */
+export const writingAmong = (self: KnownFiles, files: ReadonlyArray<number>): ReadonlySet<number> | undefined => {
+  let found: Set<number> | undefined
+  for (const file of files) if (isWriting(self, file)) found = (found ?? new Set()).add(file)
+  return found
+}
+
 /** The files that hold a byte of the piece, except padding. */
 export const filesOf = ({ layout }: Pick<KnownFiles, "layout">, piece: PieceIndex): ReadonlyArray<number> =>
   FileLayout.pieceSpans(layout, piece).flatMap(({ file }) => (FileLayout.isPadding(layout, file) ? [] : [file]))

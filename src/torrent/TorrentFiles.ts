@@ -296,12 +296,12 @@ export const make = Effect.fnUntraced(function* ({
         },
         (effect, files) => Effect.orElseSucceed(effect, () => files)
       ),
-      onFlushed: (pieces, files) =>
+      onFlushed: (pieces, files, writing) =>
         Effect.gen(function* () {
           keeper.noteFlushed(pieces)
           const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
           const names = idle.map(({ file }) => file)
-          FileChanges.observe(changes, names, idle)
+          FileChanges.observe(changes, names, idle, writing)
           yield* keeper.append(true)
           const done = names.filter((file) => KnownFiles.isWhole(known, file))
           if (done.length > 0) yield* storage.release(done)

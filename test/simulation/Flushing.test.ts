@@ -280,6 +280,20 @@ describe("flushing", () => {
       assert.strictEqual(world.faults.counts("flush").calls, before)
     }))
 
+  test(
+    "a file that is finished while it is flushed is not taken for one that others changed",
+    (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 15_000 }], order: "sequential" })
+
+        yield* world.until(download.isComplete, "5 minutes")
+
+        assert.strictEqual(count(download, "FilesChanged"), 0)
+        assert.isTrue((yield* world.summary(download)).isRight)
+      }),
+    { storage: Storages.slowToFlush("25 seconds") }
+  )
+
   test("pieces of only padding do not wait for a flush", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(padded, { behaviours: [{}], order: "sequential", maxActivePieces: 2 })

@@ -2,6 +2,7 @@
  * Storages that replace a step or two of another one, for one file alone. `FaultyStorage` cannot distinguish files
  * there.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Storage, StorageError, type StorageReason, type TorrentStorage } from "../../src/storage/Storage.ts"
 
@@ -24,6 +25,10 @@ export const unpluggable = () => {
   }))
   return { state, storage }
 }
+
+/** A medium that says how a flush went, and what the files were then, so much later. */
+export const slowToFlush = (time: Duration.Input) =>
+  around((torrent) => ({ flush: (files) => Effect.tap(torrent.flush(files), () => Effect.sleep(time)) }))
 
 /** A medium on which one file cannot be claimed while there is a `reason`. */
 export const refusing = (file: number, reason: StorageReason) => {

@@ -13,6 +13,7 @@ import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.t
 import type { MemoryMedium } from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { type FileFacts, StorageUnavailable } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
+import * as BlockReader from "../../src/torrent/BlockReader.ts"
 import * as FileChanges from "../../src/torrent/FileChanges.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
 import { draw, drawn } from "../resume/ResumeStore.suite.ts"
@@ -40,9 +41,11 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
   const replaced: Array<number> = []
   /** What each piece waits for after its digest was computed. */
   const digesting = { gates: new Map<number, Effect.Effect<unknown>>() }
+  /** What happens between a look, or a read, and its answer. */
+  const looking = { behind: Effect.void as Effect.Effect<void> }
   const changes = FileChanges.make({
     storage: {
-      look: storage.look,
+      look: (asked) => Effect.tap(storage.look(asked), () => looking.behind),
       digests: (pieces) => Stream.tap(storage.digests(pieces), ({ piece }) => digesting.gates.get(piece) ?? Effect.void)
     },
     known: files,
@@ -68,6 +71,16 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, state: 
     isRight: (piece: PieceIndex) => FileChanges.isRight(changes, piece),
     isGone: (file: number) => FileChanges.isGone(changes, file),
     digesting,
+    looking,
+    reader: BlockReader.make({
+      storage: { readBlock: (...block) => Effect.tap(storage.readBlock(...block), () => looking.behind) },
+      known: files,
+      changes
+    }),
+    settle: (facts: FileFacts) => {
+      KnownFiles.setFacts(files, facts)
+      KnownFiles.setWriting(files, facts.file, false)
+    },
     files: KnownFilesView.viewOf(files),
     stored,
     known,
@@ -295,6 +308,23 @@ describe("FileChanges", () => {
 
       assert.deepStrictEqual([isSame, isOther, files.get(1)!.isWriting], [true, true, false])
       assert.strictEqual(state().suspects, ".**")
+    }))
+
+  test("a file that is finished between a look, or a read, and its answer is not taken for one that others changed", () =>
+    Effect.gen(function* () {
+      const { files, log, look, looking, medium, reader, settle } = yield* make(...two)
+      let time = 5n
+      looking.behind = Effect.sync(() => {
+        medium.touch("t/b")
+        settle({ ...files.get(1)!.facts, mtimeNs: ++time })
+      })
+
+      files.setWriting(1, true)
+      const isSame = yield* look([1])
+      files.setWriting(1, true)
+      yield* reader.readBlock(2 as PieceIndex, 0, 4)
+
+      assert.deepStrictEqual([isSame, log], [true, []])
     }))
 
   test("verifies a doubtful piece once, when it is asked about or in the background", () =>
