@@ -301,6 +301,12 @@ const lookOnce = (self: TorrentFile, part: NodeFile.FilePart) => {
   )
 }
 
+/** Looks at the held file when it is not being moved, so that its name is known, and notices what happened to it. */
+const lookAgain = (self: TorrentFile): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    openWriting(self) === undefined ? Effect.void : Effect.ignore(HeldFile.look(self.held, self.held.file!, true))
+  ).pipe((effect) => Turn.take(self.turn, effect))
+
 /** The same as `read`, and then returns what is at the file's path. */
 export const readAndLook = (
   self: TorrentFile,
@@ -308,11 +314,9 @@ export const readAndLook = (
 ): Effect.Effect<NodeFile.ReadPart, StorageReason> =>
   Effect.flatMap(lookOnce(self, part), ({ isStale, result }) => {
     if (!isStale) return Effect.succeed(result)
-    // Another file has the name, or none: an open descriptor holds what is no longer there.
-    if (openWriting(self) !== undefined)
-      HeldFile.change(self.held, result.stats === undefined ? HeldFile.deleted : HeldFile.replaced)
+    // Another file has the name, or none: an open descriptor holds what is no longer there, or the file was moved.
     return Effect.andThen(
-      reopen(self),
+      Effect.andThen(lookAgain(self), reopen(self)),
       Effect.map(lookOnce(self, part), ({ result }) => result)
     )
   })
