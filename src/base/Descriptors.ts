@@ -7,6 +7,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 
 /** Gives one descriptor up, if it can; returns whether it does. It may be closed a little later. */
@@ -78,24 +79,25 @@ export const maxGivenUp = 4
 /** More attempts than there are threads that open files: each may take what was freed for another. */
 const maxAttempts = 32
 
+/** Runs `effect` again, which failed with `first` for want of descriptors, after others gave some up. */
+export const again = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>, first: E) {
+  let error = first
+  for (let left = maxAttempts, waits = 0; left > 0 && isExhausted(error); left--) {
+    if (!(yield* freeSpare)) {
+      const { connections } = yield* Descriptors
+      if (waits === maxWaits || (waits < maxGivenUp && !(yield* giveUpOne(connections)))) break
+      yield* Effect.sleep(closingTime * 2 ** waits++)
+    }
+    const result = yield* Effect.result(effect)
+    if (Result.isSuccess(result)) return result.success
+    error = result.failure
+  }
+  return yield* Effect.fail(error)
+})
+
 /** Runs `effect`. If it fails for want of descriptors, others give some up, and it runs again. */
-export const retry = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
-  const attempt = (left: number, waits: number): Effect.Effect<A, E, R> =>
-    Effect.catchIf(
-      effect,
-      (error) => left > 0 && isExhausted(error),
-      (error) =>
-        Effect.gen(function* () {
-          if (yield* freeSpare) return yield* attempt(left - 1, waits)
-          const { connections } = yield* Descriptors
-          if (waits === maxWaits) return yield* Effect.fail(error)
-          if (waits < maxGivenUp && !(yield* giveUpOne(connections))) return yield* Effect.fail(error)
-          yield* Effect.sleep(closingTime * 2 ** waits)
-          return yield* attempt(left - 1, waits + 1)
-        })
-    )
-  return attempt(maxAttempts, 0)
-}
+export const retry = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.catchIf(effect, isExhausted, (error) => again(effect, error))
 
 /** Whether an error of the system, which others may have wrapped, says that no descriptors are left. */
 export const isExhausted = (error: unknown): boolean => {
