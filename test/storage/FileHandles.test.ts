@@ -12,6 +12,7 @@ describe("FileHandles", () => {
       const log: Array<string> = []
       const handles = FileHandles.make({
         capacity: 1,
+        closeNow: () => undefined,
         close: (fd) =>
           Effect.andThen(
             Deferred.await(closing),
@@ -24,7 +25,8 @@ describe("FileHandles", () => {
             log.push(`open ${fd}`)
             return fd
           }),
-          closeFailed: () => {}
+          closeFailed: () => {},
+          isLocal: () => false
         })
       const [first, second] = [slotOf(1), slotOf(2)]
       const use = (slot: FileHandles.Slot) =>
@@ -49,10 +51,14 @@ describe("FileHandles", () => {
   it.effect("keeps fewer files open for a while after descriptors ran out, but as many as may be in use", () =>
     Effect.gen(function* () {
       const capacity = FileHandles.maxInUse + 8
-      const handles = FileHandles.make({ capacity, close: () => Effect.void })
+      const handles = FileHandles.make({ capacity, close: () => Effect.void, closeNow: () => undefined })
       let number = 0
       const useAnother = Effect.suspend(() => {
-        const slot = FileHandles.makeSlot({ open: Effect.sync(() => ++number), closeFailed: () => {} })
+        const slot = FileHandles.makeSlot({
+          open: Effect.sync(() => ++number),
+          closeFailed: () => {},
+          isLocal: () => false
+        })
         return handles.use(
           () => Result.succeed(slot),
           () => Effect.void

@@ -37,7 +37,11 @@ const places = Effect.gen(function* () {
   }
   const self = FilePlaces.make({
     fs,
-    handles: FileHandles.make({ capacity: 8, close: (fd) => NodeFile.call((done) => fs.close(fd, done)) }),
+    handles: FileHandles.make({
+      capacity: 8,
+      close: (fd) => NodeFile.call((done) => fs.close(fd, done)),
+      closeNow: () => undefined
+    }),
     folder: DownloadFolder.make(fs, root, { followLinks: false }),
     layout: layoutOf(16, ...Array.from({ length: count }, (_, index) => [`t/${index}`, 8] as const)),
     isClosed: () => false

@@ -90,6 +90,13 @@ export const makeCalls = (): DiskCalls => {
       fstatNow: (fd) => {
         counts.set("fstatNow", (counts.get("fstatNow") ?? 0) + 1)
         return nodeFileSystem.fstatNow(fd)
+      },
+      closeNow: (fd) => {
+        counts.set("close", (counts.get("close") ?? 0) + 1)
+        fds.delete(fd)
+        const code = calls.failWhen("close", [fd])
+        const error = nodeFileSystem.closeNow(fd)
+        return code === undefined ? error : systemError(code)
       }
     },
     count: (operation) => counts.get(operation) ?? 0,

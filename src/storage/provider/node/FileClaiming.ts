@@ -27,7 +27,7 @@ export interface Options {
   /** Bytes the torrent has in this file. */
   readonly length: number
   /** Removes copies of the file with this true path that a crash has left. */
-  readonly clean: (path: string) => Effect.Effect<void>
+  readonly clean: (path: string) => Effect.Effect<void> | undefined
   /** Called when a copy has taken the place of the file. */
   readonly onCopied: () => void
   /** Called when the file was cut to the torrent's length. */
@@ -95,7 +95,7 @@ export const run = Effect.fnUntraced(function* (named: NamedFile.NamedFile, clai
     let stats = yield* NamedFile.stat(named, fd, "write")
     const why = claim.as === "found" ? difference(claim.facts, stats) : undefined
     if (why !== undefined) return yield* Effect.fail(fileChanged(named, why))
-    yield* options.clean(path)
+    yield* options.clean(path) ?? Effect.void
     const isAfresh = claim.as === "found" && claim.afresh === true
     if (stats.nlink > 1n || isAfresh) {
       fd = yield* OwnCopy.replace({

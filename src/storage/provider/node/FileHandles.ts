@@ -33,6 +33,7 @@ export const refusal = (reason: StorageReason): OpenFailure => ({ reason, exhaus
 export interface Slot {
   readonly open: Effect.Effect<number, OpenFailure>
   readonly closeFailed: (error: SystemError) => void
+  readonly isLocal: () => boolean
   fd: number | undefined
   isClosing: boolean
   users: number
@@ -47,6 +48,8 @@ export const makeSlot = (options: {
   readonly open: Effect.Effect<number, OpenFailure>
   /** Called with an error of `close`, by which network disks report deferred writes. */
   readonly closeFailed: (error: SystemError) => void
+  /** Whether the file is on a disk of this machine, so that it may be closed at once. */
+  readonly isLocal: () => boolean
 }): Slot => ({ ...options, fd: undefined, isClosing: false, users: 0, opening: undefined, retired: undefined })
 
 /** Whether a slot has a descriptor, or `closeFailed` may still be called for one. */
@@ -65,6 +68,8 @@ export interface FileHandles {
   ) => Effect.Effect<A, E | StorageReason>
   /** Closes the slot's file for ever, after its last user; completes when it is closed. */
   readonly retire: (slot: Slot) => Effect.Effect<void>
+  /** Runs what opens and closes one descriptor of its own, which counts meanwhile. Uninterruptible, as `use` is. */
+  readonly beside: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /**
    * Closes an idle file, if there is one, because something else needs its descriptor; returns whether it did. If it
    * did, fewer files are kept open for a while, but never fewer than `maxInUse`.
@@ -82,10 +87,12 @@ export const maxInUse = 32
 
 const opensToRecover = 64
 
-/** Makes a cache of at most `capacity` open files, at least 1, that are closed with `close`. */
+/** Makes a cache of at most `capacity` open files, at least 1. */
 export const make = (options: {
   readonly capacity: number
   readonly close: (fd: number) => Effect.Effect<void, SystemError>
+  /** Closes a file on a disk of this machine at once, unless it returns `undefined`. */
+  readonly closeNow: (fd: number) => Result.Result<void, SystemError> | undefined
 }): FileHandles => {
   const turn = Turn.make(Math.min(options.capacity, maxInUse))
   // Open and idle, the least recently used first. Touched only synchronously, between two suspensions.
@@ -94,22 +101,36 @@ export const make = (options: {
   let bound = options.capacity
   let openedSince = 0
 
-  const close = Effect.fnUntraced(function* (slot: Slot) {
+  const noteClosed = (slot: Slot, result: Result.Result<void, SystemError>): void => {
+    slot.isClosing = false
+    places--
+    if (Result.isFailure(result)) slot.closeFailed(result.failure)
+  }
+
+  /** Closes the file of a slot if that takes no wait. Returns how to close it otherwise. */
+  const close = (slot: Slot): Effect.Effect<void> | undefined => {
     const fd = slot.fd
-    if (fd === undefined) return
+    if (fd === undefined) return undefined
     // Before anything suspends: once the system has the number back, it may mean another file.
     slot.fd = undefined
     idle.delete(slot)
     slot.isClosing = true
-    const result = yield* Effect.result(options.close(fd))
-    slot.isClosing = false
-    places--
-    if (Result.isFailure(result)) slot.closeFailed(result.failure)
-  })
+    const closed = slot.isLocal() ? options.closeNow(fd) : undefined
+    if (closed === undefined) return Effect.map(Effect.result(options.close(fd)), (result) => noteClosed(slot, result))
+    noteClosed(slot, closed)
+    return undefined
+  }
 
   const evict = Effect.suspend(() => {
     const oldest = idle.values().next()
-    return oldest.done ? Effect.succeed(false) : Effect.as(close(oldest.value), true)
+    if (oldest.done) return Effect.succeed(false)
+    const closing = close(oldest.value)
+    return closing === undefined ? Effect.succeed(true) : Effect.as(closing, true)
+  })
+
+  /** Closes idle files while more are open than allowed. */
+  const makeRoom = Effect.gen(function* () {
+    while (places > bound) if (!(yield* evict)) break
   })
 
   /** Closes an idle file because descriptors have run out, and keeps fewer open for a while. */
@@ -127,7 +148,7 @@ export const make = (options: {
 
   const open = Effect.fnUntraced(function* (slot: Slot) {
     places++
-    while (places > bound) if (!(yield* evict)) break
+    yield* makeRoom
     let result = yield* Effect.result(slot.open)
     while (Result.isFailure(result) && result.failure.exhausted && (yield* giveWay)) {
       result = yield* Effect.result(slot.open)
@@ -150,10 +171,17 @@ export const make = (options: {
     return result
   })
 
-  const finish = (slot: Slot, retired: Deferred.Deferred<void>) =>
-    Effect.andThen(close(slot), Deferred.succeed(retired, undefined))
+  const finish = (slot: Slot, retired: Deferred.Deferred<void>): Effect.Effect<unknown> | undefined => {
+    const closing = close(slot)
+    if (closing !== undefined) return Effect.andThen(closing, Deferred.succeed(retired, undefined))
+    Deferred.doneUnsafe(retired, Effect.void)
+    return undefined
+  }
 
-  /** Ends a use; returns how to close the file, if it was the last one of a file that is retired. */
+  /**
+   * Ends a use; returns how to close the file, if it was the last one of a file that is retired and closing it takes a
+   * wait.
+   */
   const release = (slot: Slot): Effect.Effect<unknown> | undefined => {
     if (--slot.users > 0) return undefined
     if (slot.retired !== undefined) return finish(slot, slot.retired)
@@ -198,6 +226,17 @@ export const make = (options: {
       Effect.uninterruptibleMask((restore) =>
         Turn.takeNow(turn) ? usePicked(pick, use) : Effect.flatMap(Turn.wait(turn, restore), () => usePicked(pick, use))
       ),
+    beside: (effect) =>
+      Turn.take(
+        turn,
+        Effect.uninterruptible(
+          Effect.suspend(() => {
+            places++
+            const used = Effect.onExitPrimitive(effect, () => void places--)
+            return places > bound ? Effect.andThen(makeRoom, used) : used
+          })
+        )
+      ),
     retire: (slot) =>
       Effect.uninterruptible(
         Effect.suspend(() => {
@@ -205,10 +244,11 @@ export const make = (options: {
           const retired = Deferred.makeUnsafe<void>()
           slot.retired = retired
           if (slot.users > 0) return Deferred.await(retired)
+          if (slot.isLocal()) return finish(slot, retired) ?? Effect.void
           // In a place of its own, or another file would be opened before this one is closed.
           return Turn.take(
             turn,
-            Effect.suspend(() => (slot.users > 0 ? Deferred.await(retired) : finish(slot, retired)))
+            Effect.suspend(() => (slot.users > 0 ? Deferred.await(retired) : (finish(slot, retired) ?? Effect.void)))
           )
         })
       ),

@@ -98,7 +98,7 @@ const removeAt = Effect.fnUntraced(function* (self: FilePlaces.FilePlaces, path:
   if (found === undefined || !found.stats.isFile()) return
   yield* FolderEntries.unlink(entries, found.place, DownloadFolder.nameOf(folder, path))
   DownloadFolder.markChanged(folder, Path.dirname(found.place))
-  yield* self.medium.clean(found.place)
+  yield* self.medium.clean(found.place) ?? Effect.void
   yield* FolderEntries.removeEmpty(entries, path.slice(0, -1), keep)
 })
 

@@ -71,7 +71,8 @@ export const make = Effect.fnUntraced(function* (
   const hasher = yield* PieceHasher
   const handles = FileHandles.make({
     capacity: options.maxOpenFiles ?? maxOpenFilesOf(DescriptorLimit.ofProcess()),
-    close: (fd) => NodeFile.call((done) => fs.close(fd, done))
+    close: (fd) => NodeFile.call((done) => fs.close(fd, done)),
+    closeNow: (fd) => NodeFile.closeNow(fs, fd)
   })
   yield* Descriptors.register("spare", handles.closeIdle)
   const locks = NodeWriterLocks.make({ directory: options.directory })

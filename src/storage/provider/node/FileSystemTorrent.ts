@@ -2,10 +2,8 @@
  * One torrent in a download folder, as `FileSystemStorage.ts` opens it: what `TorrentStorage` promises, put together
  * from its files, its reservations and its folder.
  */
-import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../../../base/Bitfield.ts"
@@ -27,10 +25,11 @@ import {
   WriterConflict
 } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
-import * as FileHandles from "./FileHandles.ts"
+import type * as FileHandles from "./FileHandles.ts"
 import * as FileMoves from "./FileMoves.ts"
 import * as FilePlaces from "./FilePlaces.ts"
 import * as FileSystemError from "./FileSystemError.ts"
+import type * as FolderEntries from "./FolderEntries.ts"
 import type * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as PieceDigests from "./PieceDigests.ts"
@@ -148,7 +147,7 @@ const failing = (operation: StorageError["operation"]) => (reason: StorageReason
   StorageError.of(operation, [reason])
 
 const look = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArray<number>) {
-  const parents = new Map<string, string | undefined>()
+  const parents: FolderEntries.KnownParents = new Map()
   const found = yield* each(self, "look", files, (index) => FilePlaces.look(self.places, index, parents))
   // Every file is missing if the drive is away; that says nothing about the files.
   if (found.includes(undefined)) yield* Effect.mapError(DownloadFolder.present(self.folder), failing("look"))
@@ -357,23 +356,11 @@ const flush = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArr
   })
 })
 
-const syncFolder = ({ folder, fs, handles, isClosed }: OpenTorrent, path: string) => {
-  const slot = FileHandles.makeSlot({
-    open: Effect.mapError(
-      NodeFile.call<number>((done) => fs.open(path, NFS.constants.O_RDONLY, done)),
-      (error) => DownloadFolder.openFailure(error, path, "read")
-    ),
-    closeFailed: () => {}
-  })
-  const sync = handles.use(
-    () =>
-      isClosed() ? Result.fail(new StorageUnavailable({ path, why: TorrentFile.afterClose })) : Result.succeed(slot),
-    (fd) => Effect.mapError(NodeFile.syncFolder(fs, fd), (error) => FileSystemError.reasonOf(error, path, "write"))
-  )
-  return Effect.suspend(() => {
+const syncFolder = ({ folder, fs, handles }: OpenTorrent, path: string) =>
+  Effect.suspend(() => {
     DownloadFolder.unmarkChanged(folder, path)
-    return sync.pipe(
-      Effect.ensuring(handles.retire(slot)),
+    return handles.beside(NodeFile.syncFolder(fs, path)).pipe(
+      Effect.mapError((error) => FileSystemError.reasonOf(error, path, "read")),
       // A folder that was deleted keeps nothing, and Windows cannot open a folder.
       Effect.catchIf(
         (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",
@@ -382,7 +369,6 @@ const syncFolder = ({ folder, fs, handles, isClosed }: OpenTorrent, path: string
       Effect.onError(() => Effect.sync(() => DownloadFolder.markChanged(folder, path)))
     )
   })
-}
 
 const remove = (self: OpenTorrent, files: ReadonlyArray<number>): Effect.Effect<void, StorageError> =>
   whenReserved(

@@ -6,6 +6,7 @@
  */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import { FileExists, type StorageReason } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -15,9 +16,10 @@ import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
 /**
- * True paths of folders by their components, `undefined` for those that do not exist. For looks that follow at once.
+ * True paths of folders by their components, `undefined` for those that do not exist, as they were found or are being
+ * looked for. For looks that follow at once.
  */
-export type KnownParents = Map<string, string | undefined>
+export type KnownParents = Map<string, Deferred.Deferred<string | undefined, StorageReason>>
 
 /** What exists at a path. */
 export interface Entry {
@@ -42,20 +44,19 @@ const parentOf = (
 ): Effect.Effect<string | undefined, StorageReason> => {
   const components = path.slice(0, -1)
   const key = components.join("/")
-  if (known?.has(key) === true) return Effect.succeed(known.get(key))
-  return DownloadFolder.resolve(folder, components, "read").pipe(
+  const found = known?.get(key)
+  if (found !== undefined) return Deferred.await(found)
+  const finding = DownloadFolder.resolve(folder, components, "read").pipe(
     Effect.catchIf(
       ({ missing }) => missing,
       () => Effect.undefined
     ),
-    Effect.mapBoth({
-      onSuccess: (parent) => {
-        known?.set(key, parent)
-        return parent
-      },
-      onFailure: ({ reason }) => reason
-    })
+    Effect.mapError(({ reason }) => reason)
   )
+  if (known === undefined) return finding
+  const parent = Deferred.makeUnsafe<string | undefined, StorageReason>()
+  known.set(key, parent)
+  return Effect.onExit(finding, (exit) => Deferred.done(parent, exit))
 }
 
 /** What is at `path`, or where a link there leads to if `follows`; `undefined` if nothing is. */

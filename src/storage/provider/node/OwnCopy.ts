@@ -31,30 +31,39 @@ const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.fil
 
 /**
  * Makes a function that removes the copies, left by a crash, of the file with a true path. It lists each folder once. A
- * copy that cannot be removed stays.
+ * copy that cannot be removed stays. The function returns `undefined` if it knows that there is none.
  */
-export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void>) => {
+export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void> | undefined) => {
   /** By folder. */
   let leftovers: Map<string, ReadonlyArray<string>> | undefined
-  const list = (folder: string) =>
-    Effect.gen(function* () {
-      const known = leftovers?.get(folder)
-      if (known !== undefined) return known
-      const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
-      const copies = among(yield* Effect.orElseSucceed(names, () => []))
-      leftovers ??= new Map()
-      leftovers.set(folder, copies)
-      return copies
-    })
-  return (path) =>
-    Effect.gen(function* () {
-      const folder = Path.dirname(path)
-      const start = `${prefix}${tagOf(Path.basename(path))}-`
-      for (const name of yield* list(folder)) {
-        if (name.startsWith(start))
-          yield* Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(folder, name), done)))
+  const list = (folder: string) => {
+    const names = NodeFile.call<Array<string>>((done) => fs.readdir(folder, done))
+    return Effect.map(
+      Effect.orElseSucceed(names, () => []),
+      (names) => {
+        const copies = among(names)
+        leftovers ??= new Map()
+        leftovers.set(folder, copies)
+        return copies
       }
-    })
+    )
+  }
+  const remove = (path: string, copies: ReadonlyArray<string>): Effect.Effect<void> | undefined => {
+    const start = `${prefix}${tagOf(Path.basename(path))}-`
+    const own = copies.filter((name) => name.startsWith(start))
+    if (own.length === 0) return undefined
+    return Effect.forEach(
+      own,
+      (name) => Effect.ignore(NodeFile.call((done) => fs.unlink(Path.join(Path.dirname(path), name), done))),
+      { discard: true }
+    )
+  }
+  return (path) => {
+    const folder = Path.dirname(path)
+    const copies = leftovers?.get(folder)
+    if (copies !== undefined) return copies.length === 0 ? undefined : remove(path, copies)
+    return Effect.flatMap(list(folder), (copies) => remove(path, copies) ?? Effect.void)
+  }
 }
 
 // Answers of file systems that cannot share blocks.

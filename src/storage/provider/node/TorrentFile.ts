@@ -27,7 +27,7 @@ export interface Medium extends NamedFile.Medium {
   /** Bytes the torrent has in a file. */
   readonly lengthOf: (index: number) => number
   /** Removes copies of the file with this true path, left by a crash. */
-  readonly clean: (path: string) => Effect.Effect<void>
+  readonly clean: (path: string) => Effect.Effect<void> | undefined
   /** Whether the torrent was closed; after that no file is opened. */
   readonly isClosed: () => boolean
 }
@@ -167,7 +167,10 @@ const readingOf = (self: TorrentFile): Reading => {
     made.at = file
     return fd
   })
-  const made: Reading = { slot: FileHandles.makeSlot({ open, closeFailed: () => {} }), at: undefined }
+  const made: Reading = {
+    slot: FileHandles.makeSlot({ open, closeFailed: () => {}, isLocal: () => made.at?.isLocal === true }),
+    at: undefined
+  }
   self.reading = made
   return made
 }
@@ -184,7 +187,8 @@ const writingSlot = (self: TorrentFile, claimed?: Effect.Effect<number, FileHand
     closeFailed: () => {
       // Network disks report deferred writes when a file is closed, and then never again.
       self.closeFailure = new StorageUnavailable({ path: NamedFile.nameOf(self), why: notKept })
-    }
+    },
+    isLocal: () => self.held.file?.isLocal === true
   })
 }
 
