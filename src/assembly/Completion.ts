@@ -29,8 +29,12 @@ import * as Facts from "./Facts.ts"
 import * as PieceLine from "./PieceLine.ts"
 import * as PieceTable from "./PieceTable.ts"
 
-/** Concurrent writes of a torrent: enough to keep a disk busy, few enough to leave threads to other torrents. */
-export const writesInFlight = 4
+/**
+ * Concurrent writes of a torrent: enough to keep a disk busy, few enough to leave threads to other torrents. More while
+ * pieces are small, up to 4 MiB in 16 writes, because the files of pieces that are written at once are claimed together.
+ */
+export const writesInFlight = (pieceLength: number): number =>
+  Math.max(4, Math.min(16, Math.floor((4 << 20) / pieceLength)))
 
 /** First wait before a failed write is repeated (milliseconds). It doubles up to `maxRetryDelay`. */
 export const firstRetryDelay = 500
@@ -64,6 +68,7 @@ export interface Options {
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
   const { digestOf, storage } = options
   const hasher = yield* PieceHasher
+  const atOnce = writesInFlight(self.geometry.pieceLength)
   /** Pieces whose last write failed. */
   const failing = new Set<PieceIndex>()
 
@@ -202,10 +207,10 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   const write = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<void> =>
     Effect.flatMap(attempt(buffer), (error) => (error === undefined ? Effect.void : repeat(buffer, error)))
 
-  if (storage.verifies === true) return yield* PieceLine.serve(self.completed, write, writesInFlight)
+  if (storage.verifies === true) return yield* PieceLine.serve(self.completed, write, atOnce)
   // Verifying never waits for a write.
   const verified = PieceLine.make()
-  yield* PieceLine.serve(verified, write, writesInFlight)
+  yield* PieceLine.serve(verified, write, atOnce)
   const judge = (buffer: PieceBuffer.PieceBuffer) =>
     Effect.map(verify(buffer), (isRight) => {
       if (isRight) PieceLine.add(verified, buffer)

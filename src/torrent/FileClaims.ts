@@ -1,7 +1,8 @@
 /**
  * Makes the files of a piece writable before the piece is written. Each file is reserved, so that nobody else writes
  * it. It is claimed: made if it is missing, else taken as it was last looked at. It is remembered as being written, so
- * that after a kill nobody trusts its size and time.
+ * that after a kill nobody trusts its size and time. While one claim runs, other pieces gather, and the next claim takes
+ * the files of all of them, because to remember many costs the same as to remember one.
  *
  * If it is undecided whose a file is, its pieces wait until their bytes are there to be compared with it. Equal bytes
  * prove the file to be the torrent's own. Other bytes end the torrent before the file is touched.
@@ -71,6 +72,8 @@ export const make = (options: Options): FileClaims => {
   const { layout } = known
   // One claim at a time, because concurrent claims of pieces that share files fail each other.
   const turn = Turn.make()
+  /** The pieces that wait for their turn: whoever has it claims their files as well. */
+  const waiting = new Set<Piece>()
 
   /** Fails, so that the file is looked at, and compared, again. */
   const changed = (file: number) =>
@@ -78,6 +81,21 @@ export const make = (options: Options): FileClaims => {
 
   const isReady = (file: number, piece: PieceIndex): boolean =>
     KnownFiles.isWriting(known, file) && !KnownFiles.isToCompare(known, file, piece)
+
+  const isPieceReady = (piece: PieceIndex): boolean =>
+    KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece))
+
+  /** Whether a file may be claimed without being compared or renewed first. */
+  const isPlain = (file: number): boolean => {
+    const standing = KnownFiles.standingOf(known, file)
+    return (standing === undefined || standing === "own") && !KnownFiles.isStale(known, file)
+  }
+
+  /** The files that are to be claimed for the pieces that wait, unless they need more than that. */
+  const plainOfWaiting = (): ReadonlyArray<number> =>
+    [...waiting].flatMap(({ index }) =>
+      KnownFiles.filesOf(known, index).filter((file) => !KnownFiles.isWriting(known, file) && isPlain(file))
+    )
 
   /** Tells later whether a file was neither replaced nor met again since, so that what was read is of that file. */
   const watch = (file: number) => {
@@ -237,12 +255,31 @@ export const make = (options: Options): FileClaims => {
     if (!overwrites)
       for (const file of unclaimed)
         if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) yield* probe(file)
-    if (unclaimed.length > 0) yield* claim(unclaimed, piece.index)
+    if (unclaimed.length === 0) return
+    const all = unclaimed.every(isPlain) ? new Set([...unclaimed, ...plainOfWaiting()]) : new Set(unclaimed)
+    if (all.size === unclaimed.length) return yield* claim(unclaimed, piece.index)
+    // If a file of another piece fails, that piece is told in its own turn.
+    yield* Effect.catch(claim([...all], piece.index), () =>
+      Effect.suspend(() => {
+        const left = unclaimed.filter((file) => !KnownFiles.isWriting(known, file))
+        return left.length === 0 ? Effect.void : claim(left, piece.index)
+      })
+    )
   })
 
+  const ready = (piece: Piece): Effect.Effect<void, StorageError> =>
+    Effect.suspend(() => {
+      waiting.add(piece)
+      const work = Effect.suspend(() => {
+        waiting.delete(piece)
+        return isPieceReady(piece.index) ? Effect.void : readyAll(piece)
+      })
+      return Effect.onExit(Turn.take(turn, work), () => Effect.sync(() => void waiting.delete(piece)))
+    })
+
   return {
-    isReady: (piece) => KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece)),
-    ready: (piece) => Turn.take(turn, readyAll(piece)),
+    isReady: isPieceReady,
+    ready,
     claim: (files) =>
       Turn.take(
         turn,

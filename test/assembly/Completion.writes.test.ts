@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as BufferPool from "../../src/assembly/BufferPool.ts"
+import * as Completion from "../../src/assembly/Completion.ts"
 import * as PieceOrder from "../../src/assembly/PieceOrder.ts"
 import * as PieceTable from "../../src/assembly/PieceTable.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
@@ -122,7 +123,7 @@ describe("Completion, writes", () => {
     }).pipe(world)
   )
 
-  it.effect("writes at most four pieces at once", () =>
+  it.effect("writes more pieces at once if they are small, and at least four", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
       const seed = yield* seedOf(swarm)
@@ -131,8 +132,10 @@ describe("Completion, writes", () => {
       yield* serveAll(swarm, seed)
       yield* swarm.advance(7)
 
-      assert.strictEqual(swarm.faults.counts("write").mostActive, 4)
+      const lengths = [16_384, 1 << 18, 1 << 19, 1 << 20, 1 << 24]
+      assert.strictEqual(swarm.faults.counts("write").mostActive, 5)
       assert.strictEqual(swarm.assembly.table.counts.stored, 5)
+      assert.deepStrictEqual(lengths.map(Completion.writesInFlight), [16, 16, 8, 4, 4])
     }).pipe(world)
   )
 

@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
@@ -44,7 +47,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   const files = KnownFiles.make(layout, facts, standings, stored)
   const log: Array<string> = []
   /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
-  const claiming: { failsBehind?: number | undefined } = {}
+  const claiming: { failsBehind?: number | undefined; waitsFor?: Effect.Effect<unknown> } = {}
   /** What happens right after the next read. */
   const reading: { behind?: Effect.Effect<unknown, StorageError> | undefined } = {}
   const changes = FileChanges.make({
@@ -74,7 +77,10 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
         ),
       claim: (asked) =>
         Effect.andThen(
-          Effect.sync(() => log.push(`claim ${asked.map(describeClaim).join(", ")}`)),
+          Effect.suspend(() => {
+            log.push(`claim ${asked.map(describeClaim).join(", ")}`)
+            return claiming.waitsFor ?? Effect.void
+          }),
           claiming.failsBehind === undefined
             ? storage.claim(asked)
             : Effect.andThen(storage.claim(asked.slice(0, claiming.failsBehind)), Effect.fail(full))
@@ -235,6 +241,66 @@ describe("FileClaims", () => {
         log.filter((line) => line.startsWith("claim")),
         ["claim 0 new", "claim 1 new"]
       )
+    }))
+
+  /** Begins to claim the files of these pieces at once; the first claim takes until all others wait. */
+  const readyAtOnce = Effect.fnUntraced(function* (
+    { claiming, readyFor }: Pick<Effect.Success<ReturnType<typeof make>>, "claiming" | "readyFor">,
+    pieces: ReadonlyArray<number>
+  ) {
+    const gate = yield* Latch.make(false)
+    claiming.waitsFor = gate.await
+    const fibers = yield* Effect.forEach(pieces, (piece) =>
+      Effect.forkChild(readyFor(piece), { startImmediately: true })
+    )
+    return { fibers, go: gate.open }
+  })
+
+  test("claims the files of the pieces that came during a claim together, and remembers them at once", () =>
+    Effect.gen(function* () {
+      const { files, log, ...claims } = yield* make("aaaa bbbb cccc ddee", "---- ---- ---- ----")
+      const { fibers, go } = yield* readyAtOnce(claims, [0, 1, 2, 3])
+
+      yield* go
+      yield* Fiber.joinAll(fibers)
+
+      assert.deepStrictEqual(
+        log.filter((line) => /^(claim|append)/.test(line)),
+        ["claim 0 new", "append", "claim 1 new, 2 new, 3 new, 4 new", "append"]
+      )
+      assert.isTrue([...files.values()].every(({ isWriting }) => isWriting))
+    }))
+
+  test("a piece that waits for its turn is not claimed with the others once it was interrupted", () =>
+    Effect.gen(function* () {
+      const { log, ...claims } = yield* make("aaaa bbbb cccc", "---- ---- ----")
+      const { fibers, go } = yield* readyAtOnce(claims, [0, 1, 2])
+
+      yield* Fiber.interrupt(fibers[2]!)
+      yield* go
+      yield* Fiber.joinAll(fibers.slice(0, 2))
+
+      assert.deepStrictEqual(
+        log.filter((line) => line.startsWith("claim")),
+        ["claim 0 new", "claim 1 new"]
+      )
+    }))
+
+  test("a file that cannot be claimed fails its own piece alone", () =>
+    Effect.gen(function* () {
+      const { files, medium, ...claims } = yield* make("aaaa bbbb cccc dddd", "---- ---- ---- ----")
+      medium.put("t/c", new Uint8Array([1, 2]))
+      const { fibers, go } = yield* readyAtOnce(claims, [0, 1, 2, 3])
+
+      yield* go
+      const exits = yield* Effect.forEach(fibers, Fiber.await)
+
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, true, false, true])
+      assert.deepStrictEqual(
+        [0, 1, 2, 3].map((file) => files.get(file)?.isWriting),
+        [true, true, undefined, true]
+      )
+      assert.deepStrictEqual(medium.read("t/c"), new Uint8Array([1, 2]))
     }))
 
   test("does not overwrite a file that appeared since the last look, and remembers nothing of it", () =>
