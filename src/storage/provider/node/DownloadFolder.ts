@@ -170,16 +170,22 @@ const identify = Effect.fnUntraced(function* ({ fs }: DownloadFolder, path: stri
   return { dev, ino, type } satisfies RootIdentity
 })
 
+/** Whether the download folder is the one that was found first, as far as this thread may look. */
+const isPresent = (self: DownloadFolder): boolean => {
+  const { fs, identity } = self
+  if (identity === undefined || !isLocal(self)) return false
+  const now = fs.lookNow(rootOf(self), true)
+  return now?.dev === identity.dev && now.ino === identity.ino
+}
+
 /**
  * Fails with `StorageUnavailable` if the download folder is not the one that was found first. A folder on another
  * device with the same inode on the same kind of file system counts as the same, mounted again.
  */
 export const present = Effect.fnUntraced(function* (self: DownloadFolder): Effect.fn.Return<void, StorageReason> {
   const { directory, fs, identity } = self
-  if (identity === undefined) return
+  if (identity === undefined || isPresent(self)) return
   const root = rootOf(self)
-  const now = isLocal(self) ? fs.lookNow(root, true) : undefined
-  if (now?.dev === identity.dev && now.ino === identity.ino) return
   const found = yield* Effect.result(NodeFile.call<NFS.BigIntStats>((done) => fs.statExact(root, done)))
   const isThere = Result.isSuccess(found) && found.success.ino === identity.ino
   if (isThere && found.success.dev === identity.dev) return
@@ -299,7 +305,25 @@ const find = Effect.fnUntraced(function* (
  * The true path of the folder with these components, with no link left in it. Makes what is missing for `write`.
  * Fails with `NotStored` for `read`, and with `StorageUnavailable` for `write` if the download folder has vanished.
  */
-export const resolve = Effect.fnUntraced(function* (
+export const resolve = (
+  self: DownloadFolder,
+  components: ReadonlyArray<string>,
+  access: "read" | "write"
+): Effect.Effect<string, OpenFailure> =>
+  Effect.suspend(() => {
+    const now = access === "write" ? resolveNow(self, components) : undefined
+    return now === undefined ? resolveSoon(self, components, access) : Effect.succeed(now)
+  })
+
+/** Resolves a folder that is known and on a disk of this machine, and looks at all on the way to it on this thread. */
+const resolveNow = (self: DownloadFolder, components: ReadonlyArray<string>): string | undefined => {
+  if (!isPresent(self)) return undefined
+  if (components.length === 0) return self.known?.get("")?.path
+  const known = self.known?.get(keyOf(self, components, "write"))
+  return known !== undefined && isSame(self, known) ? known.path : undefined
+}
+
+const resolveSoon = Effect.fnUntraced(function* (
   self: DownloadFolder,
   components: ReadonlyArray<string>,
   access: "read" | "write"

@@ -66,6 +66,12 @@ export interface FileHandles {
     pick: () => Result.Result<Slot, StorageReason>,
     use: (fd: number) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | StorageReason>
+  /**
+   * Begins a use of a file that is open, if nobody has to wait for it; returns whether it did. `end` has to follow, and
+   * returns what is left to run, if anything.
+   */
+  readonly begin: (slot: Slot) => boolean
+  readonly end: (slot: Slot) => Effect.Effect<void> | undefined
   /** Closes the slot's file for ever, after its last user; completes when it is closed. */
   readonly retire: (slot: Slot) => Effect.Effect<void>
   /** Runs what opens and closes one descriptor of its own, which counts meanwhile. Uninterruptible, as `use` is. */
@@ -213,12 +219,15 @@ export const make = (options: {
       return slot.fd === undefined ? useOpened(slot, use) : use(slot.fd)
     })
     // Hot path: a piece is written in here, so this has no more effects than it needs.
-    return Effect.onExitPrimitive(using, () => {
-      const closing = slot === undefined ? undefined : release(slot)
-      if (closing !== undefined) return Effect.ensuring(Effect.asVoid(closing), endTurn)
-      Turn.end(turn)
-      return undefined
-    })
+    return Effect.onExitPrimitive(using, () => end(slot))
+  }
+
+  /** Ends a turn, and the use of a slot if one was picked. */
+  const end = (slot: Slot | undefined): Effect.Effect<void> | undefined => {
+    const closing = slot === undefined ? undefined : release(slot)
+    if (closing !== undefined) return Effect.ensuring(Effect.asVoid(closing), endTurn)
+    Turn.end(turn)
+    return undefined
   }
 
   return {
@@ -237,6 +246,13 @@ export const make = (options: {
           })
         )
       ),
+    begin: (slot) => {
+      if (slot.fd === undefined || slot.retired !== undefined || !Turn.takeNow(turn)) return false
+      slot.users++
+      idle.delete(slot)
+      return true
+    },
+    end,
     retire: (slot) =>
       Effect.uninterruptible(
         Effect.suspend(() => {

@@ -11,7 +11,6 @@
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../../../base/Bitfield.ts"
-import * as Column from "../../../base/Column.ts"
 import * as Turn from "../../../base/Turn.ts"
 import * as FileLayout from "../../../metainfo/FileLayout.ts"
 import * as AsideFolder from "../../AsideFolder.ts"
@@ -19,11 +18,12 @@ import type { FileClaim, FileFacts, StorageReason } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileNames from "./FileNames.ts"
+import * as FilePaths from "./FilePaths.ts"
 import * as FolderEntries from "./FolderEntries.ts"
 import * as LocalDevices from "./LocalDevices.ts"
-import type * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 import * as OwnCopy from "./OwnCopy.ts"
+import * as ReadyFile from "./ReadyFile.ts"
 import * as RestingFiles from "./RestingFiles.ts"
 import * as TorrentFile from "./TorrentFile.ts"
 
@@ -104,63 +104,17 @@ export const make = (options: {
   return self
 }
 
-/** Components of a file in its place, as users know it. */
-export const pathOf = ({ layout, renamed }: FilePlaces, index: number): ReadonlyArray<string> =>
-  renamed.get(index) ?? FileLayout.pathOf(layout, index)
-
-/** All components at which a file may be in its place on this disk, those of `pathOf` first. */
-export const pathsOf = ({ layout, renamed }: FilePlaces, index: number): ReadonlyArray<ReadonlyArray<string>> => {
-  const own = renamed.get(index)
-  if (own !== undefined) return [own]
-  const portable = FileLayout.portableOf(layout, index)
-  const path = FileLayout.pathOf(layout, index)
-  return portable === undefined ? [path] : [path, portable]
-}
-
-/** How many paths `pathsOf` has. */
-export const pathCount = ({ layout, renamed }: FilePlaces, index: number): number =>
-  renamed.has(index) || !FileLayout.hasPortable(layout, index) ? 1 : 2
-
-/** All `pathsOf` these files, as they are now, in little memory. */
-export const allPathsOf = (self: FilePlaces, files: ReadonlyArray<number>): NodeWriterLocks.Paths => {
-  const { layout } = self
-  const rows = Column.counts(files.reduce((sum, file) => sum + pathCount(self, file), 0))
-  const isPortable = Bitfield.make(rows.length)
-  let renamed: Map<number, ReadonlyArray<string>> | undefined
-  let row = 0
-  for (const file of files) {
-    const own = self.renamed.get(file)
-    if (own !== undefined) {
-      renamed ??= new Map()
-      renamed.set(file, own)
-    }
-    const count = pathCount(self, file)
-    for (let name = 0; name < count; name++, row++) {
-      rows[row] = file
-      if (name > 0) Bitfield.add(isPortable, row)
-    }
-  }
-  return {
-    length: rows.length,
-    at: (row) => {
-      const file = rows[row]!
-      if (Bitfield.has(isPortable, row)) return FileLayout.portableOf(layout, file)!
-      return renamed?.get(file) ?? FileLayout.pathOf(layout, file)
-    }
-  }
-}
-
 /**
  * Where a file is while it is set aside: under the name that no file system confuses with another file's, because users
  * do not look for names there.
  */
 export const asidePath = (self: FilePlaces, index: number): ReadonlyArray<string> => [
   ...AsideFolder.components,
-  ...pathsOf(self, index).at(-1)!
+  ...FilePaths.pathsOf(self, index).at(-1)!
 ]
 
 const currentPath = (self: FilePlaces, index: number): ReadonlyArray<string> =>
-  Bitfield.has(self.aside, index) ? asidePath(self, index) : pathOf(self, index)
+  Bitfield.has(self.aside, index) ? asidePath(self, index) : FilePaths.pathOf(self, index)
 
 /** The components at which a file is in its place on this disk, or is to be made. */
 export const nameOn = (
@@ -184,7 +138,7 @@ export const placeOf = (
 
 /** The path of a file as the user would name it. */
 export const nameOf = (self: FilePlaces, index: number): string =>
-  DownloadFolder.nameOf(self.folder, pathOf(self, index))
+  DownloadFolder.nameOf(self.folder, FilePaths.pathOf(self, index))
 
 const fileOf = (self: FilePlaces, index: number): Used => {
   const known = self.files.get(index)
@@ -231,7 +185,12 @@ export const withFile = <A>(
     })
   })
 
-const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> => {
+const withFacts = <A>(
+  self: FilePlaces,
+  index: number,
+  stats: NFS.BigIntStats,
+  use: (facts: FileFacts) => A
+): Effect.Effect<A> => {
   const isFile = stats.isFile()
   const facts = (isHole: boolean): FileFacts => ({
     file: index,
@@ -243,9 +202,15 @@ const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effec
     isAside: Bitfield.has(self.aside, index),
     otherNames: isFile ? Math.max(0, Number(stats.nlink) - 1) : 0
   })
-  if (!isFile || stats.blocks > 0n || stats.size === 0n) return Effect.succeed(facts(isFile && stats.size === 0n))
-  return Effect.map(self.medium.isLocal(stats, DownloadFolder.nameOf(self.folder, currentPath(self, index))), facts)
+  if (!isFile || stats.blocks > 0n || stats.size === 0n) return Effect.succeed(use(facts(isFile && stats.size === 0n)))
+  return Effect.map(
+    self.medium.isLocal(stats, DownloadFolder.nameOf(self.folder, currentPath(self, index))),
+    (isLocal) => use(facts(isLocal))
+  )
 }
+
+const factsOf = (self: FilePlaces, index: number, stats: NFS.BigIntStats): Effect.Effect<FileFacts> =>
+  withFacts(self, index, stats, (facts) => facts)
 
 /** Finds out whether a skipped file exists in its place. If not, it is set aside. */
 export const decide = Effect.fnUntraced(function* (self: FilePlaces, index: number) {
@@ -292,9 +257,14 @@ export const look = (
   index: number,
   parents: FolderEntries.KnownParents
 ): Effect.Effect<FileFacts | undefined, StorageReason> =>
-  Effect.flatMap(statsOf(self, index, parents), (stats) =>
-    stats === undefined ? Effect.undefined : factsOf(self, index, stats)
-  )
+  Effect.suspend(() => {
+    const used = self.files.get(index)
+    const now = used && ReadyFile.look(used.file)
+    if (now !== undefined) return factsOf(self, index, now)
+    return Effect.flatMap(statsOf(self, index, parents), (stats) =>
+      stats === undefined ? Effect.undefined : factsOf(self, index, stats)
+    )
+  })
 
 const statsOf = Effect.fnUntraced(function* (self: FilePlaces, index: number, parents: FolderEntries.KnownParents) {
   const { aside, entries, undecided } = self
@@ -334,9 +304,35 @@ export const unclaim = (self: FilePlaces, index: number): void => {
   else TorrentFile.unclaim(file)
 }
 
+/** Uses a file at once, as one effect, if `begin` does (`ReadyFile.ts`), and as `otherwise` says if it does not. */
+const useNow = <A>(
+  self: FilePlaces,
+  index: number,
+  begin: (file: TorrentFile.TorrentFile, done: (outcome: Effect.Effect<A, StorageReason>) => void) => boolean,
+  otherwise: () => Effect.Effect<A, StorageReason>
+): Effect.Effect<A, StorageReason> =>
+  // Uninterruptible, because memory that was passed is in use until the call has ended.
+  Effect.uninterruptible(
+    Effect.callback((resume) => {
+      const used = Bitfield.has(self.undecided, index) ? undefined : self.files.get(index)
+      const end = (outcome: Effect.Effect<A, StorageReason>): void => {
+        used!.users--
+        const closing = restSome(self)
+        resume(closing === undefined ? outcome : Effect.andThen(closing, outcome))
+      }
+      if (used !== undefined && begin(used.file, end)) used.users++
+      else resume(otherwise())
+    })
+  )
+
 /** Writes a part of a claimed file. */
 export const write = (self: FilePlaces, index: number, part: NodeFile.FilePart): Effect.Effect<void, StorageReason> =>
-  use(self, index, (file) => TorrentFile.write(file, part))
+  useNow(
+    self,
+    index,
+    (file, done) => ReadyFile.write(file, part, done),
+    () => use(self, index, (file) => TorrentFile.write(file, part))
+  )
 
 /** Returns how many bytes there were, as `TorrentFile.read` does. */
 export const read = (self: FilePlaces, index: number, part: NodeFile.FilePart): Effect.Effect<number, StorageReason> =>
@@ -354,16 +350,22 @@ export const readAndLook = (
     )
   )
 
+interface Synced {
+  readonly facts: FileFacts
+  readonly path: string | undefined
+}
+
 /** Returns the facts of the file, and its true path if it was claimed. */
-export const sync = (
-  self: FilePlaces,
-  index: number
-): Effect.Effect<{ readonly facts: FileFacts; readonly path: string | undefined }, StorageReason> =>
-  use(self, index, (file) =>
-    Effect.flatMap(TorrentFile.sync(file), (stats) =>
-      Effect.map(factsOf(self, index, stats), (facts) => ({ facts, path: file.held.file?.path }))
-    )
+export const sync = (self: FilePlaces, index: number): Effect.Effect<Synced, StorageReason> => {
+  const synced = (file: TorrentFile.TorrentFile) => (stats: NFS.BigIntStats) =>
+    withFacts(self, index, stats, (facts): Synced => ({ facts, path: file.held.file?.path }))
+  return useNow(
+    self,
+    index,
+    (file, done) => ReadyFile.sync(file, synced(file), done),
+    () => use(self, index, (file) => Effect.flatMap(TorrentFile.sync(file), synced(file)))
   )
+}
 
 /** Whether any file is set aside on the disk. */
 export const hasAside = ({ entries, layout, renamed }: FilePlaces): Effect.Effect<boolean> =>

@@ -27,6 +27,7 @@ import {
 import * as DownloadFolder from "./DownloadFolder.ts"
 import type * as FileHandles from "./FileHandles.ts"
 import * as FileMoves from "./FileMoves.ts"
+import * as FilePaths from "./FilePaths.ts"
 import * as FilePlaces from "./FilePlaces.ts"
 import * as FileSystemError from "./FileSystemError.ts"
 import type * as FolderEntries from "./FolderEntries.ts"
@@ -82,7 +83,7 @@ export const open = (
     places,
     taken: TakenNames.make({
       files: () => FileLayout.realFiles(layout),
-      pathsOf: (file) => FilePlaces.pathsOf(places, file)
+      pathsOf: (file) => FilePaths.pathsOf(places, file)
     }),
     reserved: Reservations.make(layout.fileCount),
     reserving: Turn.make(),
@@ -176,8 +177,8 @@ const reserve = (self: OpenTorrent, files: ReadonlyArray<number>): Effect.Effect
     const { places, reserved } = self
     const asked = [...new Set(files)].filter((index) => !Reservations.has(reserved, index))
     if (asked.length === 0) return Effect.void
-    return Effect.map(acquire(self, FilePlaces.allPathsOf(places, asked)), (writer) =>
-      Reservations.add(reserved, asked, writer, (file) => FilePlaces.pathCount(places, file))
+    return Effect.map(acquire(self, FilePaths.allPathsOf(places, asked)), (writer) =>
+      Reservations.add(reserved, asked, writer, (file) => FilePaths.pathCount(places, file))
     )
   }).pipe(Effect.mapError(failing("reserve")), (effect) => Turn.take(self.reserving, effect))
 
@@ -188,7 +189,7 @@ const release = ({ places, reserved, reserving }: OpenTorrent, files: ReadonlyAr
       const held = Reservations.take(reserved, file)
       if (held === undefined) return Effect.void
       FilePlaces.unclaim(places, file)
-      return held.writer.release(namesFrom(held.first, FilePlaces.pathCount(places, file)))
+      return held.writer.release(namesFrom(held.first, FilePaths.pathCount(places, file)))
     },
     { discard: true }
   ).pipe(Effect.uninterruptible, (effect) => Turn.take(reserving, effect))
@@ -217,12 +218,12 @@ const claim = (self: OpenTorrent, claims: ReadonlyArray<FileClaim>) =>
 const rename = (self: OpenTorrent, file: number, path: ReadonlyArray<string>): Effect.Effect<void, StorageError> =>
   Effect.gen(function* () {
     const { folder, places, reserved } = self
-    if (FilePlaces.pathOf(places, file).join("/") === path.join("/")) return
+    if (FilePaths.pathOf(places, file).join("/") === path.join("/")) return
     const taken = TakenNames.fileAt(self.taken, path)
     if (taken !== undefined && taken !== file)
       return yield* Effect.fail(new FileExists({ path: DownloadFolder.nameOf(folder, path) }))
     const writer = yield* acquire(self, [path])
-    const names = FilePlaces.pathsOf(places, file)
+    const names = FilePaths.pathsOf(places, file)
     yield* Effect.onError(FileMoves.rename(places, file, path), () => writer.release([0]))
     TakenNames.noteRenamed(self.taken, file, names, path)
     const before = Reservations.take(reserved, file)!

@@ -124,6 +124,16 @@ export const look = Effect.fnUntraced(function* (
   return stats
 })
 
+/**
+ * The same, at once, of a file that is open; `undefined` if that takes a wait, or if the file is not what it was.
+ */
+export const lookNow = (self: HeldFile, { identity, isLocal, path }: KnownFile): NFS.BigIntStats | undefined => {
+  const stats = isLocal ? self.fs.lookNow(path, false) : undefined
+  if (stats === undefined || !isSame(stats, identity) || stats.size < self.end) return undefined
+  self.unchecked = 0
+  return stats
+}
+
 /** Compares what was opened at the path of the held file with that file. */
 export const compare = (
   self: HeldFile,

@@ -110,7 +110,8 @@ export const rest = ({ closeFailure, held, isSynced, isUnsynced, writing }: Torr
 export const isOpen = ({ reading, writing }: TorrentFile): boolean =>
   (reading !== undefined && FileHandles.isOpen(reading.slot)) || (writing !== undefined && FileHandles.isOpen(writing))
 
-const failed = (self: TorrentFile, access: "read" | "write") => (error: FileSystemError.SystemError) =>
+/** What an error in a use of the file means. */
+export const failed = (self: TorrentFile, access: "read" | "write") => (error: FileSystemError.SystemError) =>
   FileSystemError.reasonOf(error, NamedFile.nameOf(self), access)
 
 /** What is at its place, without opening it; `undefined` if nothing is. Notices changes of a claimed file. */
@@ -208,8 +209,8 @@ const pickForWriting = (self: TorrentFile) => (): Result.Result<FileHandles.Slot
   return Result.succeed(self.writing)
 }
 
-/** After `unclaim` the descriptor may still be open, of a file that no longer has the name. */
-const openWriting = ({ held, writing }: TorrentFile): FileHandles.Slot | undefined =>
+/** How the file is open for writing. After `unclaim` it may still be, if another file has the name by now. */
+export const openWriting = ({ held, writing }: TorrentFile): FileHandles.Slot | undefined =>
   writing?.fd !== undefined && held.file !== undefined && held.changed === undefined ? writing : undefined
 
 const pickForReading = (self: TorrentFile) => (): Result.Result<FileHandles.Slot, StorageReason> =>
@@ -258,16 +259,22 @@ export const change = ({ held }: TorrentFile, why: string): void => {
   if (held.isClaimed) HeldFile.change(held, why)
 }
 
-// One effect, because a piece is written in it.
+/** Notes how a write ended, and passes it on. */
+export const noteWrite = (
+  self: TorrentFile,
+  { length, position }: NodeFile.FilePart,
+  error: FileSystemError.SystemError | undefined
+): Effect.Effect<void, StorageReason> => {
+  if (error !== undefined) return Effect.fail(failed(self, "write")(error))
+  // After the write, not before: a sync that runs meanwhile may not cover it.
+  self.isUnsynced = true
+  HeldFile.noteWritten(self.held, position, length)
+  return Effect.void
+}
+
 const writeOpen = (self: TorrentFile, fd: number, part: NodeFile.FilePart) =>
   Effect.callback<void, StorageReason>((resume) =>
-    NodeFile.writePart(self.medium.fs, fd, part, (error) => {
-      if (error !== undefined) return resume(Effect.fail(failed(self, "write")(error)))
-      // After the write, not before: a sync that runs meanwhile may not cover it.
-      self.isUnsynced = true
-      HeldFile.noteWritten(self.held, part.position, part.length)
-      resume(Effect.void)
-    })
+    NodeFile.writePart(self.medium.fs, fd, part, (error) => resume(noteWrite(self, part, error)))
   )
 
 /** Only of a claimed file. */
