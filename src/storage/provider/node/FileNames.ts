@@ -220,6 +220,10 @@ const create = Effect.fnUntraced(function* (self: FileNames, index: number, grou
   return { path: name, isMade: (yield* makeEmpty(self, name)) !== undefined }
 })
 
+/** The name of a file, if it is known without a look at the disk. */
+export const nameNow = (self: FileNames, index: number): Components | undefined =>
+  groupOf(self, index) === undefined ? FileLayout.pathOf(self.layout, index) : settledName(self, index)
+
 /**
  * Where to read a file. If it exists nowhere, a place without a file, so that opening it reports why. For `create`: where
  * to make or write it; from then on the file keeps that name while the torrent is open. Uninterruptible.
@@ -230,9 +234,9 @@ export const resolve = (
   access: "read" | "create"
 ): Effect.Effect<FilePlace, OpenFailure> =>
   Effect.suspend(() => {
-    const group = groupOf(self, index)
-    const known = group === undefined ? FileLayout.pathOf(self.layout, index) : settledName(self, index)
-    if (group === undefined || known !== undefined) return Effect.succeed({ path: known!, isMade: false })
+    const known = nameNow(self, index)
+    if (known !== undefined) return Effect.succeed({ path: known, isMade: false })
+    const group = groupOf(self, index)!
     const resolved =
       access === "create"
         ? Effect.tap(create(self, index, group), (place) => Effect.sync(() => settle(self, index, place.path)))

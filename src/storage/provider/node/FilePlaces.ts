@@ -122,7 +122,7 @@ export const nameOn = (
   index: number,
   access: "read" | "create"
 ): Effect.Effect<FileNames.FilePlace, FileHandles.OpenFailure> => {
-  const own = self.renamed.get(index)
+  const own = self.renamed.get(index) ?? FileNames.nameNow(self.names, index)
   return own === undefined ? FileNames.resolve(self.names, index, access) : Effect.succeed({ path: own, isMade: false })
 }
 
@@ -233,15 +233,18 @@ const use = <A>(
     : withFile(self, index, effect)
 
 /** What exists in the place of a file, under its name on this disk. */
-export const findInPlace = Effect.fnUntraced(function* (
+export const findInPlace = (
   self: FilePlaces,
   index: number,
   known?: FolderEntries.KnownParents,
   follows = false
-) {
-  const { path } = yield* Effect.mapError(nameOn(self, index, "read"), ({ reason }) => reason)
-  return yield* FolderEntries.find(self.entries, path, known, follows)
-})
+): Effect.Effect<FolderEntries.Entry | undefined, StorageReason> =>
+  Effect.suspend(() => {
+    const path = self.renamed.get(index) ?? FileNames.nameNow(self.names, index)
+    if (path !== undefined) return FolderEntries.find(self.entries, path, known, follows)
+    const place = Effect.mapError(FileNames.resolve(self.names, index, "read"), ({ reason }) => reason)
+    return Effect.flatMap(place, ({ path }) => FolderEntries.find(self.entries, path, known, follows))
+  })
 
 /** Whether a file is claimed. */
 export const isClaimed = ({ files, resting }: FilePlaces, index: number): boolean =>
@@ -297,11 +300,12 @@ export const claim = Effect.fnUntraced(function* (self: FilePlaces, claim: FileC
   return yield* factsOf(self, index, yield* withFile(self, index, (file) => TorrentFile.claim(file, claim)))
 })
 
-/** Ends the claim of a file; what was written to it can still be synced. */
-export const unclaim = (self: FilePlaces, index: number): void => {
+/** Ends the claim of a file; what was written to it can still be synced. Returns how to close it, if it is open. */
+export const unclaim = (self: FilePlaces, index: number): Effect.Effect<void> | undefined => {
   const file = self.files.get(index)?.file
-  if (file === undefined) RestingFiles.unclaim(self.resting, index)
-  else TorrentFile.unclaim(file)
+  if (file !== undefined) return TorrentFile.unclaim(file)
+  RestingFiles.unclaim(self.resting, index)
+  return undefined
 }
 
 /** Uses a file at once, as one effect, if `begin` does (`ReadyFile.ts`), and as `otherwise` says if it does not. */

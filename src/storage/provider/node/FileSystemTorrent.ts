@@ -188,8 +188,9 @@ const release = ({ places, reserved, reserving }: OpenTorrent, files: ReadonlyAr
     (file) => {
       const held = Reservations.take(reserved, file)
       if (held === undefined) return Effect.void
-      FilePlaces.unclaim(places, file)
-      return held.writer.release(namesFrom(held.first, FilePaths.pathCount(places, file)))
+      const closing = FilePlaces.unclaim(places, file)
+      const releasing = held.writer.release(namesFrom(held.first, FilePaths.pathCount(places, file)))
+      return closing === undefined ? releasing : Effect.andThen(closing, releasing)
     },
     { discard: true }
   ).pipe(Effect.uninterruptible, (effect) => Turn.take(reserving, effect))

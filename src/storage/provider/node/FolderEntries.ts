@@ -8,6 +8,7 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { FileExists, type StorageReason } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import type { FilePlace } from "./FileNames.ts"
@@ -16,10 +17,10 @@ import type { NodeFileSystem } from "./NodeFile.ts"
 import * as NodeFile from "./NodeFile.ts"
 
 /**
- * True paths of folders by their components, `undefined` for those that do not exist, as they were found or are being
- * looked for. For looks that follow at once.
+ * True paths of folders by their components, `undefined` for those that do not exist; of one that is being looked for,
+ * what waits for that. For looks that follow at once.
  */
-export type KnownParents = Map<string, Deferred.Deferred<string | undefined, StorageReason>>
+export type KnownParents = Map<string, string | undefined | Deferred.Deferred<string | undefined, StorageReason>>
 
 /** What exists at a path. */
 export interface Entry {
@@ -39,13 +40,10 @@ export const make = (fs: NodeFileSystem, folder: DownloadFolder.DownloadFolder):
 
 const parentOf = (
   { folder }: FolderEntries,
-  path: ReadonlyArray<string>,
+  components: ReadonlyArray<string>,
+  key: string,
   known: KnownParents | undefined
 ): Effect.Effect<string | undefined, StorageReason> => {
-  const components = path.slice(0, -1)
-  const key = components.join("/")
-  const found = known?.get(key)
-  if (found !== undefined) return Deferred.await(found)
   const finding = DownloadFolder.resolve(folder, components, "read").pipe(
     Effect.catchIf(
       ({ missing }) => missing,
@@ -56,25 +54,36 @@ const parentOf = (
   if (known === undefined) return finding
   const parent = Deferred.makeUnsafe<string | undefined, StorageReason>()
   known.set(key, parent)
-  return Effect.onExit(finding, (exit) => Deferred.done(parent, exit))
+  return Effect.onExit(finding, (exit) => {
+    if (Exit.isSuccess(exit)) known.set(key, exit.value)
+    return Deferred.done(parent, exit)
+  })
 }
 
 /** What is at `path`, or where a link there leads to if `follows`; `undefined` if nothing is. */
-export const find = Effect.fnUntraced(function* (
+export const find = (
   self: FolderEntries,
   path: ReadonlyArray<string>,
   known?: KnownParents,
   follows = false
-) {
-  const parent = yield* parentOf(self, path, known)
-  if (parent === undefined) return undefined
-  const place = Path.join(parent, path[path.length - 1]!)
-  const stats = yield* Effect.mapError(NodeFile.lookAt(self.fs, place, follows), (error) =>
-    FileSystemError.reasonOf(error, DownloadFolder.nameOf(self.folder, path), "read")
-  )
-  const entry: Entry | undefined = stats && { place, stats }
-  return entry
-})
+): Effect.Effect<Entry | undefined, StorageReason> =>
+  Effect.suspend(() => {
+    const components = path.slice(0, -1)
+    const key = components.join("/")
+    const lookIn = (parent: string | undefined): Effect.Effect<Entry | undefined, StorageReason> => {
+      if (parent === undefined) return Effect.undefined
+      const place = Path.join(parent, path[path.length - 1]!)
+      return Effect.mapBoth(NodeFile.lookAt(self.fs, place, follows), {
+        onSuccess: (stats) => stats && { place, stats },
+        onFailure: (error) => FileSystemError.reasonOf(error, DownloadFolder.nameOf(self.folder, path), "read")
+      })
+    }
+    const found = known?.get(key)
+    if (typeof found === "object") return Effect.flatMap(Deferred.await(found), lookIn)
+    return found !== undefined || known?.has(key) === true
+      ? lookIn(found)
+      : Effect.flatMap(parentOf(self, components, key, known), lookIn)
+  })
 
 /**
  * Moves the file with this true path to a free path, or over an empty file that was made for it. Returns its new true

@@ -249,9 +249,13 @@ const claimOnce = Effect.fnUntraced(function* (self: TorrentFile, asked: FileCla
 export const claim = (self: TorrentFile, asked: FileClaim): Effect.Effect<NFS.BigIntStats, StorageReason> =>
   Turn.take(self.turn, Effect.uninterruptible(claimOnce(self, asked)))
 
-/** Ends what a claim began; what was written can still be synced. */
-export const unclaim = (self: TorrentFile): void => {
+/**
+ * Ends what a claim began; what was written can still be synced. If nothing is left to be, this returns how to close
+ * the file, so that others need not be closed for it.
+ */
+export const unclaim = (self: TorrentFile): Effect.Effect<void> | undefined => {
   if (HeldFile.release(self.held)) self.isUnsynced = false
+  return self.isUnsynced ? undefined : retireWriting(self)
 }
 
 /** Notes that a claimed file has changed; `why` is the end of a sentence. */
