@@ -96,7 +96,7 @@ describe("a swarm of honest peers", () => {
         yield* world.until(download.isComplete, "1 minute")
 
         assert.strictEqual(early, 0)
-        assert.strictEqual(late, 4)
+        assert.strictEqual(late, 16)
       })
     )
   )

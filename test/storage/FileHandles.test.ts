@@ -1,11 +1,30 @@
+import * as NFS from "node:fs"
+import * as OS from "node:os"
+import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import * as FileHandles from "../../src/storage/provider/node/FileHandles.ts"
+import * as NodeFile from "../../src/storage/provider/node/NodeFile.ts"
 
 describe("FileHandles", () => {
+  it("closes a file on this thread only if it has a name, because to close a deleted one may take long", () => {
+    const folder = NFS.mkdtempSync(Path.join(OS.tmpdir(), "piecewise-handles-"))
+    const paths = ["named", "deleted"].map((name) => Path.join(folder, name))
+    const [named, deleted] = paths.map((path) => NFS.openSync(path, "w"))
+    NFS.unlinkSync(paths[1]!)
+
+    const closed = [named!, deleted!].map((fd) => NodeFile.closeNow(NodeFile.nodeFileSystem, fd))
+    const isOpen = [named!, deleted!].map((fd) => NodeFile.nodeFileSystem.fstatNow(fd) !== undefined)
+    NFS.closeSync(deleted!)
+    NFS.rmSync(folder, { recursive: true })
+
+    assert.deepStrictEqual(closed, [Result.void, undefined])
+    assert.deepStrictEqual(isOpen, [false, true])
+  })
+
   it.effect("opens no file in the place of one that is still being closed", () =>
     Effect.gen(function* () {
       const closing = yield* Deferred.make<void>()

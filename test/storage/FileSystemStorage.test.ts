@@ -343,6 +343,29 @@ describe("FileSystemStorage on its disk", () => {
   )
 
   test(
+    "makes, writes, flushes and gives up many files of a new folder with few calls on other threads",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      calls.fileSystem = 0xef53n
+      const layout = layoutOf(8, ...Array.from({ length: 20 }, (_, index) => [`t/u/${index}`, 8] as const))
+      const files = layout.files.map((_, file) => file)
+      const torrent = yield* open(layout)
+      yield* torrent.reserve(files)
+      yield* torrent.claim(files.map((file) => ({ file, as: "new" })))
+      for (const piece of piecesOf(layout)) yield* write(torrent, layout, piece)
+
+      yield* torrent.flush(files)
+      yield* torrent.release(files)
+
+      const expected = { write: 20, fdatasync: 20, mkdir: 2, readdir: 0, lstatExact: 0, fstatExact: 0, fsync: 4 }
+      const counts = Object.keys(expected).map((name) => [name, calls.count(name as keyof typeof expected)])
+      assert.deepStrictEqual(Object.fromEntries(counts), expected)
+      // Also those folders whose entries were flushed: the new ones, the download folder and that which holds it.
+      assert.deepStrictEqual([calls.count("open"), calls.count("close"), calls.openNow()], [24, 24, 0])
+    })
+  )
+
+  test(
     "syncs files whose handles were closed to make room",
     Effect.gen(function* () {
       const { calls } = yield* Disk

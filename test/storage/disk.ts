@@ -91,6 +91,14 @@ export const makeCalls = (): DiskCalls => {
         counts.set("fstatNow", (counts.get("fstatNow") ?? 0) + 1)
         return nodeFileSystem.fstatNow(fd)
       },
+      openFolderNow: (path) => {
+        counts.set("open", (counts.get("open") ?? 0) + 1)
+        calls.before?.("open", [path])
+        if (calls.failWhen("open", [path]) !== undefined) return undefined
+        const fd = nodeFileSystem.openFolderNow(path)
+        if (fd !== undefined) most = Math.max(most, fds.add(fd).size)
+        return fd
+      },
       closeNow: (fd) => {
         counts.set("close", (counts.get("close") ?? 0) + 1)
         fds.delete(fd)

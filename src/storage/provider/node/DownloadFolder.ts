@@ -35,6 +35,8 @@ export interface DownloadFolder {
   known: Map<string, KnownFolder> | undefined
   /** Folders with new entries that were not synced yet. */
   changed: Set<string> | undefined
+  /** Folders that were made here, until somebody asks. */
+  made: Set<string> | undefined
   /** Of the folder that was found first. */
   identity: RootIdentity | undefined
   /** Whether a folder was found that is on another device, or far down. */
@@ -80,6 +82,7 @@ export const make = (
   followLinks,
   known: undefined,
   changed: undefined,
+  made: undefined,
   identity: undefined,
   hasFar: false,
   making: Turn.make()
@@ -108,6 +111,9 @@ export const markChanged = (self: DownloadFolder, folder: string): void => {
   self.changed ??= new Set()
   self.changed.add(folder)
 }
+
+/** Whether the folder with this true path was made here, so that nothing of earlier runs is in it. True once. */
+export const takeMade = (self: DownloadFolder, folder: string): boolean => self.made?.delete(folder) === true
 
 /** Folders with new entries that were not synced yet. */
 export const changed = (self: DownloadFolder): ReadonlyArray<string> => [...(self.changed ?? [])]
@@ -223,6 +229,8 @@ const makeFolder = Effect.fnUntraced(function* (self: DownloadFolder, parent: st
   const made = yield* Effect.result(NodeFile.call((done) => self.fs.mkdir(child, done)))
   if (made._tag === "Success") {
     markChanged(self, parent)
+    self.made ??= new Set()
+    self.made.add(child)
     return child
   }
   return yield* Effect.mapError(realpath(self, child), (error) => {

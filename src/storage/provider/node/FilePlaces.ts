@@ -89,7 +89,7 @@ export const make = (options: {
       placeOf: (index, access) => placeOf(self, index, access),
       lengthOf: (index) => FileLayout.lengthOf(layout, index),
       isLocal: LocalDevices.make(fs),
-      clean: OwnCopy.makeCleaner(fs),
+      clean: OwnCopy.makeCleaner(fs, (path) => DownloadFolder.takeMade(folder, path)),
       isClosed
     },
     names: FileNames.make({ fs, folder, layout }),

@@ -361,7 +361,7 @@ const flush = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArr
 const syncFolder = ({ folder, fs, handles }: OpenTorrent, path: string) =>
   Effect.suspend(() => {
     DownloadFolder.unmarkChanged(folder, path)
-    return handles.beside(NodeFile.syncFolder(fs, path)).pipe(
+    return handles.beside(NodeFile.syncFolder(fs, path, DownloadFolder.isLocalThroughout(folder))).pipe(
       Effect.mapError((error) => FileSystemError.reasonOf(error, path, "read")),
       // A folder that was deleted keeps nothing, and Windows cannot open a folder.
       Effect.catchIf(

@@ -37,6 +37,8 @@ export interface NodeFileSystem {
   readonly lookNow: (path: string, follows: boolean) => NFS.BigIntStats | undefined
   /** As `fstatExact`, on this thread; `undefined` if the call fails. */
   readonly fstatNow: (fd: number) => NFS.BigIntStats | undefined
+  /** Opens a folder for reading on this thread; `undefined` if the call fails. */
+  readonly openFolderNow: (path: string) => number | undefined
   /** Closes on this thread; returns the error, if it fails. */
   readonly closeNow: (fd: number) => SystemError | undefined
   readonly statExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
@@ -78,6 +80,13 @@ export const nodeFileSystem: NodeFileSystem = {
   fstatNow: (fd) => {
     try {
       return NFS.fstatSync(fd, { bigint: true })
+    } catch {
+      return undefined
+    }
+  },
+  openFolderNow: (path) => {
+    try {
+      return NFS.openSync(path, NFS.constants.O_RDONLY)
     } catch {
       return undefined
     }
@@ -250,14 +259,23 @@ export const identityOf = ({ birthtimeNs, dev, ino }: NFS.BigIntStats): string =
 // Answers of systems on which a folder, or a file that is open for reading, cannot be synced.
 const cannotSync: ReadonlySet<string | undefined> = new Set(["EINVAL", "EPERM", "EBADF", "ENOTSUP", "EOPNOTSUPP"])
 
-/** Brings the entries of the folder at a path to the disk, if the file system can. */
-export const syncFolder = (fs: NodeFileSystem, path: string): Effect.Effect<void, SystemError> =>
-  call((done) =>
-    fs.open(path, NFS.constants.O_RDONLY, (error, fd) => {
-      if (error) return done(error)
-      fs.fsync(fd, (failed) => fs.close(fd, () => done(failed && !cannotSync.has(failed.code) ? failed : null)))
-    })
-  )
+/**
+ * Brings the entries of the folder at a path to the disk, if the file system can. On a disk of this machine the folder
+ * is in memory, because it has new entries, so only the sync needs another thread.
+ */
+export const syncFolder = (fs: NodeFileSystem, path: string, isLocal: boolean): Effect.Effect<void, SystemError> =>
+  call((done) => {
+    const sync = (fd: number) =>
+      fs.fsync(fd, (failed) => {
+        const end = () => done(failed && !cannotSync.has(failed.code) ? failed : null)
+        if (!isLocal) return fs.close(fd, end)
+        fs.closeNow(fd)
+        end()
+      })
+    const opened = isLocal ? fs.openFolderNow(path) : undefined
+    if (opened !== undefined) sync(opened)
+    else fs.open(path, NFS.constants.O_RDONLY, (error, fd) => (error ? done(error) : sync(fd)))
+  })
 
 /**
  * Closes on this thread a file on a disk of this machine, which takes 1 us there, and 30 to 60 on another thread (CPU,

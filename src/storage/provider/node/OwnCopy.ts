@@ -30,10 +30,13 @@ const tagOf = (name: string): string => Crypto.hash("sha1", name).slice(0, 16)
 const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.filter((name) => name.startsWith(prefix))
 
 /**
- * Makes a function that removes the copies, left by a crash, of the file with a true path. It lists each folder once. A
- * copy that cannot be removed stays. The function returns `undefined` if it knows that there is none.
+ * Makes a function that removes the copies, left by a crash, of the file with a true path. It lists each folder once,
+ * unless it `isNew`. A copy that cannot be removed stays. The function returns `undefined` if it knows that there is none.
  */
-export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effect<void> | undefined) => {
+export const makeCleaner = (
+  fs: NodeFileSystem,
+  isNew: (folder: string) => boolean = () => false
+): ((path: string) => Effect.Effect<void> | undefined) => {
   /** By folder. */
   let leftovers: Map<string, ReadonlyArray<string>> | undefined
   const list = (folder: string) => {
@@ -60,6 +63,10 @@ export const makeCleaner = (fs: NodeFileSystem): ((path: string) => Effect.Effec
   }
   return (path) => {
     const folder = Path.dirname(path)
+    if (isNew(folder)) {
+      leftovers ??= new Map()
+      leftovers.set(folder, [])
+    }
     const copies = leftovers?.get(folder)
     if (copies !== undefined) return copies.length === 0 ? undefined : remove(path, copies)
     return Effect.flatMap(list(folder), (copies) => remove(path, copies) ?? Effect.void)
