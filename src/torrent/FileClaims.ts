@@ -79,8 +79,11 @@ export const make = (options: Options): FileClaims => {
   const changed = (file: number) =>
     StorageError.of("claim", [new FileChanged({ path: KnownFiles.pathOf(known, file), why: "was replaced" })])
 
+  /** Claimed files of which resume data does not say yet that they are being written. */
+  const unremembered = new Set<number>()
+
   const isReady = (file: number, piece: PieceIndex): boolean =>
-    KnownFiles.isWriting(known, file) && !KnownFiles.isToCompare(known, file, piece)
+    KnownFiles.isWriting(known, file) && !unremembered.has(file) && !KnownFiles.isToCompare(known, file, piece)
 
   const isPieceReady = (piece: PieceIndex): boolean =>
     KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece))
@@ -166,6 +169,12 @@ export const make = (options: Options): FileClaims => {
     }
   })
 
+  /** Remembers claimed files before their first write, because after a kill a file's time proves nothing. */
+  const remember = (files: ReadonlyArray<number>): Effect.Effect<void> =>
+    Effect.map(keeper.append(false), () => {
+      for (const file of files) unremembered.delete(file)
+    })
+
   const renew = Effect.fnUntraced(function* (file: number) {
     yield* storage.reserve([file])
     const before = KnownFiles.identityOf(known, file)
@@ -175,6 +184,7 @@ export const make = (options: Options): FileClaims => {
     // A file of somebody else's is written only if it may be overwritten.
     if (KnownFiles.standingOf(known, file) !== "own" && !KnownFiles.isWriting(known, file)) return
     const claim = storage.claim([{ file, as: "found", facts, afresh: true }])
+    unremembered.add(file)
     // Uninterruptible: nobody would know of the copy if this were interrupted half way.
     yield* FileChanges.replacing(
       changes,
@@ -184,7 +194,7 @@ export const make = (options: Options): FileClaims => {
       Effect.andThen(
         Effect.suspend(() => {
           keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
-          return keeper.append(false)
+          return remember([file])
         })
       ),
       Effect.uninterruptible
@@ -221,13 +231,13 @@ export const make = (options: Options): FileClaims => {
       else KnownFiles.setFacts(known, facts)
       // From here on, it is the torrent that fills it.
       KnownFiles.noteFilled(known, file)
+      unremembered.add(file)
       KnownFiles.setWriting(known, file, true)
       KnownFiles.setStale(known, file, isStale)
       if (KnownFiles.standingOf(known, file) === "own")
         keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
     }
-    // Remembered before the first write, because after a kill the file's time proves nothing.
-    yield* keeper.append(false)
+    yield* remember(claimed.map(({ file }) => file))
   })
 
   const readyAll = Effect.fnUntraced(function* (piece: Piece) {
@@ -255,6 +265,9 @@ export const make = (options: Options): FileClaims => {
     if (!overwrites)
       for (const file of unclaimed)
         if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) yield* probe(file)
+    // The claim of another piece was interrupted behind it.
+    const left = files.filter((file) => unremembered.has(file))
+    if (left.length > 0) yield* remember(left)
     if (unclaimed.length === 0) return
     const all = unclaimed.every(isPlain) ? new Set([...unclaimed, ...plainOfWaiting()]) : new Set(unclaimed)
     if (all.size === unclaimed.length) return yield* claim(unclaimed, piece.index)

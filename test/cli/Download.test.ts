@@ -3,7 +3,6 @@ import * as path from "node:path"
 import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
-import * as Completion from "../../src/assembly/Completion.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as ResumeFile from "../../src/resume/ResumeFile.ts"
 import { serve } from "../network/httpServer.ts"
@@ -460,10 +459,9 @@ describe("piecewise download", () => {
 
       const indices = only("piece", ended.stdout).map(({ index }) => Number(index))
       assert.strictEqual(new Set(indices).size, 10)
-      // Pieces that are written at the same time may be stored in any order.
-      for (const [place, index] of indices.entries()) {
-        assert.isBelow(Math.abs(place - index), 10, `${indices}`)
-      }
+      // Pieces that are written at the same time may be stored in any order; at random, they would be 3.3 places off.
+      const displaced = indices.reduce((sum, index, place) => sum + Math.abs(index - place), 0)
+      assert.isAtMost(displaced / indices.length, 1.5, `${indices}`)
     }).pipe(Effect.provide(services))
   )
 

@@ -48,6 +48,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   const log: Array<string> = []
   /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
   const claiming: { failsBehind?: number | undefined; waitsFor?: Effect.Effect<unknown> } = {}
+  const appending: { waitsFor?: Effect.Effect<unknown> } = {}
   /** What happens right after the next read. */
   const reading: { behind?: Effect.Effect<unknown, StorageError> | undefined } = {}
   const changes = FileChanges.make({
@@ -96,7 +97,11 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
       noteDropped: () => {},
       noteFile: (file: number, { isWriting }: FileRecord) =>
         log.push(`note ${file}${isWriting ? " being written" : ""}`),
-      append: (durably) => Effect.sync(() => void log.push(durably ? "append durably" : "append"))
+      append: (durably) =>
+        Effect.andThen(
+          appending.waitsFor ?? Effect.void,
+          Effect.sync(() => void log.push(durably ? "append durably" : "append"))
+        )
     },
     hasher: yield* PieceHasher,
     digestOf: known.digestOf,
@@ -109,8 +114,10 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   })
   return {
     ...claims,
+    isReady: (index: number) => claims.isReady(pieceOf(layout, index)),
     changes,
     claiming,
+    appending,
     reading,
     files: KnownFilesView.viewOf(files),
     log,
@@ -606,6 +613,41 @@ describe("FileClaims", () => {
         assert.deepStrictEqual([...files.get(1)!.toCompare], [2])
       }))
   })
+
+  test("has no piece of a file written before the file is remembered", () =>
+    Effect.gen(function* () {
+      const { appending, isReady, readyFor } = yield* make("aaaa aaaa", "---- ----")
+      const latch = yield* Latch.make()
+      appending.waitsFor = latch.await
+
+      const first = yield* Effect.forkChild(readyFor(0), { startImmediately: true })
+      yield* Effect.yieldNow
+      const second = yield* Effect.forkChild(readyFor(1), { startImmediately: true })
+      yield* Effect.yieldNow
+      const before = [isReady(0), isReady(1), first.pollUnsafe(), second.pollUnsafe()]
+      yield* latch.open
+      yield* Fiber.join(first)
+      yield* Fiber.join(second)
+
+      assert.deepStrictEqual(before, [false, false, undefined, undefined])
+      assert.deepStrictEqual([isReady(0), isReady(1)], [true, true])
+    }))
+
+  test("remembers a file although the claim was interrupted before that", () =>
+    Effect.gen(function* () {
+      const { appending, log, readyFor } = yield* make("aaaa aaaa", "---- ----")
+      appending.waitsFor = Effect.never
+
+      const first = yield* Effect.forkChild(readyFor(0), { startImmediately: true })
+      yield* Effect.yieldNow
+      yield* Fiber.interrupt(first)
+      const before = log.includes("append")
+      delete appending.waitsFor
+      yield* readyFor(1)
+
+      assert.isFalse(before)
+      assert.strictEqual(log.at(-1), "append")
+    }))
 
   test("claims files without a piece, and does nothing for an empty list", () =>
     Effect.gen(function* () {
