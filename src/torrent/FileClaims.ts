@@ -19,6 +19,7 @@ import {
   FileChanged,
   type FileClaim,
   FileExists,
+  type FileFacts,
   StorageError,
   type TorrentStorage
 } from "../storage/Storage.ts"
@@ -66,6 +67,8 @@ export interface FileClaims {
 /** Bytes that are read at once to be compared: 1 MiB, however long pieces are. */
 const compareLength = 1 << 20
 
+const none: ReadonlySet<number> = new Set()
+
 /** Makes it with no file claimed. */
 export const make = (options: Options): FileClaims => {
   const { changes, hasher, keeper, known, overwrites, storage } = options
@@ -88,17 +91,9 @@ export const make = (options: Options): FileClaims => {
   const isPieceReady = (piece: PieceIndex): boolean =>
     KnownFiles.filesOf(known, piece).every((file) => isReady(file, piece))
 
-  /** Whether a file may be claimed without being compared or renewed first. */
-  const isPlain = (file: number): boolean => {
-    const standing = KnownFiles.standingOf(known, file)
-    return (standing === undefined || standing === "own") && !KnownFiles.isStale(known, file)
-  }
-
-  /** The files that are to be claimed for the pieces that wait, unless they need more than that. */
-  const plainOfWaiting = (): ReadonlyArray<number> =>
-    [...waiting].flatMap(({ index }) =>
-      KnownFiles.filesOf(known, index).filter((file) => !KnownFiles.isWriting(known, file) && isPlain(file))
-    )
+  /** The files that are to be made for the pieces that wait. Files that exist need more than that. */
+  const missingOfWaiting = (): ReadonlyArray<number> =>
+    [...waiting].flatMap(({ index }) => KnownFiles.filesOf(known, index).filter((file) => !KnownFiles.has(known, file)))
 
   /** Tells later whether a file was neither replaced nor met again since, so that what was read is of that file. */
   const watch = (file: number) => {
@@ -201,29 +196,7 @@ export const make = (options: Options): FileClaims => {
     )
   })
 
-  /** Whether nothing is left to compare before a file is written: with this piece, or at all. */
-  const isDecided = (file: number, piece: PieceIndex | undefined): boolean => {
-    const standing = KnownFiles.standingOf(known, file)
-    if (standing === undefined || standing === "own") return true
-    return standing === "undecided" && piece !== undefined && !KnownFiles.isToCompare(known, file, piece)
-  }
-
-  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>, piece?: PieceIndex) {
-    yield* storage.reserve(asked)
-    const before = new Map(asked.map((file) => [file, KnownFiles.identityOf(known, file)]))
-    const stale = asked.filter((file) => KnownFiles.isStale(known, file))
-    for (const file of stale) yield* renew(file)
-    const renewed = new Set(stale.filter((file) => KnownFiles.isWriting(known, file)))
-    const files = asked.filter((file) => !renewed.has(file))
-    if (files.length === 0) return
-    const there = files.filter((file) => KnownFiles.has(known, file))
-    if (there.length > 0) yield* FileChanges.look(changes, there)
-    // Whoever asked has compared what was there before, and not what was put there since.
-    const isOther = (file: number): boolean =>
-      before.get(file) !== KnownFiles.identityOf(known, file) || !isDecided(file, piece)
-    const other = overwrites ? undefined : files.find(isOther)
-    if (other !== undefined) return yield* changed(other)
-    const claimed = yield* Effect.tapError(storage.claim(files.map(claimOf)), () => Effect.ignore(meetMade(files)))
+  const noteClaimed = (claimed: ReadonlyArray<FileFacts>): void => {
     for (const facts of claimed) {
       const { file, identity } = facts
       const isStale = KnownFiles.isStale(known, file) && KnownFiles.identityOf(known, file) === identity
@@ -237,7 +210,33 @@ export const make = (options: Options): FileClaims => {
       if (KnownFiles.standingOf(known, file) === "own")
         keeper.noteFile(file, KnownFiles.recordOf(known, file, changes.suspects))
     }
-    yield* remember(claimed.map(({ file }) => file))
+  }
+
+  /** Claims files. `compared` are those that were compared, or probed, although they are undecided. */
+  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>, compared: ReadonlySet<number> = none) {
+    yield* storage.reserve(asked)
+    const before = new Map(asked.map((file) => [file, KnownFiles.identityOf(known, file)]))
+    const stale = asked.filter((file) => KnownFiles.isStale(known, file))
+    for (const file of stale) yield* renew(file)
+    const renewed = new Set(stale.filter((file) => KnownFiles.isWriting(known, file)))
+    const files = asked.filter((file) => !renewed.has(file))
+    if (files.length === 0) return
+    const there = files.filter((file) => KnownFiles.has(known, file))
+    if (there.length > 0) yield* FileChanges.look(changes, there)
+    // Whoever asked has compared what was there before, and not what was put there since.
+    const isOther = (file: number): boolean => {
+      const standing = KnownFiles.standingOf(known, file)
+      const isDecided = standing === undefined || standing === "own" || (standing === "undecided" && compared.has(file))
+      return before.get(file) !== KnownFiles.identityOf(known, file) || !isDecided
+    }
+    const other = overwrites ? undefined : files.find(isOther)
+    if (other !== undefined) return yield* changed(other)
+    // One by one, because a claim may put a copy in the place of a file, which must not be lost if another claim fails.
+    for (const file of there) noteClaimed(yield* storage.claim([claimOf(file)]))
+    const missing = files.filter((file) => !there.includes(file))
+    const making = missing.length === 0 ? Effect.succeed([]) : storage.claim(missing.map(claimOf))
+    noteClaimed(yield* Effect.tapError(making, () => Effect.ignore(meetMade(missing))))
+    yield* remember(files)
   })
 
   const readyAll = Effect.fnUntraced(function* (piece: Piece) {
@@ -264,18 +263,21 @@ export const make = (options: Options): FileClaims => {
     const unclaimed = files.filter((file) => !KnownFiles.isWriting(known, file))
     if (!overwrites)
       for (const file of unclaimed)
-        if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) yield* probe(file)
+        if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) {
+          yield* probe(file)
+          compared.add(file)
+        }
     // The claim of another piece was interrupted behind it.
     const left = files.filter((file) => unremembered.has(file))
     if (left.length > 0) yield* remember(left)
     if (unclaimed.length === 0) return
-    const all = unclaimed.every(isPlain) ? new Set([...unclaimed, ...plainOfWaiting()]) : new Set(unclaimed)
-    if (all.size === unclaimed.length) return yield* claim(unclaimed, piece.index)
+    const all = new Set([...unclaimed, ...missingOfWaiting()])
+    if (all.size === unclaimed.length) return yield* claim(unclaimed, compared)
     // If a file of another piece fails, that piece is told in its own turn.
-    yield* Effect.catch(claim([...all], piece.index), () =>
+    yield* Effect.catch(claim([...all], compared), () =>
       Effect.suspend(() => {
-        const left = unclaimed.filter((file) => !KnownFiles.isWriting(known, file))
-        return left.length === 0 ? Effect.void : claim(left, piece.index)
+        const left = unclaimed.filter((file) => !isReady(file, piece.index))
+        return left.length === 0 ? Effect.void : claim(left, compared)
       })
     )
   })

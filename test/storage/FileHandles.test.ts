@@ -104,4 +104,41 @@ describe("FileHandles", () => {
       assert.strictEqual(counts.at(-1), capacity)
     })
   )
+  it.effect("opens no file in the place of a local one that cannot be closed on this thread", () =>
+    Effect.gen(function* () {
+      const closing = yield* Deferred.make<void>()
+      let count = 0
+      let most = 0
+      const handles = FileHandles.make({
+        capacity: 1,
+        close: () => Effect.map(Deferred.await(closing), () => void count--),
+        closeNow: () => undefined
+      })
+      const slotOf = (fd: number) =>
+        FileHandles.makeSlot({
+          open: Effect.sync(() => {
+            most = Math.max(most, ++count)
+            return fd
+          }),
+          closeFailed: () => {},
+          isLocal: () => true
+        })
+      const use = (slot: FileHandles.Slot) =>
+        handles.use(
+          () => Result.succeed(slot),
+          () => Effect.void
+        )
+      const [first, second] = [slotOf(1), slotOf(2)]
+      yield* use(first)
+
+      const retiring = yield* Effect.forkChild(handles.retire(first), { startImmediately: true })
+      const using = yield* Effect.forkChild(use(second), { startImmediately: true })
+      yield* Effect.yieldNow
+      yield* Deferred.succeed(closing, undefined)
+      yield* Fiber.join(retiring)
+      yield* Fiber.join(using)
+
+      assert.strictEqual(most, 1)
+    })
+  )
 })

@@ -143,8 +143,9 @@ describe("FileClaims", () => {
 
       assert.deepStrictEqual(first, [
         "reserve 0 1",
-        "claim 0 found, 1 new",
+        "claim 0 found",
         "note 0 being written",
+        "claim 1 new",
         "note 1 being written",
         "append"
       ])
@@ -334,7 +335,7 @@ describe("FileClaims", () => {
 
       assert.strictEqual(error.reason._tag, "DiskFull")
       assert.deepStrictEqual(made, { paths: ["t/a"], log: ["reserve 0 1", "claim 0 new, 1 new"] })
-      assert.deepStrictEqual(log.slice(0, 2), ["reserve 0 1", "claim 0 found, 1 new"])
+      assert.deepStrictEqual(log.slice(0, 2), ["reserve 0 1", "claim 0 found"])
       assert.deepStrictEqual(
         [...files.values()].map(({ isWriting, standing }) => [standing, isWriting]),
         [
@@ -465,8 +466,9 @@ describe("FileClaims", () => {
       assert.deepStrictEqual(log, [
         "reserve 0 1",
         "FilesChanged",
-        "claim 0 overwritten, 1 overwritten",
+        "claim 0 overwritten",
         "note 0 being written",
+        "claim 1 overwritten",
         "note 1 being written",
         "append"
       ])
@@ -487,7 +489,7 @@ describe("FileClaims", () => {
 
         assert.deepStrictEqual(between, {
           standing: "undecided",
-          log: ["reserve 0 1", "claim 0 new, 1 found", "note 0 being written", "append"]
+          log: ["reserve 0 1", "claim 1 found", "claim 0 new", "note 0 being written", "append"]
         })
         assert.strictEqual(files.get(1)!.standing, "own")
       }))

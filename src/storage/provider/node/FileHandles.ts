@@ -113,18 +113,29 @@ export const make = (options: {
     if (Result.isFailure(result)) slot.closeFailed(result.failure)
   }
 
-  /** Closes the file of a slot if that takes no wait. Returns how to close it otherwise. */
-  const close = (slot: Slot): Effect.Effect<void> | undefined => {
-    const fd = slot.fd
-    if (fd === undefined) return undefined
-    // Before anything suspends: once the system has the number back, it may mean another file.
+  const forget = (slot: Slot): void => {
     slot.fd = undefined
     idle.delete(slot)
-    slot.isClosing = true
-    const closed = slot.isLocal() ? options.closeNow(fd) : undefined
-    if (closed === undefined) return Effect.map(Effect.result(options.close(fd)), (result) => noteClosed(slot, result))
+  }
+
+  /** Closes the file of a slot if that takes no wait. Returns whether it is closed. */
+  const closeHere = (slot: Slot): boolean => {
+    if (slot.fd === undefined) return true
+    const closed = slot.isLocal() ? options.closeNow(slot.fd) : undefined
+    if (closed === undefined) return false
+    forget(slot)
     noteClosed(slot, closed)
-    return undefined
+    return true
+  }
+
+  /** The same, and returns how to close it if it is not closed. */
+  const close = (slot: Slot): Effect.Effect<void> | undefined => {
+    const { fd } = slot
+    if (fd === undefined || closeHere(slot)) return undefined
+    // Before anything suspends: once the system has the number back, it may mean another file.
+    forget(slot)
+    slot.isClosing = true
+    return Effect.map(Effect.result(options.close(fd)), (result) => noteClosed(slot, result))
   }
 
   const evict = Effect.suspend(() => {
@@ -260,7 +271,7 @@ export const make = (options: {
           const retired = Deferred.makeUnsafe<void>()
           slot.retired = retired
           if (slot.users > 0) return Deferred.await(retired)
-          if (slot.isLocal()) return finish(slot, retired) ?? Effect.void
+          if (closeHere(slot)) return Deferred.succeed(retired, undefined)
           // In a place of its own, or another file would be opened before this one is closed.
           return Turn.take(
             turn,

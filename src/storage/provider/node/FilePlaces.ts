@@ -316,7 +316,7 @@ const useNow = <A>(
   otherwise: () => Effect.Effect<A, StorageReason>
 ): Effect.Effect<A, StorageReason> =>
   // Uninterruptible, because memory that was passed is in use until the call has ended.
-  Effect.uninterruptible(
+  Effect.uninterruptibleMask((restore) =>
     Effect.callback((resume) => {
       const used = Bitfield.has(self.undecided, index) ? undefined : self.files.get(index)
       const end = (outcome: Effect.Effect<A, StorageReason>): void => {
@@ -325,7 +325,7 @@ const useNow = <A>(
         resume(closing === undefined ? outcome : Effect.andThen(closing, outcome))
       }
       if (used !== undefined && begin(used.file, end)) used.users++
-      else resume(otherwise())
+      else resume(restore(otherwise()))
     })
   )
 

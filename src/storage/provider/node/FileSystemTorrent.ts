@@ -358,11 +358,14 @@ const flush = Effect.fnUntraced(function* (self: OpenTorrent, files: ReadonlyArr
   })
 })
 
-const syncFolder = ({ folder, fs, handles }: OpenTorrent, path: string) =>
+const syncFolder = ({ folder, fs, handles, isClosed }: OpenTorrent, path: string) =>
   Effect.suspend(() => {
     DownloadFolder.unmarkChanged(folder, path)
-    return handles.beside(NodeFile.syncFolder(fs, path, DownloadFolder.isLocalThroughout(folder))).pipe(
-      Effect.mapError((error) => FileSystemError.reasonOf(error, path, "read")),
+    const synced = Effect.mapError(NodeFile.syncFolder(fs, path, DownloadFolder.isLocalThroughout(folder)), (error) =>
+      FileSystemError.reasonOf(error, path, "read")
+    )
+    const closed = Effect.fail<StorageReason>(new StorageUnavailable({ path, why: TorrentFile.afterClose }))
+    return handles.beside(Effect.suspend(() => (isClosed() ? closed : synced))).pipe(
       // A folder that was deleted keeps nothing, and Windows cannot open a folder.
       Effect.catchIf(
         (reason) => reason._tag === "NotStored" || reason._tag === "StorageRefused",

@@ -101,24 +101,37 @@ const changeUnlessAway = (self: HeldFile, why: string): Effect.Effect<never, Sto
   Effect.flatMap(DownloadFolder.present(self.folder), () => Effect.suspend(() => Effect.fail(change(self, why))))
 
 /**
- * Compares what is at the path of the held file with that file. While the file is open, what a look at it needs is in
- * memory, so on a disk of this machine it costs no wait for a thread.
+ * What is at the path of the held file. While the file is open, what a look at it needs is in memory, so on a disk of
+ * this machine it costs no wait for a thread.
  */
-export const look = Effect.fnUntraced(function* (
+const find = (self: HeldFile, { isLocal, path }: KnownFile, isOpen: boolean) => {
+  const now = isLocal && isOpen ? self.fs.lookNow(path, false) : undefined
+  return now !== undefined
+    ? Effect.succeed(now)
+    : Effect.mapError(NodeFile.lookAt(self.fs, path), (error) => FileSystemError.reasonOf(error, self.nameOf(), "read"))
+}
+
+/** What the held file looks like; `undefined` if it is not what it was, which is not noted. */
+export const peek = (
   self: HeldFile,
-  { identity, isLocal, path }: KnownFile,
+  file: KnownFile,
   isOpen: boolean
-) {
+): Effect.Effect<NFS.BigIntStats | undefined, StorageReason> => {
   // As it is before the call: a write that ends meanwhile may not show in the answer.
   const expected = self.end
-  const now = isLocal && isOpen ? self.fs.lookNow(path, false) : undefined
-  const stats =
-    now ??
-    (yield* Effect.mapError(NodeFile.lookAt(self.fs, path), (error) =>
-      FileSystemError.reasonOf(error, self.nameOf(), "read")
-    ))
+  return Effect.map(find(self, file, isOpen), (stats) => {
+    if (stats === undefined || !isSame(stats, file.identity) || stats.size < expected) return undefined
+    self.unchecked = 0
+    return stats
+  })
+}
+
+/** Compares what is at the path of the held file with that file, and notes what happened to it. */
+export const look = Effect.fnUntraced(function* (self: HeldFile, file: KnownFile, isOpen: boolean) {
+  const expected = self.end
+  const stats = yield* find(self, file, isOpen)
   if (stats === undefined) return yield* changeUnlessAway(self, deleted)
-  if (!isSame(stats, identity)) return yield* changeUnlessAway(self, replaced)
+  if (!isSame(stats, file.identity)) return yield* changeUnlessAway(self, replaced)
   if (stats.size < expected) return yield* Effect.fail(change(self, cutOff))
   self.unchecked = 0
   return stats

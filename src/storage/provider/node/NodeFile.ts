@@ -62,6 +62,10 @@ export interface NodeFileSystem {
   readonly realpath: (path: string, done: (error: SystemError | null, path: string) => void) => void
 }
 
+// Opens a folder only, and waits for nothing: a FIFO may be in its place. Windows has none of these flags.
+const { O_DIRECTORY = 0, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY } = NFS.constants
+const folderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK
+
 /** The real calls. */
 export const nodeFileSystem: NodeFileSystem = {
   open: NFS.open,
@@ -86,7 +90,7 @@ export const nodeFileSystem: NodeFileSystem = {
   },
   openFolderNow: (path) => {
     try {
-      return NFS.openSync(path, NFS.constants.O_RDONLY)
+      return NFS.openSync(path, folderFlags)
     } catch {
       return undefined
     }
@@ -274,7 +278,7 @@ export const syncFolder = (fs: NodeFileSystem, path: string, isLocal: boolean): 
       })
     const opened = isLocal ? fs.openFolderNow(path) : undefined
     if (opened !== undefined) sync(opened)
-    else fs.open(path, NFS.constants.O_RDONLY, (error, fd) => (error ? done(error) : sync(fd)))
+    else fs.open(path, folderFlags, (error, fd) => (error ? done(error) : sync(fd)))
   })
 
 /**

@@ -1,6 +1,7 @@
 /**
- * What is done at once with a claimed file that is open and that nobody else uses, as is the rule during a download: a
- * write, a flush and a look, each in plain calls. `TorrentFile.ts` does the same in all other cases.
+ * What is done at once with a claimed file that is open, as is the rule during a download: a write that nobody else's
+ * write or move has to end before, a flush and a look, each in plain calls. `TorrentFile.ts` does the same in all other
+ * cases.
  *
  * A function that returns `false` has done nothing. Otherwise it calls `done` once, later, with what is left to run.
  */
@@ -65,7 +66,7 @@ export const sync = <A>(
       return andThen(stats)
     }
     done(
-      ended(self, slot, stats === undefined ? Effect.flatMap(HeldFile.look(held, file, true), finish) : finish(stats))
+      ended(self, slot, stats === undefined ? Effect.flatMap(TorrentFile.lookHeld(self, file), finish) : finish(stats))
     )
   })
   return true

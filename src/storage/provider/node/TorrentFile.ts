@@ -114,12 +114,26 @@ export const isOpen = ({ reading, writing }: TorrentFile): boolean =>
 export const failed = (self: TorrentFile, access: "read" | "write") => (error: FileSystemError.SystemError) =>
   FileSystemError.reasonOf(error, NamedFile.nameOf(self), access)
 
+/** Looks at the held file. One that seems to be gone may just be moved, so that is found out between two writes. */
+export const lookHeld = (self: TorrentFile, file: NamedFile.KnownFile): Effect.Effect<NFS.BigIntStats, StorageReason> =>
+  Effect.suspend(() => {
+    const isOpen = () => openWriting(self) !== undefined
+    return Effect.flatMap(HeldFile.peek(self.held, file, isOpen()), (stats) =>
+      stats === undefined
+        ? Turn.take(
+            self.turn,
+            Effect.suspend(() => HeldFile.look(self.held, file, isOpen()))
+          )
+        : Effect.succeed(stats)
+    )
+  })
+
 /** What is at its place, without opening it; `undefined` if nothing is. Notices changes of a claimed file. */
 export const look = (self: TorrentFile): Effect.Effect<NFS.BigIntStats | undefined, StorageReason> =>
   Effect.suspend(() =>
     HeldFile.isIntact(self.held)
       ? Effect.catchIf(
-          HeldFile.look(self.held, self.held.file!, openWriting(self) !== undefined),
+          lookHeld(self, self.held.file!),
           (reason) => reason._tag === "FileChanged",
           () => NamedFile.look(self)
         )
@@ -336,19 +350,22 @@ export const readAndLook = (
     )
   })
 
-const syncHeld = (self: TorrentFile) =>
-  self.medium.handles.use(pickForWriting(self), (fd) =>
-    Effect.suspend(() => {
-      self.isUnsynced = false
-      return NodeFile.call((done) => self.medium.fs.fdatasync(fd, done)).pipe(
-        Effect.mapError((error) => {
-          self.isUnsynced = true
-          return failed(self, "write")(error)
-        }),
-        Effect.andThen(HeldFile.look(self.held, self.held.file!, true))
-      )
-    })
-  )
+const syncHeld = (self: TorrentFile, file: NamedFile.KnownFile) =>
+  self.medium.handles
+    .use(pickForWriting(self), (fd) =>
+      Effect.suspend(() => {
+        self.isUnsynced = false
+        return Effect.mapError(
+          NodeFile.call((done) => self.medium.fs.fdatasync(fd, done)),
+          (error) => {
+            self.isUnsynced = true
+            return failed(self, "write")(error)
+          }
+        )
+      })
+    )
+    // Not before: whoever has a turn of the file waits for one of the open files.
+    .pipe(Effect.andThen(lookHeld(self, file)))
 
 const lookExisting = (self: TorrentFile) =>
   Effect.flatMap(look(self), (stats): Effect.Effect<NFS.BigIntStats, StorageReason> => {
@@ -372,7 +389,9 @@ export const sync = (self: TorrentFile): Effect.Effect<NFS.BigIntStats, StorageR
     }
     if (self.isSynced && !self.isUnsynced) return lookExisting(self)
     const isMine = held.file !== undefined && (held.isClaimed || self.isUnsynced)
-    return Effect.tap(isMine ? syncHeld(self) : syncFound(self), () => Effect.sync(() => (self.isSynced = true)))
+    return Effect.tap(isMine ? syncHeld(self, held.file!) : syncFound(self), () =>
+      Effect.sync(() => (self.isSynced = true))
+    )
   })
 
 /** Runs `move` between two writes. It returns the true paths between which it moved the file, if it did. */
