@@ -14,8 +14,11 @@ import { openToWrite } from "./openings.ts"
 
 const layout = layoutOf(8, ["t/a", 16], ["t/u/b", 8])
 
-const test = (title: string, effect: Effect.Effect<void, unknown, Storage | Disk | Scope.Scope>) =>
-  it.live(title, () => Effect.provide(effect, FakeDisk.layer()))
+const test = (
+  title: string,
+  effect: Effect.Effect<void, unknown, Storage | Disk | Scope.Scope>,
+  options: { readonly maxOpenFiles?: number } = {}
+) => it.live(title, () => Effect.provide(effect, FakeDisk.layer(options)))
 
 const write = (torrent: TorrentStorage, index: number) =>
   torrent.writePiece(pieceOf(layout, index), sliceOf(layout, contentOf(layout), pieceOf(layout, index)))
@@ -95,6 +98,28 @@ describe("a write", () => {
 })
 
 describe("a flush", () => {
+  test(
+    "fails for a file that could not be closed, although it was opened and written again since",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      const torrent = yield* openToWrite(layout)
+      yield* write(torrent, 0)
+      // The only open file is closed to open another one. A network disk reports a deferred error then.
+      calls.failWhen = (operation) => (operation === "close" ? "EIO" : undefined)
+      yield* write(torrent, 2)
+      calls.failWhen = () => undefined
+      yield* write(torrent, 1)
+
+      const outcomes = yield* torrent.flush([0])
+
+      assert.deepStrictEqual(
+        outcomes.map((outcome) => "facts" in outcome),
+        [false]
+      )
+    }),
+    { maxOpenFiles: 1 }
+  )
+
   test(
     "does not wait for a FIFO in the place of a folder",
     Effect.gen(function* () {

@@ -635,6 +635,23 @@ describe("FileClaims", () => {
       assert.deepStrictEqual([isReady(0), isReady(1)], [true, true])
     }))
 
+  test("has nothing written to a copy of a file before the copy is remembered", () =>
+    Effect.gen(function* () {
+      const { appending, isReady, readyFor, renew } = yield* make("aaaa aaaa", "rrrr ----")
+      yield* readyFor(1)
+      const latch = yield* Latch.make()
+      appending.waitsFor = latch.await
+
+      const renewing = yield* Effect.forkChild(renew(0), { startImmediately: true })
+      yield* Effect.yieldNow
+      const before = [isReady(1), renewing.pollUnsafe()]
+      yield* latch.open
+      yield* Fiber.join(renewing)
+
+      assert.deepStrictEqual(before, [false, undefined])
+      assert.isTrue(isReady(1))
+    }))
+
   test("remembers a file although the claim was interrupted before that", () =>
     Effect.gen(function* () {
       const { appending, log, readyFor } = yield* make("aaaa aaaa", "---- ----")

@@ -6,6 +6,7 @@
  */
 import type * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Turn from "../../../base/Turn.ts"
 import { FileChanged, type StorageReason } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
 import * as FileSystemError from "./FileSystemError.ts"
@@ -136,6 +137,22 @@ export const look = Effect.fnUntraced(function* (self: HeldFile, file: KnownFile
   self.unchecked = 0
   return stats
 })
+
+/**
+ * The same. A file that is not what it was may just be moved, so that is found out in a turn of those that write to it
+ * and move it.
+ */
+export const lookTwice = (self: HeldFile, file: KnownFile, turn: Turn.Turn, isOpen: () => boolean) =>
+  Effect.flatMap(
+    Effect.suspend(() => peek(self, file, isOpen())),
+    (stats) => {
+      if (stats !== undefined) return Effect.succeed(stats)
+      return Turn.take(
+        turn,
+        Effect.suspend(() => look(self, file, isOpen()))
+      )
+    }
+  )
 
 /**
  * The same, at once, of a file that is open; `undefined` if that takes a wait, or if the file is not what it was.

@@ -90,10 +90,7 @@ export const make = (medium: Medium, index: number, before: Resting): TorrentFil
   }
 }
 
-/**
- * What is to be remembered of a file that nobody uses; `undefined` if it cannot be made again from that, because it has
- * changed or a descriptor for writing is open or being closed. The file must be closed then.
- */
+/** What to remember of a file that nobody uses, which is closed then; `undefined` if it has changed or cannot be closed. */
 export const rest = ({ closeFailure, held, isSynced, isUnsynced, writing }: TorrentFile): Resting | undefined => {
   if (held.changed !== undefined || closeFailure !== undefined) return undefined
   if (writing !== undefined && FileHandles.isOpen(writing)) return undefined
@@ -114,19 +111,9 @@ export const isOpen = ({ reading, writing }: TorrentFile): boolean =>
 export const failed = (self: TorrentFile, access: "read" | "write") => (error: FileSystemError.SystemError) =>
   FileSystemError.reasonOf(error, NamedFile.nameOf(self), access)
 
-/** Looks at the held file. One that seems to be gone may just be moved, so that is found out between two writes. */
+/** Looks at the held file between two writes, if it seems to be gone before that. */
 export const lookHeld = (self: TorrentFile, file: NamedFile.KnownFile): Effect.Effect<NFS.BigIntStats, StorageReason> =>
-  Effect.suspend(() => {
-    const isOpen = () => openWriting(self) !== undefined
-    return Effect.flatMap(HeldFile.peek(self.held, file, isOpen()), (stats) =>
-      stats === undefined
-        ? Turn.take(
-            self.turn,
-            Effect.suspend(() => HeldFile.look(self.held, file, isOpen()))
-          )
-        : Effect.succeed(stats)
-    )
-  })
+  HeldFile.lookTwice(self.held, file, self.turn, () => openWriting(self) !== undefined)
 
 /** What is at its place, without opening it; `undefined` if nothing is. Notices changes of a claimed file. */
 export const look = (self: TorrentFile): Effect.Effect<NFS.BigIntStats | undefined, StorageReason> =>
@@ -330,12 +317,6 @@ const lookOnce = (self: TorrentFile, part: NodeFile.FilePart) => {
   )
 }
 
-/** Looks at the held file when it is not being moved, so that its name is known, and notices what happened to it. */
-const lookAgain = (self: TorrentFile): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    openWriting(self) === undefined ? Effect.void : Effect.ignore(HeldFile.look(self.held, self.held.file!, true))
-  ).pipe((effect) => Turn.take(self.turn, effect))
-
 /** The same as `read`, and then returns what is at the file's path. */
 export const readAndLook = (
   self: TorrentFile,
@@ -344,8 +325,9 @@ export const readAndLook = (
   Effect.flatMap(lookOnce(self, part), ({ isStale, result }) => {
     if (!isStale) return Effect.succeed(result)
     // Another file has the name, or none: an open descriptor holds what is no longer there, or the file was moved.
+    const again = openWriting(self) === undefined ? Effect.void : Effect.ignore(lookHeld(self, self.held.file!))
     return Effect.andThen(
-      Effect.andThen(lookAgain(self), reopen(self)),
+      Effect.andThen(again, reopen(self)),
       Effect.map(lookOnce(self, part), ({ result }) => result)
     )
   })
