@@ -68,7 +68,7 @@ export const capacityFor = (pieceLength: number, totalBytes: number): number =>
     )
   )
 
-/** The buffers of a torrent. */
+/** How many buffers a torrent has, and how they are made. */
 export interface Buffers {
   /** The most pieces that are active at once; default `capacityFor`. */
   readonly maxActivePieces?: number | undefined

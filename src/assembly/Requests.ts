@@ -222,7 +222,7 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
     return
   }
   // A returned buffer wakes every idle supplier, and the first of them takes it.
-  if (isNothingLeft(self, now)) {
+  if (RequestPipeline.room(pipeline) > 0 && isNothingLeft(self, now)) {
     RequestPipeline.rest(pipeline)
     Assembly.idle(self, supplier)
     return

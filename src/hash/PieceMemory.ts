@@ -7,7 +7,7 @@
 export interface PieceMemory {
   /** Makes memory of so many bytes, all zero. */
   readonly make: (length: number) => Uint8Array
-  /** Copies `part` to `offset` of memory that `make` has made. */
+  /** Copies `part`, which must fit, to `offset` of memory that `make` has made. */
   readonly copy: (memory: Uint8Array, offset: number, part: Uint8Array) => void
 }
 

@@ -2,9 +2,9 @@
  * One session with a peer that was introduced, until it ends: the Effect shell around `PeerProtocol`.
  *
  * Bytes come in through the connection's sink and go straight to the protocol. After each chunk the sink refills the
- * request pipeline, if it is low, and sends the outbox in one write. So does a task after somebody woke the session. Its fibers wait
- * for room to write, serve what the peer requests (`UploadSession.ts`), and wait for the end, which releases
- * everything. The swarm's one ticker keeps the timers.
+ * request pipeline, if it is low, and sends the outbox in one write. So does a task after somebody woke the session.
+ * Its fibers wait for room to write, serve what the peer requests (`UploadSession.ts`), and wait for the end, which
+ * releases everything. The swarm's one ticker keeps the timers.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"

@@ -132,7 +132,7 @@ export const room = (self: RequestPipeline): number => (self.isSnubbed ? 1 : sel
  */
 export const isLow = (self: RequestPipeline): boolean => {
   const free = room(self)
-  return free > 0 && (self.depth < deepDepth || free * 8 >= self.depth)
+  return free > 0 && (self.isSnubbed || self.depth < deepDepth || free * 8 >= self.depth)
 }
 
 /**

@@ -136,6 +136,20 @@ describe("Requests", () => {
     }).pipe(budget)
   )
 
+  it.effect("does not take a supplier for idle whose pipeline is full", () =>
+    Effect.gen(function* () {
+      const assembly = yield* assemblyOf(geometryOf(3, 2), { cap: 1 })
+      const one = join(assembly, alice)
+      begin(assembly, one, 0)
+      ask(assembly, one, 2)
+      one.pipeline.depth = 2
+
+      Requests.refill(assembly, one, 0)
+
+      assert.strictEqual(assembly.idleSuppliers.size, 0)
+    }).pipe(budget)
+  )
+
   it.effect("does not begin a piece again before its last buffer has been returned", () =>
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(3, 2), { stored: " **" })

@@ -1,6 +1,9 @@
+import { execFile } from "node:child_process"
 import * as Crypto from "node:crypto"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
@@ -169,10 +172,39 @@ describe("ThreadedPieceHasher", () => {
       for (let at = 0; at < count; at++) yield* hasher.sha1(piece(size, at))
       yield* until(() => thread.isOver)
 
-      assert.isAtMost(thread.shownBytes, ThreadedPieceHasher.maxShownBytes + size)
+      assert.isAtMost(thread.shownBytes, ThreadedPieceHasher.maxShownBytes)
       const bytes = piece(minLength, 11)
       assert.strictEqual(hex(yield* hasher.sha1(bytes)), sha1(bytes))
       assert.strictEqual(threads.length, 2)
+    })
+  )
+
+  it.effect("waits for no thread that is still starting", () =>
+    Effect.gen(function* () {
+      const { hasher, threads } = yield* watched()
+      const bytes = piece(minLength)
+
+      yield* hasher.sha1(bytes)
+      yield* hasher.sha1(bytes)
+
+      assert.deepStrictEqual(
+        threads.map(({ asked, isReady }) => [asked, isReady]),
+        [[0, false]]
+      )
+    })
+  )
+
+  it.effect("starts no thread after its scope has closed", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const { hasher, threads } = yield* Scope.provide(watched(), scope)
+      const bytes = piece(minLength)
+
+      yield* Scope.close(scope, Exit.void)
+      const digest = yield* hasher.sha1(bytes)
+
+      assert.strictEqual(hex(digest), sha1(bytes))
+      assert.strictEqual(threads.length, 0)
     })
   )
 
@@ -181,10 +213,37 @@ describe("ThreadedPieceHasher", () => {
       const scope = yield* Scope.make()
       const { thread } = yield* Scope.provide(ready, scope)
 
-      yield* Scope.close(scope, yield* Effect.exit(Effect.void))
+      yield* Scope.close(scope, Exit.void)
       yield* until(() => thread.isOver)
 
       assert.isTrue(thread.isOver)
+    })
+  )
+})
+
+/** Runs a program in a process of its own, and returns what it prints. */
+const run = (name: string) =>
+  Effect.map(
+    Effect.promise(() =>
+      promisify(execFile)(process.execPath, [`test/hash/programs/${name}.ts`], {
+        cwd: new URL("../../", import.meta.url)
+      })
+    ),
+    ({ stdout }) => stdout.trim().split("\n")
+  )
+
+describe("a process of its own", () => {
+  it.live("ends neither before a digest on the thread is there, nor before the thread has stopped", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* run("stop-thread"), ["hashed", "stopped"])
+    })
+  )
+
+  it.live("does not keep shared memory that nobody uses any more", () =>
+    Effect.gen(function* () {
+      const [most] = yield* run("shared-memory")
+
+      assert.isBelow(Number(most), 600 << 20)
     })
   )
 })

@@ -108,10 +108,10 @@ def test_pieces_come_in_order(source, target, seed, piecewise):
 
 
 def assert_in_order(pieces: list[int]) -> None:
-    """Expects that pieces are roughly in order: a seeder may answer out of order, and several writes run at once."""
+    """Expects that pieces are roughly in order: a seeder may answer out of order, and 16 small writes run at once."""
     displaced = [abs(stored - wanted) for stored, wanted in zip(pieces, sorted(pieces), strict=True)]
     # On average, because a single piece may be late. In random order, pieces would be 30 places off.
-    assert sum(displaced) / len(displaced) <= 2, pieces
+    assert sum(displaced) / len(displaced) <= 6, pieces
 
 
 def test_aria2_gives_what_is_selected(torrent, target, aria2_seed, piecewise):

@@ -3,7 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as AllowedFast from "../../src/peer/AllowedFast.ts"
+import * as PeerProtocol from "../../src/peer/PeerProtocol.ts"
 import type * as WireMessage from "../../src/testing/WireMessage.ts"
+import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import {
   asked,
   block,
@@ -120,5 +122,25 @@ describe("PeerProtocol, choked", () => {
     )
 
     assert.strictEqual(protocol.allowedFast.size, AllowedFast.maxTaken)
+  })
+
+  test("has a turn after a choke, or with something to say, although its pipeline is full", function* () {
+    const assembly = yield* makeAssembly()
+    const protocol = connect(assembly, 0)
+    say(protocol, [{ _tag: "HaveAll" }, { _tag: "Unchoke" }])
+    heard(protocol)
+    protocol.pipeline.depth = 0
+
+    const full = PeerProtocol.hasTurn(protocol)
+    say(protocol, [{ _tag: "Choke" }])
+    heard(protocol)
+    const choked = PeerProtocol.hasTurn(protocol)
+    say(protocol, [{ _tag: "Unchoke" }])
+    heard(protocol)
+    const before = PeerProtocol.hasTurn(protocol)
+    FrameEncoder.keepAlive(protocol.outbox)
+    const speaking = PeerProtocol.hasTurn(protocol)
+
+    assert.deepStrictEqual([full, choked, before, speaking], [false, true, false, true])
   })
 })

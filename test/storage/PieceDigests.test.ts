@@ -102,6 +102,30 @@ describe("PieceDigests", () => {
     })
   )
 
+  for (const atOnce of [1, 3]) {
+    it.effect(`returns the digests of what was read before a read that fails, ${atOnce} at once`, () =>
+      Effect.gen(function* () {
+        const pieceLength = PieceDigests.readLength
+        const geometry = PieceGeometry.make({ totalLength: pieceLength * 7, pieceLength })
+        const failure = StorageError.of("read", [
+          new StorageUnavailable({ path: "a", why: "the disk reports an error" })
+        ])
+        const seen: Array<number> = []
+        const digests = PieceDigests.make({
+          geometry,
+          hasher: { ...readable, atOnce },
+          pieces: piecesOf(geometry, 0, 1, 2, 3, 4, 5, 6),
+          read: (begin) => (begin === 2 * pieceLength ? Effect.fail(failure) : Effect.succeed([]))
+        })
+
+        const error = yield* Effect.flip(Stream.runForEach(digests, ({ piece }) => Effect.sync(() => seen.push(piece))))
+
+        assert.strictEqual(error, failure)
+        assert.deepStrictEqual(seen, [0, 1])
+      })
+    )
+  }
+
   it.effect("reads no more at once than its buffer holds", () =>
     Effect.gen(function* () {
       const pieceLength = PieceDigests.readLength / 4

@@ -67,6 +67,14 @@ describe("RequestPipeline", () => {
     assert.deepStrictEqual([isLow(63, 63), isLow(63, 62), isLow(2, 1)], [false, true, true])
   })
 
+  it("asks for more when a snubbed pipeline is empty, however deep it was", () => {
+    const { pipeline } = sent(0)
+    pipeline.depth = 128
+    pipeline.isSnubbed = true
+
+    assert.isTrue(RequestPipeline.isLow(pipeline))
+  })
+
   it("knows whether a request has been out for so long, whatever is sent and answered", () => {
     const kinds = fc.constantFrom("send", "send", "ask", "ask", "arrive", "release", "releaseAll")
     const steps = fc.array(fc.tuple(kinds, fc.nat(700)), { minLength: 20, maxLength: 40 })

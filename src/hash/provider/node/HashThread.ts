@@ -26,6 +26,8 @@ export interface HashThread {
   asked: number
   /** Whether it has started. Before that, nothing is asked. */
   isReady: boolean
+  /** Whether it is being stopped: the process must not end before that is done. */
+  isStopping: boolean
   /** Whether it has ended. */
   isOver: boolean
 }
@@ -47,6 +49,7 @@ export const start = (): HashThread => {
     shownBytes: 0,
     asked: 0,
     isReady: false,
+    isStopping: false,
     isOver: false
   }
   const end = (): void => {
@@ -57,8 +60,10 @@ export const start = (): HashThread => {
     self.isReady = true
   })
   worker.on("message", (digest: Uint8Array) => {
-    self.waiting.shift()?.(Effect.succeed(digest))
-    if (self.waiting.length === 0) worker.unref()
+    const resume = self.waiting.shift()
+    // Before anybody goes on, who may stop the thread.
+    if (self.waiting.length === 0 && !self.isStopping) worker.unref()
+    resume?.(Effect.succeed(digest))
   })
   worker.on("error", end)
   worker.on("exit", end)
@@ -66,6 +71,10 @@ export const start = (): HashThread => {
   worker.unref()
   return self
 }
+
+/** How many bytes of memory the thread would be shown for the first time. */
+export const unseenBytes = ({ shown }: HashThread, { buffer }: Uint8Array): number =>
+  shown.has(buffer) ? 0 : buffer.byteLength
 
 /**
  * The digest of `bytes` in shared memory; `undefined` if the thread ends before it is computed. An interruption ends
@@ -78,10 +87,8 @@ export const digest = (
 ): Effect.Effect<Uint8Array | undefined> =>
   Effect.callback((resume) => {
     if (self.isOver) return resume(Effect.undefined)
-    if (!self.shown.has(bytes.buffer)) {
-      self.shown.add(bytes.buffer)
-      self.shownBytes += bytes.buffer.byteLength
-    }
+    self.shownBytes += unseenBytes(self, bytes)
+    self.shown.add(bytes.buffer)
     self.asked++
     if (self.waiting.push(resume) === 1) self.worker.ref()
     const question: Question = [algorithm, bytes]
@@ -89,4 +96,8 @@ export const digest = (
   })
 
 /** Ends the thread, and waits until it has ended. */
-export const stop = ({ worker }: HashThread): Effect.Effect<void> => Effect.promise(() => worker.terminate())
+export const stop = (self: HashThread): Effect.Effect<void> =>
+  Effect.promise(() => {
+    self.isStopping = true
+    return self.worker.terminate()
+  })

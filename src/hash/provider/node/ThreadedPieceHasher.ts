@@ -49,7 +49,7 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   let thread: HashThread.HashThread | undefined
   /** Bytes that were digested on the event loop since there is no thread. */
   let digested = 0
-  /** Whether a thread could not start, or ended by itself: there is not another one. */
+  /** Whether a thread could not start, or ended by itself, or the scope has closed: there is not another one. */
   let isBroken = false
   const started = Signal.make()
 
@@ -86,7 +86,9 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
 
   /** The thread, if it is to digest these bytes. */
   const threadFor = (bytes: Uint8Array): HashThread.HashThread | undefined => {
-    if (isBroken || bytes.length < minLength || !SharedMemory.isShared(bytes)) return undefined
+    const { byteLength } = bytes.buffer
+    if (isBroken || bytes.length < minLength || byteLength > maxShownBytes || !SharedMemory.isShared(bytes))
+      return undefined
     if (thread === undefined) {
       digested += bytes.length
       if (digested >= startsAfter) begin()
@@ -104,13 +106,17 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     Effect.suspend(() => {
       const asked = threadFor(bytes)
       if (asked === undefined) return loop[algorithm](bytes)
-      if (asked.shownBytes > maxShownBytes) return Effect.andThen(replace, loop[algorithm](bytes))
+      if (asked.shownBytes + HashThread.unseenBytes(asked, bytes) > maxShownBytes)
+        return Effect.andThen(replace, loop[algorithm](bytes))
       return Effect.flatMap(HashThread.digest(asked, algorithm, bytes), (digest) =>
         digest === undefined ? loop[algorithm](bytes) : Effect.succeed(digest)
       )
     })
 
-  yield* Effect.addFinalizer(() => stop)
+  yield* Effect.addFinalizer(() => {
+    isBroken = true
+    return stop
+  })
   yield* Signal.attend(started, watch)
   return PieceHasher.of({
     sha1: digest("sha1"),

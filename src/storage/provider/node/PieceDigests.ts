@@ -2,8 +2,8 @@
  * Digests of stored pieces, read ahead of the hasher: while some buffers are hashed, another one is filled.
  *
  * Neighbouring small pieces are read together. Memory is two buffers for the whole stream, made when it starts, or more
- * if the hasher takes several at once. The caller supplies the bytes. What it once reported as missing is not read again, so a torrent of which nothing is
- * stored costs one read a file, not one a piece.
+ * if the hasher takes several at once. The caller supplies the bytes. What it once reported as missing is not read
+ * again, so a torrent of which nothing is stored costs one read a file, not one a piece.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -69,7 +69,7 @@ interface Reading {
 /** A run that is being digested. */
 interface Digesting {
   readonly buffer: Uint8Array
-  readonly digests: Fiber.Fiber<ReadonlyArray<StoredDigest>>
+  readonly digests: Fiber.Fiber<ReadonlyArray<StoredDigest>, StorageError>
 }
 
 /** Cuts `pieces` into runs that fit in `capacity`; `missing` may grow from one run to the next. */
@@ -160,11 +160,11 @@ export const make = (options: {
         ? Effect.succeed(run.pieces.map((piece): StoredDigest => ({ piece, sha1: undefined })))
         : Effect.forEach(run.pieces, (piece) => digestOf(run, bytes, piece))
 
-    /** Begins to digest what was read, in its order. */
+    /** Digests what is being read once it is there, so that a failed read fails in its turn. */
     const digestNext = Effect.fnUntraced(function* ({ buffer, bytes, run }: Reading) {
-      const read = bytes === undefined ? undefined : yield* Fiber.join(bytes)
-      const digests = yield* Effect.forkIn(digestsOf(run, read), scope, { startImmediately: true })
-      digesting.push({ buffer, digests })
+      const read = bytes === undefined ? Effect.undefined : Fiber.join(bytes)
+      const digests = Effect.flatMap(read, (bytes) => digestsOf(run, bytes))
+      digesting.push({ buffer, digests: yield* Effect.forkIn(digests, scope, { startImmediately: true }) })
     })
 
     yield* readAhead
