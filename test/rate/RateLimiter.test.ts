@@ -498,6 +498,12 @@ describe("RateLimiter, any tree", () => {
     return { engine, torrents, peers: torrents.flatMap((torrent) => torrent.peers), random }
   }
 
+  const slowest = (rates: ReadonlyArray<number | undefined>) =>
+    Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
+
+  /** How many seconds' worth the first to come takes before the others are there. */
+  const early = (rate: number) => Math.min(RateLimiter.burstSeconds, Math.max(0.05, (8 * block) / rate))
+
   /** The most that passed beyond what the rate allows, over all stretches of time. */
   const excess = (passed: Greedy["passed"], bytesPerSecond: number): number => {
     let most = 0
@@ -584,14 +590,11 @@ describe("RateLimiter, any tree", () => {
 
         // What those beside it may take before it, twice, and as much as it took at the start before they came, at the
         // slowest rate on its way, and the half second at the start.
-        const slowest = (rates: ReadonlyArray<number | undefined>) =>
-          Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
         for (const torrent of torrents) {
           for (const peer of torrent.peers) {
             const rate = slowest([peer.limiter.bytesPerSecond, torrent.limiter.bytesPerSecond, engine.bytesPerSecond])
             const turns = torrents.length * torrent.peers.length + 1
-            const early = Math.min(RateLimiter.burstSeconds, Math.max(0.05, (8 * block) / rate))
-            assert.isAtMost(peer.longestWait, turns * 1_000 * ((2 * block) / rate + early) + 1_000)
+            assert.isAtMost(peer.longestWait, turns * 1_000 * ((2 * block) / rate + early(rate)) + 1_000)
           }
         }
       }),
@@ -617,14 +620,12 @@ describe("RateLimiter, any tree", () => {
           for (const user of users) eat(user, now, 5)
         }
 
-        const slowest = (rates: ReadonlyArray<number | undefined>) =>
-          Math.min(...rates.map((rate) => rate ?? Number.POSITIVE_INFINITY))
         for (const torrent of torrents) {
           for (const peer of torrent.peers.filter((peer) => users.includes(peer))) {
             const rate = slowest([peer.limiter.bytesPerSecond, torrent.limiter.bytesPerSecond, engine.bytesPerSecond])
             const turns = 2 * (torrents.length * torrent.peers.length + 1)
-            // Before each turn, every decliner may take and give back two.
-            const turnMillis = (block * 1_000) / rate + 2 * 20 * decliners.length
+            // Before each turn, every decliner may take and give back two. One turn may be what it took at the start.
+            const turnMillis = 1_000 * (block / rate + early(rate)) + 2 * 20 * decliners.length
             assert.isAtMost(peer.longestWait, turns * turnMillis + 1_000)
           }
         }
