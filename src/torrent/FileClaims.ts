@@ -67,7 +67,10 @@ export interface FileClaims {
 /** Bytes that are read at once to be compared: 1 MiB, however long pieces are. */
 const compareLength = 1 << 20
 
-const none: ReadonlySet<number> = new Set()
+/** Files that were compared, and whether each is still as it was then. */
+type Compared = ReadonlyMap<number, () => boolean>
+
+const none: Compared = new Map()
 
 /** Makes it with no file claimed. */
 export const make = (options: Options): FileClaims => {
@@ -212,8 +215,8 @@ export const make = (options: Options): FileClaims => {
     }
   }
 
-  /** Claims files. `compared` are those that were compared, or probed, although they are undecided. */
-  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>, compared: ReadonlySet<number> = none) {
+  /** Claims files. Of those that are undecided, `compared` has those that were compared or probed (`watch`). */
+  const claim = Effect.fnUntraced(function* (asked: ReadonlyArray<number>, compared: Compared = none) {
     yield* storage.reserve(asked)
     const before = new Map(asked.map((file) => [file, KnownFiles.identityOf(known, file)]))
     const stale = asked.filter((file) => KnownFiles.isStale(known, file))
@@ -226,7 +229,8 @@ export const make = (options: Options): FileClaims => {
     // Whoever asked has compared what was there before, and not what was put there since.
     const isOther = (file: number): boolean => {
       const standing = KnownFiles.standingOf(known, file)
-      const isDecided = standing === undefined || standing === "own" || (standing === "undecided" && compared.has(file))
+      const isDecided =
+        standing === undefined || standing === "own" || (standing === "undecided" && compared.get(file)?.() === true)
       return before.get(file) !== KnownFiles.identityOf(known, file) || !isDecided
     }
     const other = overwrites ? undefined : files.find(isOther)
@@ -241,7 +245,7 @@ export const make = (options: Options): FileClaims => {
 
   const readyAll = Effect.fnUntraced(function* (piece: Piece) {
     const files = KnownFiles.filesOf(known, piece.index).filter((file) => !isReady(file, piece.index))
-    const compared = new Set<number>()
+    const compared = new Map<number, () => boolean>()
     if (!overwrites) {
       const foreign = files.find((file) => KnownFiles.standingOf(known, file) === "foreign")
       if (foreign !== undefined)
@@ -257,7 +261,7 @@ export const make = (options: Options): FileClaims => {
       }
       for (const file of undecided) {
         yield* compare(file, piece)
-        compared.add(file)
+        compared.set(file, watch(file))
       }
     }
     const unclaimed = files.filter((file) => !KnownFiles.isWriting(known, file))
@@ -265,7 +269,7 @@ export const make = (options: Options): FileClaims => {
       for (const file of unclaimed)
         if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) {
           yield* probe(file)
-          compared.add(file)
+          compared.set(file, watch(file))
         }
     // The claim of another piece was interrupted behind it.
     const left = files.filter((file) => unremembered.has(file))

@@ -49,6 +49,8 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
   /** How many files of a claim are made before it fails; `undefined` if it does not fail. */
   const claiming: { failsBehind?: number | undefined; waitsFor?: Effect.Effect<unknown> } = {}
   const appending: { waitsFor?: Effect.Effect<unknown> } = {}
+  /** What happens before the next reservation, which begins a claim. */
+  const reserving: { before?: (() => void) | undefined } = {}
   /** What happens right after the next read. */
   const reading: { behind?: Effect.Effect<unknown, StorageError> | undefined } = {}
   const changes = FileChanges.make({
@@ -73,7 +75,11 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
         }),
       reserve: (asked) =>
         Effect.andThen(
-          Effect.sync(() => log.push(`reserve ${asked.join(" ")}`)),
+          Effect.sync(() => {
+            reserving.before?.()
+            reserving.before = undefined
+            log.push(`reserve ${asked.join(" ")}`)
+          }),
           storage.reserve(asked)
         ),
       claim: (asked) =>
@@ -118,6 +124,7 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string, options
     changes,
     claiming,
     appending,
+    reserving,
     reading,
     files: KnownFilesView.viewOf(files),
     log,
@@ -600,6 +607,19 @@ describe("FileClaims", () => {
         assert.strictEqual(error.reason._tag, "FileChanged")
         assert.include(log, "foreign 1")
         assert.deepStrictEqual(medium.read("t/b")!.slice(2), new Uint8Array([9, 9]))
+      }))
+
+    test("is compared again if it is changed after that, before it is claimed", () =>
+      Effect.gen(function* () {
+        const { log, medium, readyFor, reserving } = yield* make("aaaa aabb bbcc", "---- --rr rr--", undecided)
+        reserving.before = () => medium.modify("t/b", 1, new Uint8Array([9]))
+
+        const error = yield* Effect.flip(readyFor(1))
+        yield* Effect.forkScoped(readyFor(1), { startImmediately: true })
+        yield* Effect.yieldNow
+
+        assert.strictEqual(error.reason._tag, "FileChanged")
+        assert.include(log, "foreign 1")
       }))
 
     test("is not called foreign because of unverified bytes, if the medium verifies", () =>
