@@ -1,7 +1,6 @@
 /**
- * What is done at once with a claimed file that is open, as is the rule during a download: a write that nobody else's
- * write or move has to end before, a flush and a look, each in plain calls. `TorrentFile.ts` does the same in all other
- * cases.
+ * What is done at once with a claimed file that is open, as is the rule during a download: a flush, a look, and a write
+ * if nobody else writes or moves the file, each in plain calls. `TorrentFile.ts` does the same in all other cases.
  *
  * A function that returns `false` has done nothing. Otherwise it calls `done` once, later, with what is left to run.
  */
@@ -16,7 +15,7 @@ import * as TorrentFile from "./TorrentFile.ts"
 
 type Done<A> = (outcome: Effect.Effect<A, StorageReason>) => void
 
-/** Ends the use of a slot, and then what came of it. */
+/** Ends the use of a slot. Returns what is left to run: the closing of its file, if it is due, and the outcome. */
 const ended = <A>(
   { medium }: TorrentFile.TorrentFile,
   slot: FileHandles.Slot,
