@@ -112,6 +112,13 @@ const find = (self: HeldFile, { isLocal, path }: KnownFile, isOpen: boolean) => 
     : Effect.mapError(NodeFile.lookAt(self.fs, path), (error) => FileSystemError.reasonOf(error, self.nameOf(), "read"))
 }
 
+/** These stats, if they are those of the held file with at least `length` bytes. */
+const matching = (self: HeldFile, { identity }: KnownFile, stats: NFS.BigIntStats | undefined, length: number) => {
+  if (stats === undefined || !isSame(stats, identity) || stats.size < length) return undefined
+  self.unchecked = 0
+  return stats
+}
+
 /** What the held file looks like; `undefined` if it is not what it was, which is not noted. */
 export const peek = (
   self: HeldFile,
@@ -120,11 +127,7 @@ export const peek = (
 ): Effect.Effect<NFS.BigIntStats | undefined, StorageReason> => {
   // As it is before the call: a write that ends meanwhile may not show in the answer.
   const expected = self.end
-  return Effect.map(find(self, file, isOpen), (stats) => {
-    if (stats === undefined || !isSame(stats, file.identity) || stats.size < expected) return undefined
-    self.unchecked = 0
-    return stats
-  })
+  return Effect.map(find(self, file, isOpen), (stats) => matching(self, file, stats, expected))
 }
 
 /** Compares what is at the path of the held file with that file, and notes what happened to it. */
@@ -157,12 +160,8 @@ export const lookTwice = (self: HeldFile, file: KnownFile, turn: Turn.Turn, isOp
 /**
  * The same, at once, of a file that is open; `undefined` if that takes a wait, or if the file is not what it was.
  */
-export const lookNow = (self: HeldFile, { identity, isLocal, path }: KnownFile): NFS.BigIntStats | undefined => {
-  const stats = isLocal ? self.fs.lookNow(path, false) : undefined
-  if (stats === undefined || !isSame(stats, identity) || stats.size < self.end) return undefined
-  self.unchecked = 0
-  return stats
-}
+export const lookNow = (self: HeldFile, file: KnownFile): NFS.BigIntStats | undefined =>
+  matching(self, file, file.isLocal ? self.fs.lookNow(file.path, false) : undefined, self.end)
 
 /** Compares what was opened at the path of the held file with that file. */
 export const compare = (
