@@ -12,8 +12,10 @@ import { NodeEngine } from "piecewise/node"
 const ahead = 8
 
 /** The pieces of a new download in order, each as soon as it is stored. */
-export const inOrder = (torrent: Torrent.Torrent): Stream.Stream<PieceGeometry.PieceIndex> => {
-  const { geometry } = torrent.metainfo.layout
+export const inOrder = (
+  torrent: Torrent.Torrent,
+  geometry: PieceGeometry.PieceGeometry
+): Stream.Stream<PieceGeometry.PieceIndex> => {
   const stored = new Set<number>()
   let next = 0
   const askAhead = Effect.suspend(() => {
@@ -38,7 +40,7 @@ const program = Effect.gen(function* () {
   const engine = yield* Engine.Engine
   const torrent = yield* engine.add(metainfo)
   const bytes = yield* (yield* Storage.Storage).open(metainfo)
-  const pieces = Stream.mapEffect(inOrder(torrent), (piece) =>
+  const pieces = Stream.mapEffect(inOrder(torrent, geometry), (piece) =>
     bytes.readBlock(piece, 0, PieceGeometry.pieceSize(geometry, piece))
   )
   yield* Stream.runForEach(pieces, (block) => Effect.sync(() => process.stdout.write(block.bytes)))

@@ -69,7 +69,7 @@ describe("the examples", () => {
       Effect.fnUntraced(function* (world) {
         const { torrent } = yield* world.download(small, { behaviours: [PeerBehaviour.honest, PeerBehaviour.honest] })
 
-        const pieces = yield* within(world, Stream.runCollect(Watch.inOrder(torrent)))
+        const pieces = yield* within(world, Stream.runCollect(Watch.inOrder(torrent, small.metainfo.layout.geometry)))
 
         assert.deepStrictEqual(
           pieces,
@@ -89,7 +89,7 @@ describe("the examples", () => {
           ...world.engine,
           add: (metainfo, options) =>
             Effect.map(
-              world.download(knownOf(metainfo), { ...options, behaviours: [PeerBehaviour.honest] }),
+              world.download(knownOf(metainfo as Metainfo), { ...options, behaviours: [PeerBehaviour.honest] }),
               ({ torrent }) => torrent
             )
         })

@@ -245,6 +245,14 @@ export const keep = (self: Ledger, account: Account): boolean => {
   return false
 }
 
+/** Takes the idle buffers of an account that needs none for now, and grants their bytes to those that wait. */
+export const dropIdle = (self: Ledger, account: Account): void => {
+  self.waiting.delete(account)
+  account.isGranted = false
+  while (account.dropIdle()) lower(self, account)
+  serve(self)
+}
+
 /** Notes that the account has found a buffer and needs no other one for now. */
 export const settle = (self: Ledger, account: Account): void => {
   self.waiting.delete(account)

@@ -10,6 +10,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Gate from "../base/Gate.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
@@ -50,6 +51,8 @@ export interface BufferPool {
   /** Set when there is a buffer. */
   readonly some: Signal.Signal
   readonly loans: Map<PieceIndex, Loan>
+  /** Opened when a loan ends. Whoever waits for that closes it before. */
+  readonly returned: Gate.Gate
   /** Buffers with blocks that are neither here nor requested, the oldest first. */
   readonly partial: Set<PieceBuffer.PieceBuffer>
   readonly account: BufferBudget.Account
@@ -125,7 +128,20 @@ export const make = Effect.fnUntraced(function* (
   )
   const loans: BufferPool["loans"] = new Map()
   const partial: BufferPool["partial"] = new Set()
-  const self: BufferPool = { geometry, memory, clock, capacity, free, some, loans, partial, account, ledger, scope }
+  const self: BufferPool = {
+    geometry,
+    memory,
+    clock,
+    capacity,
+    free,
+    some,
+    loans,
+    returned: Gate.make(true),
+    partial,
+    account,
+    ledger,
+    scope
+  }
   return self
 })
 
@@ -181,6 +197,7 @@ export const lendNow = (
     self.loans.delete(piece)
     borrower.onClose?.(buffer)
     returnMemory(self, memory)
+    Gate.open(self.returned)
   })
   // Never suspends, and costs half a microsecond.
   Effect.runSync(Scope.addFinalizer(scope, end))
@@ -200,6 +217,9 @@ export const closeEmpty = Effect.fnUntraced(function* (self: BufferPool) {
     if (buffer.freeBlocks === buffer.blockCount) yield* close(self, buffer.piece)
   }
 }, Effect.uninterruptible)
+
+/** Gives the memory of all buffers that are not lent back to the budget. */
+export const dropIdle = (self: BufferPool): void => BufferBudget.dropIdle(self.ledger, self.account)
 
 /** How many buffers are lent. */
 export const lentCount = (self: BufferPool): number => self.loans.size

@@ -16,6 +16,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
+import * as Gate from "../base/Gate.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -173,6 +174,8 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     failing.add(piece)
     if (self.isPaused) return
     Assembly.setPaused(self, true)
+    // Whoever waits for buffers to be returned need not wait for this one.
+    Gate.open(self.pool.returned)
     yield* report({ _tag: "Failed", piece, error })
   })
 

@@ -105,11 +105,16 @@ export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<void
     }
   }
   return Effect.andThen(
-    Effect.addFinalizer(() =>
-      Effect.ensuring(
-        Effect.sync(drain),
-        Effect.sync(() => end(self))
-      )
+    Effect.acquireRelease(
+      // Another reader may have ended before.
+      Effect.sync(() => {
+        self.isOver = false
+      }),
+      () =>
+        Effect.ensuring(
+          Effect.sync(drain),
+          Effect.sync(() => end(self))
+        )
     ),
     Signal.react(self.some, drain)
   )

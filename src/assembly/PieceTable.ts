@@ -2,11 +2,11 @@
  * The state of every piece of a torrent. Each piece is in exactly one state:
  *
  *   missing -> active -> complete -> verified -> stored
- *      ^---------'----------'---------------------'
+ *      ^---------'----------'----------'----------'
  *
  * active` holds a buffer and is being requested. `complete` has all its blocks and waits for its digest. `verified` has
- * passed and waits for the storage. `stored` means that the storage confirmed the write. A verified piece never goes
- * back to missing: it keeps its buffer until it is stored or the torrent stops. A stored piece goes back if somebody
+ * passed and waits for the storage. `stored` means that the storage confirmed the write. A verified piece keeps its
+ * buffer until it is stored, or the torrent stops or is paused. A stored piece goes back if somebody
  * deletes or changes it on the medium.
  *
  * Besides, a piece is wanted or not. An unwanted piece may be in any state: it may have been stored or started before.
@@ -125,6 +125,9 @@ const noteStored = (self: PieceTable, piece: PieceIndex): void => {
 /** Notes that the active or complete piece lost its buffer, because it was stale or did not match its digest. */
 export const reset = (self: PieceTable, piece: PieceIndex): void =>
   move(self, piece, stateOf(self, piece) === "complete" ? "complete" : "active", "missing")
+
+/** Notes that the verified piece lost its buffer, because the torrent was paused and the storage took no writes. */
+export const giveUp = (self: PieceTable, piece: PieceIndex): void => move(self, piece, "verified", "missing")
 
 /** Notes that the piece was found stored before the torrent started, in resume data or by a recheck. */
 export const restore = (self: PieceTable, piece: PieceIndex): void => {

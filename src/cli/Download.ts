@@ -17,6 +17,7 @@ import type * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
+import * as Storage from "../storage/Storage.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Arguments from "./Arguments.ts"
@@ -256,7 +257,7 @@ const outcomeOf = (
       return end(whyMissing(event, directory))
     case "FlushFailed":
     case "StorageFailed":
-      return DownloadEvents.isFinal(event.error) ? end(event.error.message) : undefined
+      return Storage.isLasting(event.error) ? end(event.error.message) : undefined
     case "Started":
       return noPeers !== undefined && event.missingPieces > 0 ? end(noPeers) : undefined
     default:

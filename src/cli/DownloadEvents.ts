@@ -41,7 +41,7 @@
 import * as InfoHash from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import type { StorageError } from "../storage/Storage.ts"
+import * as Storage from "../storage/Storage.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentState, TorrentStatus } from "../torrent/TorrentStatus.ts"
@@ -119,6 +119,10 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentSta
       return { event: "resume", error: event.why }
     case "SeedingEnded":
       return { event: "seeded", reached: event.reached }
+    // The command line fetches metadata by itself, and pauses nothing.
+    case "MetadataFetched":
+    case "Paused":
+    case "Resumed":
     case "Completed":
     case "Failed":
       return undefined
@@ -126,12 +130,15 @@ export const line = (event: TorrentEvent, metainfo: Metainfo, status: TorrentSta
 }
 
 const states: Readonly<Record<TorrentState["_tag"], string>> = {
+  FetchingMetadata: "fetching metadata",
   Checking: "checking",
   FilesMissing: "files missing",
   Downloading: "downloading",
   StorageFailing: "storage failing",
   Flushing: "flushing",
   Complete: "complete",
+  Paused: "paused",
+  Stopped: "stopped",
   Failed: "failed"
 }
 
@@ -195,10 +202,6 @@ export const stoppedEarly: Line = { event: "stopped" }
 /** The last line of a failure. */
 export const failed = (why: string): Line => ({ event: "failed", error: why })
 
-/** Whether a storage error persists until a person acts, so that retrying is pointless. */
-export const isFinal = ({ reason }: StorageError): boolean =>
-  reason._tag === "StorageRefused" || reason._tag === "FileExists" || reason._tag === "WriterConflict"
-
 /** The first of some paths, and how many more there are. */
 const firstOf = ([first, ...others]: ReadonlyArray<string>): string =>
   others.length === 0 ? (first ?? "files") : `${first} and ${Units.count(others.length, "more file")}`
@@ -227,7 +230,7 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
         return undefined
       case "StorageFailed":
         // A refusal ends the download, and the command prints this same message.
-        return isFinal(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)
+        return Storage.isLasting(event.error) ? undefined : once("storage", `${event.error.message}; trying again`)
       case "FlushFailed":
         return once(
           "storage",

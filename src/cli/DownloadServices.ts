@@ -29,7 +29,7 @@ export interface Options {
   readonly resumeDirectory: string
   readonly bufferBytes: number | undefined
   readonly maxConnections: number | undefined
-  readonly limits: Engine.Config["limits"]
+  readonly limits: Engine.EngineOptions["limits"]
   /** The address and ports to listen on, if any. */
   readonly listen: Engine.ListenOptions | undefined
   /** The local address of connections to peers and trackers. */
@@ -82,7 +82,7 @@ export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFaile
  * it only connects to others.
  */
 export const engine = (
-  config: Engine.Config
+  config: Engine.EngineOptions
 ): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> => {
   const { listen } = config
   const isDefault = typeof listen?.port === "object" && listen.host === undefined

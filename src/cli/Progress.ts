@@ -55,7 +55,10 @@ const stateOf = ({
       if (status.connectedPeers === 0) return { text: why, color: "yellow" }
       return { text: `downloading, ${why}`, color: bottleneck._tag === "PiecesDamaged" ? "yellow" : "cyan" }
     }
+    case "FetchingMetadata":
     case "FilesMissing":
+    case "Paused":
+    case "Stopped":
       return { text: TerminalText.clean(Bottleneck.describe(status.bottleneck)), color: "yellow" }
     case "Flushing":
       return { text: "stored, flushing to the disk", color: "cyan" }

@@ -5,9 +5,12 @@
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
 import * as Descriptors from "../base/Descriptors.ts"
@@ -26,7 +29,7 @@ import * as PeerSource from "../discovery/PeerSource.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Magnet } from "../metainfo/Magnet.ts"
-import * as Metainfo from "../metainfo/Metainfo.ts"
+import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
 import type { ConnectionError, Listening } from "../network/Transport.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
@@ -34,15 +37,23 @@ import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
-import * as MetadataFetch from "../torrent/MetadataFetch.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
-import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
+import type { EngineEvent } from "./EngineEvent.ts"
+import type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
+import * as EngineOptionsOf from "./EngineOptions.ts"
+import type { EngineStatus } from "./EngineStatus.ts"
+import * as MagnetFetch from "./MagnetFetch.ts"
+import * as Registry from "./Registry.ts"
 import * as SharedWork from "./SharedWork.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
 export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+export type { EngineEvent } from "./EngineEvent.ts"
+export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
+export type { EngineStatus } from "./EngineStatus.ts"
 
 /** The torrent was already added to the engine, and has not stopped. */
 export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
@@ -51,79 +62,14 @@ export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly in
   }
 }
 
-/** How an engine is set up. */
-export interface Config {
-  /**
-   * Most bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is reserved for
-   * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
-   */
-  readonly bufferBytes?: number | undefined
-  /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
-  readonly readCacheBytes?: number | undefined
-  /**
-   * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more,
-   * they share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections
-   * rarely make downloads faster.
-   */
-  readonly maxConnections?: number | undefined
-  /**
-   * The most bytes of metadata that are fetched for a magnet link; default 64 MiB. While its peers contradict each
-   * other, a fetch may hold that much and 48 MiB more.
-   */
-  readonly maxMetadataBytes?: number | undefined
-  /** Rate limits for all torrents together, shared evenly among them; default no limits. */
-  readonly limits?: RateLimits.Limits | undefined
-  /**
-   * Where peers may connect to us. If absent, the engine does not listen, and reaches only peers that listen
-   * themselves.
-   */
-  readonly listen?: ListenOptions | undefined
-}
-
-/** The address and port to listen on for peers. */
-export interface ListenOptions {
-  /** A local address; default all of them, over IPv6 and IPv4. */
-  readonly host?: string | undefined
-  /**
-   * 0 chooses any free port, and of several the first free one is taken. Trackers are told the port that was chosen.
-   */
-  readonly port: number | ReadonlyArray<number>
-}
-
-/** The configuration of an engine that does not listen. */
-type WithoutListener = Config & { readonly listen?: undefined }
-
-/** Default of `Config.maxConnections`. */
-export const defaultMaxConnections = 200
-
-/** How a torrent is added. */
-export interface AddOptions extends TorrentOptions {
-  /** Addresses to try besides those that the sources find. */
-  readonly peers?: ReadonlyArray<PeerAddress> | undefined
-  /** Peer sources besides those that every torrent asks (`PeerSources`). */
-  readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
-}
+/** The options of an engine that does not listen. */
+type WithoutListener = EngineOptions & { readonly listen?: undefined }
 
 /** The magnet link cannot be fetched, because it only has an info hash of version 2 (BEP 52). */
 export class OnlyV2 extends Data.TaggedError("OnlyV2")<{}> {
   override get message() {
     return "the magnet link names a version 2 torrent (BEP 52), which is not supported yet"
   }
-}
-
-/** How the info dict of a magnet link is fetched. */
-export interface MetadataOptions extends Pick<AddOptions, "peers" | "sources"> {
-  /** The platform whose rules file names must follow; default as in `Metainfo.decodeInfo`. */
-  readonly platform?: Metainfo.Options["platform"]
-  /** Called with the progress of the fetch, and with the events of its sources. */
-  readonly report?: MetadataFetch.Options["report"]
-}
-
-/** The result of fetching a magnet link. */
-export interface Metadata {
-  readonly metainfo: Metainfo.Metainfo
-  /** Addresses that were found during the fetch, to pass to `add`. */
-  readonly peers: ReadonlyArray<PeerAddress>
 }
 
 /** The services that an engine needs. */
@@ -134,28 +80,42 @@ export class Engine extends Context.Service<
   Engine,
   {
     /**
-     * Starts a torrent that runs until the scope closes. Closing then announces `stopped` to the trackers, which takes
-     * 2 seconds at most. Returns at once; the torrent's events report its progress and failures. Fails with
-     * `AlreadyAdded` if the torrent is running in this engine.
+     * Adds a torrent, which runs until the scope closes. Closing then announces `stopped` to the trackers, which takes
+     * 2 seconds at most. Returns at once: the metadata of a magnet link is fetched, the files are checked and the pieces
+     * downloaded by themselves; the torrent's events report the progress and failures. Fails with `AlreadyAdded` if a
+     * torrent with the info hash is in this engine, or with `OnlyV2` if the link is of version 2 only.
+     *
+     * ```ts
+     * const torrent = yield* engine.add(link, { seed: { ratio: 1 } })
+     * yield* torrent.completed
+     * ```
      */
     readonly add: (
-      metainfo: Metainfo.Metainfo,
+      source: Metainfo | Magnet,
       options?: AddOptions
-    ) => Effect.Effect<Torrent, AlreadyAdded, Scope.Scope>
+    ) => Effect.Effect<Torrent, AlreadyAdded | OnlyV2, Scope.Scope>
+    /** The torrents that there are, in the order in which they were added. */
+    readonly torrents: Effect.Effect<ReadonlyArray<Torrent>>
+    /** The torrent with an info hash, if it is there. */
+    readonly get: (infoHash: InfoHash.InfoHash) => Effect.Effect<Option.Option<Torrent>>
+    /**
+     * What happens to all torrents, beginning with `Added` for each that there is. A reader that lags by 8,192 events
+     * misses the oldest. Never ends.
+     */
+    readonly events: Stream.Stream<EngineEvent>
+    /** What its torrents do and have together, as of now. */
+    readonly status: Effect.Effect<EngineStatus>
     /**
      * Fetches the metainfo of a magnet link from the peers of its torrent (BEP 9), also from those that connect to us,
      * and, if `MetadataSources` are provided, from those, whichever is first. Retries until a peer has sent it. The
      * trackers and web seeds of a torrent file that was found are added to those of the link. Fails with `OnlyV2` if
      * the link is of version 2 only, or with `MetainfoError` if the info dict is invalid although its digest matches.
      */
-    readonly metadata: (
-      link: Magnet,
-      options?: MetadataOptions
-    ) => Effect.Effect<Metadata, OnlyV2 | Metainfo.MetainfoError>
+    readonly metadata: (link: Magnet, options?: MetadataOptions) => Effect.Effect<Metadata, OnlyV2 | MetainfoError>
     /** Replaces the rate limits for all torrents together. A limit that is absent is lifted. */
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /**
-     * Bytes that the piece buffers of all torrents take now, in use and idle. At most `Config.bufferBytes`, unless one
+     * Bytes that the piece buffers of all torrents take now, in use and idle. At most `EngineOptions.bufferBytes`, unless one
      * larger piece is held alone, or one is read to be repaired after a failed flush.
      */
     readonly heldBytes: Effect.Effect<number>
@@ -170,16 +130,16 @@ export class Engine extends Context.Service<
  * Makes an engine from the services in the context. If `listen` is set, it listens until the scope closes, and fails
  * with `ConnectionError` if the port is not available.
  */
-export function make(config?: WithoutListener): Effect.Effect<Engine["Service"], never, Requirements>
+export function make(options?: WithoutListener): Effect.Effect<Engine["Service"], never, Requirements>
 export function make(
-  config: Config
+  options: EngineOptions
 ): Effect.Effect<Engine["Service"], ConnectionError, Requirements | Listener | Scope.Scope>
-export function make(config: Config = {}) {
-  const { listen } = config
-  if (listen === undefined) return Effect.map(makeParts(config, undefined), ({ engine }) => engine)
+export function make(options: EngineOptions = {}) {
+  const { listen } = options
+  if (listen === undefined) return Effect.map(makeParts(options, undefined), ({ engine }) => engine)
   return Effect.gen(function* () {
     const listening = yield* listenOn(listen)
-    const { accept, callers, engine } = yield* makeParts(config, listening)
+    const { accept, callers, engine } = yield* makeParts(options, listening)
     yield* Effect.forkScoped(Incoming.run({ listening, find: accept, callers }))
     return engine
   })
@@ -197,7 +157,16 @@ const listenOn = Effect.fnUntraced(function* ({ host, port }: ListenOptions) {
   return yield* Effect.firstSuccessOf(hosts.flatMap((host) => ports.map((port) => listener.listen({ host, port }))))
 })
 
-const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listening | undefined) {
+/** The source, if it has an info hash of version 1. */
+const withHash = (source: Metainfo | Magnet): Metainfo | MagnetFetch.Link | undefined => {
+  const { infoHash } = source
+  return infoHash === undefined ? undefined : { ...source, infoHash }
+}
+
+/** Our identity in one swarm. */
+type Identity = Pick<MagnetFetch.Options, "peerId" | "random">
+
+const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening: Listening | undefined) {
   // Only these services: the context also holds the engine's scope, but a torrent must belong to its caller's scope.
   const services = Context.pick(
     Storage,
@@ -209,13 +178,12 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     SupplierSources,
     MetadataSources
   )(yield* Effect.context<Requirements>())
-  const budget = BufferBudget.make(config.bufferBytes ?? BufferBudget.defaultBufferBytes)
-  const readCache = ReadCache.make(config.readCacheBytes)
-  const limits = RateLimits.makeEngine(config.limits ?? {}, yield* Monotonic.now)
+  const budget = BufferBudget.make(options.bufferBytes ?? BufferBudget.defaultBufferBytes)
+  const readCache = ReadCache.make(options.readCacheBytes)
+  const limits = RateLimits.makeEngine(options.limits ?? {}, yield* Monotonic.now)
   const callers = Callers.make()
-  const places = Places.make(config.maxConnections ?? defaultMaxConnections)
-  /** Torrents by info hash in hex. The value is `undefined` until the torrent has been made. */
-  const torrents = new Map<string, TorrentProgram.TorrentProgram | undefined>()
+  const places = Places.make(options.maxConnections ?? EngineOptionsOf.defaultMaxConnections)
+  const registry = Registry.make()
   /** What lets peers join the fetch of a magnet link, by its info hash in hex. */
   const fetches = new Map<string, Incoming.Accept>()
 
@@ -231,18 +199,6 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       yield* Descriptors.onAcceptFailed(noteShortage)
     })
   )
-
-  const claim = (infoHash: InfoHash.InfoHash) => {
-    const hex = InfoHash.toHex(infoHash)
-    return Effect.acquireRelease(
-      Effect.suspend(() => {
-        if (torrents.has(hex)) return Effect.fail(new AlreadyAdded({ infoHash }))
-        torrents.set(hex, undefined)
-        return Effect.void
-      }),
-      () => Effect.sync(() => torrents.delete(hex))
-    )
-  }
 
   /** Our identity in one swarm. Each torrent has its own peer id, so that observers cannot link them. */
   const makeIdentity = Effect.map(Random.nextInt, (seed) => {
@@ -261,30 +217,74 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     ...sources
   ]
 
-  const add = Effect.fnUntraced(
-    function* (metainfo: Metainfo.Metainfo, options: AddOptions = {}) {
-      const { infoHash } = metainfo
-      yield* claim(infoHash)
+  const fetchOf = (
+    link: MagnetFetch.Link,
+    asked: MetadataOptions,
+    { peerId, random }: Identity
+  ): MagnetFetch.Options => ({
+    link,
+    peerId,
+    random,
+    port,
+    places,
+    sources: sourcesOf({ peers: [...link.peers, ...(asked.peers ?? [])], sources: asked.sources }),
+    platform: asked.platform,
+    maxBytes: options.maxMetadataBytes
+  })
+  const sourceOf = (
+    source: Metainfo | MagnetFetch.Link,
+    asked: AddOptions,
+    identity: Identity
+  ): Pick<TorrentProgram.ProgramOptions, "source" | "files"> =>
+    "layout" in source
+      ? { source: { _tag: "Metainfo", metainfo: source }, files: asked.files }
+      : {
+          source: {
+            _tag: "Magnet",
+            name: MagnetFetch.nameOf(source),
+            trackers: MagnetFetch.trackersOf(source),
+            fetch: (meanwhile) =>
+              Effect.provideContext(MagnetFetch.run(fetchOf(source, asked, identity), meanwhile), services)
+          },
+          files: asked.files ?? MagnetFetch.filesOf(source)
+        }
+
+  const start = Effect.fnUntraced(
+    function* (source: Metainfo | MagnetFetch.Link, asked: AddOptions, stop: Effect.Effect<void>) {
+      const { infoHash } = source
+      if (!(yield* Registry.claim(registry, infoHash))) return yield* new AlreadyAdded({ infoHash })
       yield* SharedWork.use(whileUsed)
-      const { peerId } = yield* makeIdentity
+      const identity = yield* makeIdentity
       const program = yield* TorrentProgram.make({
-        ...options,
-        metainfo,
-        peerId,
+        ...asked,
+        ...sourceOf(source, asked, identity),
+        infoHash,
+        peerId: identity.peerId,
         port,
-        sources: sourcesOf(options),
+        sources: sourcesOf(asked),
         engineLimits: limits,
         ticker,
         callers,
         places,
-        readCache
+        readCache,
+        onEvent: (event) => Registry.report(registry, infoHash, event),
+        stop
       })
-      torrents.set(InfoHash.toHex(infoHash), program)
-      return program.torrent
+      const torrent = TorrentHandle.make(program)
+      Registry.put(registry, { program, torrent })
+      return torrent
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
+  const add = Effect.fnUntraced(function* (source: Metainfo | Magnet, asked: AddOptions = {}) {
+    const link = withHash(source)
+    if (link === undefined) return yield* new OnlyV2()
+    // A torrent that is removed ends before the scope of its caller.
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const started = Scope.provide(start(link, asked, Scope.close(scope, Exit.void)), scope)
+    return yield* Effect.onError(started, (cause) => Scope.close(scope, Exit.failCause(cause)))
+  })
   const listenFor = (infoHash: InfoHash.InfoHash) => (accept: Incoming.Accept) => {
     const hex = InfoHash.toHex(infoHash)
     return Effect.asVoid(
@@ -294,37 +294,20 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
       )
     )
   }
-  const metadata = Effect.fnUntraced(function* (link: Magnet, options: MetadataOptions = {}) {
+  const metadata = Effect.fnUntraced(function* (link: Magnet, asked: MetadataOptions = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
-    const { peerId, random } = yield* makeIdentity
-    // The trackers of a magnet link have no order and are often dead, so each one is a tier.
-    const trackers = link.trackers.map((url) => [url])
-    const fetching = MetadataFetch.run({
-      infoHash,
-      peerId,
-      port,
-      trackers,
-      urls: [...link.exactSources, ...link.acceptableSources],
-      maxBytes: config.maxMetadataBytes,
-      sources: sourcesOf({ peers: [...link.peers, ...(options.peers ?? [])], sources: options.sources }),
-      random,
-      places,
-      listen: listenFor(infoHash),
-      report: options.report
-    })
-    const fetched = yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetching))
-    const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
-      trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
-      webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],
-      platform: options.platform,
-      maxBytes: config.maxMetadataBytes
-    })
-    return { metainfo, peers: fetched.addresses }
+    const fetching = fetchOf({ ...link, infoHash }, asked, yield* makeIdentity)
+    const fetched = MagnetFetch.run(fetching, { listen: listenFor(infoHash), report: asked.report })
+    return yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetched))
   }, Effect.provideContext(services))
 
   const engine = Engine.of({
     add,
+    torrents: Registry.torrents(registry),
+    get: (infoHash) => Effect.sync(() => Option.map(Registry.get(registry, infoHash), ({ torrent }) => torrent)),
+    events: Registry.events(registry),
+    status: Registry.status(registry, () => ({ connections: places.held.size, bufferBytes: budget.heldBytes })),
     metadata,
     setLimits: (asked) => Effect.map(Monotonic.now, (now) => RateLimits.set(limits, asked, now)),
     heldBytes: Effect.sync(() => budget.heldBytes),
@@ -332,15 +315,15 @@ const makeParts = Effect.fnUntraced(function* (config: Config, listening: Listen
     port
   })
   const accept = (infoHash: InfoHash.InfoHash) => {
-    const hex = InfoHash.toHex(infoHash)
-    return torrents.get(hex)?.accept ?? fetches.get(hex)
+    const entry = Option.getOrUndefined(Registry.get(registry, infoHash))
+    return entry?.program.accept ?? fetches.get(InfoHash.toHex(infoHash))
   }
   return { engine, accept, callers }
 })
 
 /** An engine over the layers that are provided. It needs a `Listener` only if `listen` is set. */
-export function layer(config?: WithoutListener): Layer.Layer<Engine, never, Requirements>
-export function layer(config: Config): Layer.Layer<Engine, ConnectionError, Requirements | Listener>
-export function layer(config: Config = {}) {
-  return Layer.effect(Engine, make(config))
+export function layer(options?: WithoutListener): Layer.Layer<Engine, never, Requirements>
+export function layer(options: EngineOptions): Layer.Layer<Engine, ConnectionError, Requirements | Listener>
+export function layer(options: EngineOptions = {}) {
+  return Layer.effect(Engine, make(options))
 }

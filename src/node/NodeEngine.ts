@@ -13,7 +13,7 @@ import * as NodeTracker from "./NodeTracker.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
 /** How an engine is set up on Node. */
-export interface Options extends Engine.Config {
+export interface Options extends Engine.EngineOptions {
   /** The folder that torrents are stored in; created by the first write. */
   readonly directory: string
   /** The folder for resume data; default `.piecewise` in `directory`. */

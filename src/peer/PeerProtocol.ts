@@ -30,6 +30,7 @@ import * as PeerBlocks from "./PeerBlocks.ts"
 import * as PeerExtensions from "./PeerExtensions.ts"
 import * as PeerPatience from "./PeerPatience.ts"
 import * as PeerPieces from "./PeerPieces.ts"
+import * as PeerRates from "./PeerRates.ts"
 import * as PeerRequests from "./PeerRequests.ts"
 import * as Upload from "./Upload.ts"
 import * as UploadQueue from "./UploadQueue.ts"
@@ -51,6 +52,7 @@ interface State extends PeerPieces.PeerPieces, PeerBlocks.PeerBlocks, PeerReques
   readonly isUploadOnly: boolean
   /** When the handshake was done, in milliseconds. */
   readonly openedAt: number
+  readonly rates: PeerRates.PeerRates
   now: number
 }
 
@@ -141,6 +143,7 @@ export const make = (options: Options): PeerProtocol => {
     cancelled,
     hasRefusedSole: false,
     openedAt: now,
+    rates: PeerRates.make(now),
     now,
     lastSent: now,
     patience: PeerPatience.make(now),
@@ -251,6 +254,7 @@ export const retract = (self: PeerProtocol, piece: PieceIndex): boolean => {
  * refused: what was to come from this peer alone should be abandoned then.
  */
 export const tick = (self: PeerProtocol, now: number): boolean => {
+  PeerRates.measure(self.rates, self.downloadedBytes, self.uploadedBytes, now)
   PeerPatience.check(self.patience, self.pipeline.isSnubbed, self.outbox.length, now)
   if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.assembly.table)) {
     throw new PeerPatience.PeerDropped({ why: "neither side wants anything more" })

@@ -127,6 +127,8 @@ export const recover = (
     }
   })
   const isAnyLost = () => self.unreadable.count > 0
+  // Some were lost before a pause.
+  if (isAnyLost()) Signal.set(self.someLost)
   return Signal.attend(self.someLost, Effect.whileLoop({ while: isAnyLost, body: () => look, step: () => {} }))
 }
 

@@ -102,6 +102,10 @@ export type StorageReason =
   | NotStored
   | DigestMismatch
 
+/** Whether a failure lasts until a person changes something: it does not pass by itself. */
+export const isLasting = ({ reason }: StorageError): boolean =>
+  reason._tag === "StorageRefused" || reason._tag === "FileExists" || reason._tag === "WriterConflict"
+
 // From what only a person can change to what passes by itself.
 const lasting: ReadonlyArray<StorageReason["_tag"]> = [
   "StorageRefused",

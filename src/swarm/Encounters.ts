@@ -24,7 +24,8 @@ export interface Encounters {
   /** The places that all torrents of an engine share, and those of this swarm. */
   readonly places: Places.Places
   readonly share: Places.Share
-  readonly fibers: OwnedFibers.OwnedFibers<number>
+  /** Those of now: `begin` replaces them after `endAll`. */
+  fibers: OwnedFibers.OwnedFibers<number>
   readonly clock: Clock.Clock
 }
 
@@ -143,6 +144,11 @@ export const accept = <E, R>(
 
 /** Interrupts the encounter with a peer, if there is one, without waiting for its end. */
 export const interruptUnsafe = (self: Encounters, key: number): void => OwnedFibers.interruptUnsafe(self.fibers, key)
+
+/** Lets peers be met again after `endAll`. */
+export const begin = (self: Encounters): void => {
+  self.fibers = OwnedFibers.makeUnsafe()
+}
 
 /** Ends every encounter, and asks for no more dials. Later ones end at once. */
 export const endAll = ({ fibers, places, share }: Encounters): Effect.Effect<void> =>

@@ -25,6 +25,7 @@ import * as Encounters from "./Encounters.ts"
 import * as HangUps from "./HangUps.ts"
 import * as Offers from "./Offers.ts"
 import * as PeerBook from "./PeerBook.ts"
+import * as PeerStatus from "./PeerStatus.ts"
 import * as PieceExchange from "./PieceExchange.ts"
 import * as Roster from "./Roster.ts"
 import * as Swarm from "./Swarm.ts"
@@ -67,16 +68,33 @@ export const make = (options: PieceExchange.Options, clock: Clock.Clock): PieceS
   parts: undefined
 })
 
-/** Lets it meet peers, now that it is known what can be uploaded. Every session ends when the scope closes. */
+/**
+ * Lets it meet peers, now that it is known what can be uploaded. Every session ends when the scope closes. If it met
+ * peers before, those are dialled soon.
+ */
 export const serve = (self: PieceSwarm, upload: Upload.Upload): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
     self.upload = upload
+    if (self.parts !== undefined) meetAgain(self, self.parts)
     return Effect.addFinalizer(() => {
-      const { parts } = self
       self.upload = undefined
-      return parts === undefined ? Effect.void : Encounters.endAll(parts.swarm.encounters)
+      return endSessions(self)
     })
   })
+
+const meetAgain = ({ clock, options }: PieceSwarm, { swarm }: PieceExchange.PieceExchange): void => {
+  Encounters.begin(swarm.encounters)
+  const now = Monotonic.nowUnsafe(clock)
+  // We left them ourselves, so they have not failed.
+  for (const peer of [...swarm.book.peers.values()])
+    if (peer.state === "idle" && peer.isMet) PeerBook.disconnected(swarm.book, peer, now, "useful")
+  Dialling.wake(swarm.dialling)
+  Signal.set(options.assembly.isNeeded)
+}
+
+/** Ends every session and every dial. Peers are met again only after another `serve`. */
+export const endSessions = ({ parts }: PieceSwarm): Effect.Effect<void> =>
+  Effect.suspend(() => (parts === undefined ? Effect.void : Encounters.endAll(parts.swarm.encounters)))
 
 /** Dials and chokes until the scope closes. To be called when `Assembly.isNeeded` is set. */
 export const run = (self: PieceSwarm): Effect.Effect<void, never, Dialer | Scope.Scope> =>
@@ -229,6 +247,10 @@ export const counts = ({ parts }: PieceSwarm): Counts => {
     hungUp: HangUps.count(hangUps, book)
   }
 }
+
+/** The connected peers. */
+export const peers = ({ parts }: PieceSwarm): ReadonlyArray<PeerStatus.PeerStatus> =>
+  parts === undefined ? [] : Array.from(parts.swarm.roster.members.values(), PeerStatus.of)
 
 /** How many connected peers have a piece that is wanted and missing here, and how many of these have unchoked us. */
 export const prospects = ({ parts }: PieceSwarm): { readonly interesting: number; readonly unchoking: number } => {

@@ -119,7 +119,7 @@ export interface World {
 export interface Options {
   /** Determines all chance. Default 1. */
   readonly seed?: number | undefined
-  readonly engine?: Engine.Config | undefined
+  readonly engine?: Engine.EngineOptions | undefined
   /** What links between hosts are like. Default: bytes take no time. */
   readonly link?: Partial<MemoryNetwork.LinkOptions> | undefined
   /**
@@ -242,7 +242,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       const scope = yield* Scope.fork(yield* Effect.scope)
       const torrent = yield* engine
         .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
-        .pipe(Scope.provide(scope))
+        .pipe(Effect.catchTag("OnlyV2", Effect.die), Scope.provide(scope))
       const events: Array<TorrentEvent> = []
       const halt = Scope.close(scope, Exit.void)
       const self: Download = {

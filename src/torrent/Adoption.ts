@@ -13,7 +13,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
-import type { ResumeData } from "../resume/ResumeStore.ts"
+import type { FileRecord, ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import { ContentExists, type ExistingFile } from "./ContentExists.ts"
 import * as Recheck from "./Recheck.ts"
@@ -62,8 +62,7 @@ const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts):
   if (facts.isAside) return "own"
   if (facts.length > FileLayout.lengthOf(layout, facts.file)) return "foreign"
   const record = resume?.files.get(facts.file)
-  const isTheSame = record?.identity === facts.identity && !facts.identity.endsWith(unknownBirth)
-  if (record !== undefined && (isTheSame || Recheck.isUnchanged(record, facts))) return "own"
+  if (isRemembered(record, facts)) return "own"
   if (facts.isHole || isWhole(layout, facts.file, found.stored)) return "own"
   // The resume data is of a process that was killed while it wrote, on a file system that changes identities, or of a
   // version that remembered no files. A piece that is remembered as stored and matches proves the file: a half-written
@@ -73,6 +72,15 @@ const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts):
       if (Bitfield.has(resume.stored, piece) && Bitfield.has(found.stored, piece)) return "own"
   }
   return undefined
+}
+
+/** Whether a file is the one that resume data remembers as the torrent's own, or is in the folder for skipped files. */
+export const isRemembered = (record: FileRecord | undefined, facts: FileFacts): boolean => {
+  if (facts.kind === "other") return false
+  if (facts.isAside) return true
+  if (record === undefined) return false
+  const isTheSame = record.identity === facts.identity && !facts.identity.endsWith(unknownBirth)
+  return isTheSame || Recheck.isUnchanged(record, facts)
 }
 
 function* piecesOf(layout: FileLayout.FileLayout, file: number): Generator<PieceIndex> {

@@ -10,7 +10,17 @@ import type { StorageError } from "../storage/Storage.ts"
 /** What the answer follows from. */
 export interface Facts {
   /** As in `TorrentStatus`. */
-  readonly state: "Checking" | "FilesMissing" | "Downloading" | "StorageFailing" | "Flushing" | "Complete" | "Failed"
+  readonly state:
+    | "FetchingMetadata"
+    | "Checking"
+    | "FilesMissing"
+    | "Downloading"
+    | "StorageFailing"
+    | "Flushing"
+    | "Complete"
+    | "Paused"
+    | "Stopped"
+    | "Failed"
   /** Why the storage takes no writes; `undefined` if it takes them. */
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number
@@ -49,12 +59,18 @@ export interface Facts {
 export type Bottleneck =
   /** Nothing does: every wanted piece is stored and flushed. */
   | { readonly _tag: "Nothing" }
+  /** The metadata of a magnet link is being fetched, from `peers` that have it. */
+  | { readonly _tag: "FetchingMetadata"; readonly peers: number }
   /** Existing files are being verified. */
   | { readonly _tag: "Checking" }
   /** Every file with stored bytes is gone. The torrent waits until one is back. */
   | { readonly _tag: "FilesMissing" }
   /** Every wanted piece is stored, and the disk has not confirmed it yet. */
   | { readonly _tag: "Flushing" }
+  /** Somebody paused the torrent. */
+  | { readonly _tag: "Paused" }
+  /** The torrent was stopped, so nothing runs. */
+  | { readonly _tag: "Stopped" }
   /** The torrent has failed, so nothing runs. */
   | { readonly _tag: "Failed" }
   /** The disk is full. Verified pieces wait until there is space. */
@@ -98,8 +114,12 @@ export const of = (facts: Facts): Bottleneck => {
     case "Checking":
     case "FilesMissing":
     case "Flushing":
+    case "Paused":
+    case "Stopped":
     case "Failed":
       return { _tag: facts.state }
+    case "FetchingMetadata":
+      return facts.connectedPeers === 0 ? ofNobody(facts) : { _tag: facts.state, peers: facts.connectedPeers }
   }
   const { storageError: error } = facts
   if (error !== undefined) return { _tag: error.reason._tag === "DiskFull" ? "DiskFull" : "StorageFailing", error }
@@ -167,6 +187,12 @@ export const describe = (self: Bottleneck): string => {
       return "its files are gone; is the disk mounted?"
     case "Flushing":
       return "waiting for the disk to confirm what was written"
+    case "FetchingMetadata":
+      return `fetching its metadata from ${self.peers} ${self.peers === 1 ? "peer" : "peers"}`
+    case "Paused":
+      return "it is paused"
+    case "Stopped":
+      return "it was stopped"
     case "Failed":
       return "it failed"
     case "DiskFull":

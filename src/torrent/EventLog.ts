@@ -1,5 +1,5 @@
 /**
- * Keeps the events of a torrent for its readers. A reader that begins late still receives the last events, and a slow
+ * Keeps events, of a torrent or of an engine, for their readers. A reader that begins late still receives the last events, and a slow
  * reader misses the oldest. Reporting an event never waits.
  */
 import * as Arr from "effect/Array"
@@ -9,7 +9,6 @@ import * as Latch from "effect/Latch"
 import * as MutableList from "effect/MutableList"
 import type * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
-import type { TorrentEvent } from "./TorrentEvent.ts"
 
 /** How many events wait for a slow reader. Beyond that it misses the oldest. */
 export const capacity = 8_192
@@ -18,16 +17,18 @@ export const capacity = 8_192
 export const replay = 1_024
 
 /** What waits for one reader. */
-interface Reader {
-  readonly waiting: MutableList.MutableList<TorrentEvent>
+interface Reader<A> {
+  readonly waiting: MutableList.MutableList<A>
   readonly awake: Latch.Latch
 }
 
-/** The events of one torrent. */
-export interface EventLog {
-  /** The last events: at least `replay` of them if there were as many, and less than twice as many. */
-  readonly past: Array<TorrentEvent>
-  readonly readers: Array<Reader>
+/** The events of one torrent or engine. */
+export interface EventLog<A> {
+  /** The last events: at least `kept` of them if there were as many, and less than twice as many. */
+  readonly past: Array<A>
+  /** How many past events are kept for later readers. */
+  readonly kept: number
+  readonly readers: Array<Reader<A>>
   isOver: boolean
 }
 
@@ -35,11 +36,11 @@ export interface EventLog {
  * Makes an empty log. Takes memory only for events that there were: a torrent that rests has few, and engines have
  * thousands of such torrents.
  */
-export const make = (): EventLog => ({ past: [], readers: [], isOver: false })
+export const make = <A>(kept = replay): EventLog<A> => ({ past: [], kept, readers: [], isOver: false })
 
 /** Reports an event. */
-export const report = ({ past, readers }: EventLog, event: TorrentEvent): void => {
-  if (past.push(event) === 2 * replay) past.splice(0, replay)
+export const report = <A>({ kept, past, readers }: EventLog<A>, event: A): void => {
+  if (kept > 0 && past.push(event) === 2 * kept) past.splice(0, kept)
   for (const { awake, waiting } of readers) {
     MutableList.append(waiting, event)
     if (waiting.length > capacity) MutableList.take(waiting)
@@ -48,27 +49,27 @@ export const report = ({ past, readers }: EventLog, event: TorrentEvent): void =
 }
 
 /** Ends every reader once it has read what waits for it. */
-export const end = (self: EventLog): void => {
+export const end = <A>(self: EventLog<A>): void => {
   self.isOver = true
   for (const { awake } of self.readers) Latch.openUnsafe(awake)
 }
 
-/** The last events, and then new ones. */
-export const events = (self: EventLog): Stream.Stream<TorrentEvent> =>
-  Stream.unwrap(Effect.map(subscribe(self), (reader) => Stream.fromPull(Effect.succeed(pullFrom(self, reader)))))
+/** The last events, or what `first` returns instead of them, and then new ones. */
+export const events = <A>(self: EventLog<A>, first?: () => ReadonlyArray<A>): Stream.Stream<A> =>
+  Stream.unwrap(Effect.map(subscribe(self, first), (reader) => Stream.fromPull(Effect.succeed(pullFrom(self, reader)))))
 
-const subscribe = ({ past, readers }: EventLog) =>
+const subscribe = <A>({ kept, past, readers }: EventLog<A>, first?: () => ReadonlyArray<A>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const reader: Reader = { waiting: MutableList.make(), awake: Latch.makeUnsafe(true) }
-      MutableList.appendAll(reader.waiting, past.slice(-replay))
+      const reader: Reader<A> = { waiting: MutableList.make(), awake: Latch.makeUnsafe(true) }
+      MutableList.appendAll(reader.waiting, first === undefined ? past.slice(-kept) : first())
       readers.push(reader)
       return reader
     }),
     (reader) => Effect.sync(() => readers.splice(readers.indexOf(reader), 1))
   )
 
-const pullFrom = (self: EventLog, reader: Reader): Pull.Pull<Arr.NonEmptyReadonlyArray<TorrentEvent>> =>
+const pullFrom = <A>(self: EventLog<A>, reader: Reader<A>): Pull.Pull<Arr.NonEmptyReadonlyArray<A>> =>
   Effect.suspend(() => {
     const events = MutableList.takeAll(reader.waiting)
     if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)

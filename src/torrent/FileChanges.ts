@@ -46,6 +46,8 @@ export interface Options {
   readonly digestOf: (piece: PieceIndex) => Uint8Array
   /** Removes pieces from `stored`, before it returns. */
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
+  /** Called when other pieces are suspect than before. */
+  readonly onSuspects?: (() => void) | undefined
   /** Called for each file that was replaced by another one. */
   readonly onReplaced: (file: number) => void
   /** Called for each file that was verified after it had changed. */
@@ -126,6 +128,7 @@ const suspect = (self: FileChanges, file: number): void => {
   self.changed ??= new Set()
   self.changed.add(file)
   for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.add(self.suspects, piece)
+  self.options.onSuspects?.()
 }
 
 /**
@@ -239,6 +242,7 @@ const verify = (self: FileChanges, pieces: Iterable<PieceIndex>) =>
               KnownFiles.prove(known, piece)
             } else wrong.push(piece)
           }
+          options.onSuspects?.()
         })
       )
     )

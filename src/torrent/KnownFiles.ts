@@ -60,7 +60,10 @@ export const make = (
     if (standing === "undecided") meet(self, found)
     else add(self, standing, found)
     const record = records?.get(index)
-    setStale(self, index, record?.isStale === true && record.identity === found.identity)
+    const isTheSame = record?.identity === found.identity
+    setStale(self, index, record?.isStale === true && isTheSame)
+    // An empty file that the torrent made stays its own.
+    if (isTheSame && found.length === 0 && FileLayout.lengthOf(layout, index) === 0) noteFilled(self, index)
     if (self.toCompare.size > 0) for (const piece of piecesIn(self, index, stored)) prove(self, piece)
   }
   return self
@@ -208,6 +211,14 @@ export const records = (self: KnownFiles, suspects: Bitfield.Bitfield): Map<numb
   }
   return records
 }
+
+/**
+ * Whether a file is the torrent's own because the torrent made it or its content proves it. A hole in a file that is
+ * not to be empty proves nothing.
+ */
+export const isProved = (self: KnownFiles, file: number): boolean =>
+  standingOf(self, file) === "own" &&
+  (isWriting(self, file) || !FactsTable.isHole(self.facts, file) || FileLayout.lengthOf(self.layout, file) === 0)
 
 /**
  * Those of some files that are being written; `undefined` if none is. What a look at them that begins now sees may be

@@ -32,6 +32,8 @@ export interface Options {
   readonly resume: ResumeData | undefined
   /** What lies at the path of each file in `layout.files`; `undefined` for a missing file, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
+  /** Whether every piece whose bytes exist is digested, whatever resume data says; default false. */
+  readonly distrusts?: boolean | undefined
   readonly onProgress: (checkedPieces: number, totalPieces: number) => void
 }
 
@@ -68,7 +70,7 @@ const isChanged = 2
 const isWriting = 4
 
 /** Sorts the pieces: trusted, trusted until they are digested later, and to be digested at once. */
-const trust = ({ facts, metainfo, resume }: Options) => {
+const trust = ({ distrusts, facts, metainfo, resume }: Options) => {
   const { layout } = metainfo
   const { geometry } = layout
   const believed = Bitfield.make(geometry.pieceCount)
@@ -80,7 +82,7 @@ const trust = ({ facts, metainfo, resume }: Options) => {
     const offset = FileLayout.offsetOf(layout, index)
     const length = FileLayout.lengthOf(layout, index)
     if (FileLayout.isPadding(layout, index) || length === 0) continue
-    const mark = markOf(facts[index], resume?.files.get(index))
+    const mark = markOf(facts[index], distrusts === true ? undefined : resume?.files.get(index))
     const { end, first } = FileLayout.filePieces(layout, index)
     for (let piece = first; piece < end; piece++) marks[piece]! |= mark
     // Whatever was remembered, there are no bytes beyond the end of the file.

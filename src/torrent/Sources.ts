@@ -87,33 +87,44 @@ export const runWhileWanted = (
   )
 }
 
+/** Notes which trackers there are to ask. */
+export const setTrackers = (self: Sources, trackers: ReadonlyArray<ReadonlyArray<string>>): void => {
+  self.trackers = new Set(trackers.flat().filter(SourceUrl.isTracker)).size
+}
+
+/** Remembers what a source said, and reports it. */
+export const note = (self: Sources, event: PeerSourceEvent, report: Options["report"]): void => {
+  const hadRefused = haveRefused(self)
+  self.reports ??= noReports()
+  const { answered, failed, refused } = self.reports
+  const { source } = event
+  if (event._tag === "Peers") {
+    const { addresses } = event
+    failed.delete(source)
+    answered.set(source, addresses.length > 0 || answered.get(source) === true)
+    refused.delete(source)
+    return report({ _tag: "SourceAnswered", source, peers: addresses.length })
+  }
+  const { isFinal, why } = event
+  failed.set(source, why)
+  if (isFinal === true) refused.add(source)
+  else refused.delete(source)
+  report({ _tag: "SourceFailed", source, why })
+  if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
+}
+
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {
   const { context, sources, swarm, report } = options
-  self.trackers = new Set(context.trackers.flat().filter(SourceUrl.isTracker)).size
-
-  const onFailure = ({ isFinal, source, why }: Extract<PeerSourceEvent, { _tag: "Failed" }>) => {
-    const hadRefused = haveRefused(self)
-    self.reports ??= noReports()
-    const { failed, refused } = self.reports
-    failed.set(source, why)
-    if (isFinal === true) refused.add(source)
-    else refused.delete(source)
-    report({ _tag: "SourceFailed", source, why })
-    if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
-  }
+  setTrackers(self, context.trackers)
 
   const onEvent = (event: PeerSourceEvent) =>
-    Effect.gen(function* () {
-      if (event._tag === "Failed") return onFailure(event)
-      const { addresses, externalHost, source } = event
-      self.reports ??= noReports()
-      const { answered, failed, refused } = self.reports
-      failed.delete(source)
-      answered.set(source, addresses.length > 0 || answered.get(source) === true)
-      refused.delete(source)
-      PieceSwarm.add(swarm, addresses, externalHost === undefined ? undefined : { voter: source, host: externalHost })
-      report({ _tag: "SourceAnswered", source, peers: addresses.length })
+    Effect.sync(() => {
+      if (event._tag === "Peers") {
+        const { addresses, externalHost, source } = event
+        PieceSwarm.add(swarm, addresses, externalHost === undefined ? undefined : { voter: source, host: externalHost })
+      }
+      note(self, event, report)
     })
 
   return Effect.forEach(sources, (source) => Stream.runForEach(source.peers(context), onEvent), {

@@ -39,6 +39,8 @@ export interface Options {
   readonly isReadOnly: boolean
   /** Whether the torrent ran before and its files went away. Then it also waits for a medium that cannot be read. */
   readonly isRestart: boolean
+  /** Whether every piece that is on the medium is digested, whatever resume data says; default false. */
+  readonly distrusts?: boolean | undefined
   readonly report: (event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }>) => void
 }
 
@@ -90,7 +92,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   }
   const onProgress = (checkedPieces: number, totalPieces: number) =>
     report({ _tag: "Checking", checkedPieces, totalPieces })
-  const found = yield* Recheck.run({ metainfo, storage, budget, resume, facts, onProgress })
+  const { distrusts } = options
+  const found = yield* Recheck.run({ metainfo, storage, budget, resume, facts, distrusts, onProgress })
   const checked = { layout, storage, resume, facts, found }
   const standings = yield* Adoption.run(checked)
   const meant = wanted(layout, prepared)

@@ -1,33 +1,45 @@
 /**
  * Computes the status of a torrent from its parts. Counters are read from whoever keeps them.
  */
-
 import * as Assembly from "../assembly/Assembly.ts"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as BufferPool from "../assembly/BufferPool.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { FileLayout } from "../metainfo/FileLayout.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import * as RateMeter from "../rate/RateMeter.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as Bottleneck from "./Bottleneck.ts"
+import type { Progress } from "./MetadataFetch.ts"
 import * as SeedingGoal from "./SeedingGoal.ts"
 import * as Sources from "./Sources.ts"
 import * as TorrentMachine from "./TorrentMachine.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
 import type { TorrentStatus } from "./TorrentStatus.ts"
 
+/** What is known of a torrent whose metainfo may not be. */
+export interface Known extends Pick<Lasting, "life" | "sources" | "limits" | "carried"> {
+  readonly name: string
+  /** `undefined` until the metainfo is known. */
+  readonly layout: FileLayout | undefined
+  /** How the fetch of its metadata is going. */
+  readonly fetching?: Progress | undefined
+}
+
 /** The status before it is known what is stored. */
-export const early = (lasting: Lasting): TorrentStatus => {
-  const { pieceCount, totalLength } = lasting.options.metainfo.layout.geometry
+export const early = (known: Known): TorrentStatus => {
+  const { pieceCount, totalLength } = known.layout?.geometry ?? { pieceCount: 0, totalLength: 0 }
+  const { downloadedBytes, uploadedBytes, wastedBytes } = known.carried
+  const { closedPeers = 0, knownPeers = 0, peers: connectedPeers = 0 } = known.fetching ?? {}
   return {
-    ...own(lasting),
+    ...own(known),
     resumedBytes: 0,
     bottleneck: Bottleneck.of({
-      ...ownFacts(lasting),
-      connectedPeers: 0,
-      knownPeers: 0,
-      hungUpPeers: 0,
+      ...ownFacts(known),
+      connectedPeers,
+      knownPeers,
+      hungUpPeers: closedPeers,
       interestingPeers: 0,
       unchokingPeers: 0,
       hungryPeers: 0,
@@ -47,18 +59,18 @@ export const early = (lasting: Lasting): TorrentStatus => {
     wantedPieces: pieceCount,
     wantedBytes: totalLength,
     missingBytes: totalLength,
-    downloadedBytes: 0,
-    wastedBytes: 0,
+    downloadedBytes,
+    wastedBytes,
     downloadBytesPerSecond: 0,
-    uploadedBytes: 0,
+    uploadedBytes,
     uploadBytesPerSecond: 0,
-    shareRatio: 0,
+    shareRatio: SeedingGoal.ratioOf(uploadedBytes, totalLength),
     unreadablePieces: 0,
     bufferedBytes: 0,
     damagedPieces: [],
-    connectedPeers: 0,
+    connectedPeers,
     unchokedPeers: 0,
-    knownPeers: 0,
+    knownPeers,
     bannedPeers: 0
   }
 }
@@ -70,8 +82,12 @@ export const of = (run: TorrentParts, now: number): TorrentStatus => {
   const peers = PieceSwarm.counts(swarm)
   const wantedBytes = PieceTable.wantedBytes(table)
   const damagedPieces = Assembly.damagedPieces(assembly)
+  const { carried } = lasting
+  const uploadedBytes = carried.uploadedBytes + upload.uploadedBytes
+  // A meter goes on to show what there was a few seconds ago.
+  const isResting = TorrentMachine.isResting(lasting.life.machine)
   return {
-    ...own(lasting),
+    ...own(knownOf(lasting)),
     resumedBytes: run.resumedBytes,
     bottleneck: bottleneckOf(run, peers, damagedPieces),
     damagedPieces,
@@ -82,12 +98,12 @@ export const of = (run: TorrentParts, now: number): TorrentStatus => {
     wantedPieces: table.wanted.count,
     wantedBytes,
     missingBytes: PieceTable.missingBytes(table),
-    downloadedBytes: assembly.downloadedBytes,
-    wastedBytes: assembly.wastedBytes,
-    downloadBytesPerSecond: RateMeter.bytesPerSecond(assembly.rate, now),
-    uploadedBytes: upload.uploadedBytes,
-    uploadBytesPerSecond: RateMeter.bytesPerSecond(upload.rate, now),
-    shareRatio: SeedingGoal.ratioOf(upload.uploadedBytes, wantedBytes),
+    downloadedBytes: carried.downloadedBytes + assembly.downloadedBytes,
+    wastedBytes: carried.wastedBytes + assembly.wastedBytes,
+    downloadBytesPerSecond: isResting ? 0 : RateMeter.bytesPerSecond(assembly.rate, now),
+    uploadedBytes,
+    uploadBytesPerSecond: isResting ? 0 : RateMeter.bytesPerSecond(upload.rate, now),
+    shareRatio: SeedingGoal.ratioOf(uploadedBytes, wantedBytes),
     unreadablePieces: upload.unreadable.count,
     bufferedBytes: BufferPool.lentCount(pool) * pool.account.bufferBytes,
     connectedPeers: peers.connected,
@@ -97,26 +113,38 @@ export const of = (run: TorrentParts, now: number): TorrentStatus => {
   }
 }
 
-/** The status of a run that has ended: what it had stored, and that nothing moves any more. */
+/** The status of a run that has ended: what it had stored, and that nothing moves and nobody is connected any more. */
 export const atEnd = (run: TorrentParts, now: number): TorrentStatus => ({
   ...of(run, now),
   downloadBytesPerSecond: 0,
-  uploadBytesPerSecond: 0
+  uploadBytesPerSecond: 0,
+  bufferedBytes: 0,
+  connectedPeers: 0,
+  unchokedPeers: 0
 })
 
-/** The status after a run, from its status at its end: the torrent may have failed since. */
+/** The status after a run, from its status at its end: the torrent may have failed or stopped since. */
 export const after = (end: TorrentStatus, lasting: Lasting): TorrentStatus => {
-  const now = own(lasting)
-  return { ...end, ...now, bottleneck: now.state._tag === "Failed" ? { _tag: "Failed" } : end.bottleneck }
+  const now = own(knownOf(lasting))
+  const { _tag } = now.state
+  return { ...end, ...now, bottleneck: _tag === "Failed" || _tag === "Stopped" ? { _tag } : end.bottleneck }
 }
 
-const own = ({ life }: Lasting) => ({
+/** What is known of a torrent whose metainfo is. */
+export const knownOf = (lasting: Lasting): Known => {
+  const { layout, name } = lasting.options.metainfo
+  return { ...lasting, layout, name }
+}
+
+const own = ({ life, name }: Known) => ({
   state: TorrentMachine.stateOf(life.machine),
+  name,
+  isPaused: life.machine.isPaused,
   isSeeding: life.machine.isSeeding,
   rejectedPieces: life.rejectedPieces
 })
 
-const ownFacts = ({ life, limits, sources }: Lasting) => {
+const ownFacts = ({ life, limits, sources }: Known) => {
   const state = TorrentMachine.stateOf(life.machine)
   return {
     state: state._tag,
@@ -144,7 +172,7 @@ const bottleneckOf = (
   const prospects = PieceSwarm.prospects(swarm)
   const verifies = storage.verifies === true
   return Bottleneck.of({
-    ...ownFacts(lasting),
+    ...ownFacts(knownOf(lasting)),
     connectedPeers: peers.connected,
     knownPeers: peers.known,
     hungUpPeers: peers.hungUp,

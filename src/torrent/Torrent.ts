@@ -5,32 +5,97 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import type { Bitfield } from "../base/Bitfield.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import type { StorageError } from "../storage/Storage.ts"
+import type { PeerStatus } from "../swarm/PeerStatus.ts"
+import type { FileProgress } from "./FileProgress.ts"
+import type { TorrentChange } from "./TorrentChange.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
+import type { Removed } from "./TorrentProgram.ts"
 import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
+import type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
+export type { PeerStatus } from "../swarm/PeerStatus.ts"
+export type { FileProgress } from "./FileProgress.ts"
+export type { TorrentChange } from "./TorrentChange.ts"
+export type { Removed } from "./TorrentProgram.ts"
 
-/** A torrent of an engine. It stops when the scope in which it was added closes. */
+/**
+ * A torrent of an engine. It stops when the scope in which it was added closes.
+ *
+ * What waits for something fails with `TorrentError` if the torrent could not be started or had to end, and with
+ * `TorrentStopped` if somebody stops it before. A bug in the engine is a defect.
+ */
 export interface Torrent {
-  readonly metainfo: Metainfo
+  readonly infoHash: InfoHash
+  /** Waits for the metadata of a torrent that was added by a magnet link. That of any other is there at once. */
+  readonly metainfo: Effect.Effect<Metainfo, TorrentError | TorrentStopped>
+  /** The best name that is known now: `TorrentStatus.name`. */
+  readonly name: Effect.Effect<string>
   /**
    * What happens, beginning with the last 1,024 events. A reader that lags by 8,192 events misses the oldest. Never
-   * fails.
+   * fails; ends with the torrent.
    */
   readonly events: Stream.Stream<TorrentEvent>
   /** A snapshot of its state and counters, as of now. */
   readonly status: Effect.Effect<TorrentStatus>
+  /** Its status now and after each `every`. The last one is that of its end. */
+  readonly statuses: (every: Duration.Input) => Stream.Stream<TorrentStatus>
   /**
    * Completes when every wanted piece is stored and flushed for the first time; `Completed` events report later
-   * completions. Fails with `TorrentError` if the torrent could not be started, or met a file of somebody else's.
-   * Whoever waits is interrupted if the torrent stops first. A bug in the engine is a defect.
+   * completions.
    */
-  readonly completed: Effect.Effect<void, TorrentError>
+  readonly completed: Effect.Effect<void, TorrentError | TorrentStopped>
+  /**
+   * Waits until the storage refuses what the torrent needs, for a reason that only a person can change
+   * (`StorageRefused`, `FileExists`, `WriterConflict`), and succeeds with that. Meanwhile the torrent keeps trying.
+   */
+  readonly refused: Effect.Effect<StorageError, TorrentError | TorrentStopped>
+  /**
+   * The pieces that are stored, and that a kill would not lose, as a copy: one bit a piece. Empty while the files are
+   * checked. Pieces that have to be verified again are left out.
+   */
+  readonly stored: Effect.Effect<Bitfield>
+  /**
+   * Its state, the stored pieces and the wanted ones: the current value first, and then what changes. A reader that is
+   * late or slow is never wrong: it is given what is different from what it was given before. Ends with the torrent.
+   */
+  readonly changes: Stream.Stream<TorrentChange>
+  /** Its files, except padding, and how far each is. Empty until the metadata is known. */
+  readonly files: Effect.Effect<ReadonlyArray<FileProgress>>
+  /** The connected peers. */
+  readonly peers: Effect.Effect<ReadonlyArray<PeerStatus>>
+  /**
+   * Pauses it, and returns once nothing is exchanged any more. Complete pieces are stored and flushed before, unless
+   * the storage takes no writes; what is incomplete has to be fetched again. Then it has no peer and runs no source,
+   * trackers were told that it has stopped, and it holds no connection and no buffer. Nothing is downloaded or
+   * uploaded. Its files stay reserved, changes that others make to them are noticed, and whatever reads its stored
+   * bytes in this process still may. A check goes on, because it exchanges nothing. Does nothing if it is paused.
+   */
+  readonly pause: Effect.Effect<void>
+  /** Lets it go on after `pause`. Its peers are soon dialled again. Does nothing if it is not paused. */
+  readonly resume: Effect.Effect<void>
+  /**
+   * Verifies everything that is on the medium again, whatever is remembered of it, also while the torrent downloads or
+   * is paused. Returns when it is known what is stored. Pieces that are wrong are fetched again, those that somebody
+   * put there count, and files of others are left alone, as at the start. Its peers are disconnected meanwhile.
+   */
+  readonly recheck: Effect.Effect<void, TorrentError | TorrentStopped>
+  /**
+   * Stops it for good, also if the scope in which it was added is still open; to close that later does nothing more.
+   * Deletes what is remembered of it and, if `data`, its files: those that piecewise made or adopted on proof, also what
+   * was set aside of skipped files, and then their empty folders. Files of others stay, and are named in the result.
+   * What is being written is waited for. Afterwards its info hash can be added again. Fails with `RemovalFailed` if
+   * something could not be deleted, and with `TorrentStopped` if it has stopped already. Of a read-only torrent no file
+   * is deleted. Cannot be interrupted once it has begun.
+   */
+  readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
   /** Adds addresses of peers to dial. */
   readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.Effect<void>
   /**

@@ -8,6 +8,8 @@ import type { TorrentDefect, TorrentError } from "./TorrentStatus.ts"
 
 /** A fact about a torrent. `why` fields are the end of a sentence that a user can read. */
 export type TorrentEvent =
+  /** The metadata of a torrent that was added by a magnet link is known. The check of its files begins. */
+  | { readonly _tag: "MetadataFetched"; readonly name: string; readonly totalBytes: number }
   /** Stored bytes are being verified. Reported once at the start, and then with the progress. */
   | { readonly _tag: "Checking"; readonly checkedPieces: number; readonly totalPieces: number }
   /**
@@ -102,5 +104,9 @@ export type TorrentEvent =
    * stored.
    */
   | { readonly _tag: "SeedingEnded"; readonly reached: "ratio" | "time" }
+  /** It was paused, and exchanges nothing any more. What was verified before is stored. */
+  | { readonly _tag: "Paused" }
+  /** It goes on after it was paused. */
+  | { readonly _tag: "Resumed" }
   /** The torrent could not be started, or had to end. No part of it runs any more. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }

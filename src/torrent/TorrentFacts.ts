@@ -12,6 +12,7 @@ import type { SupplierId } from "../supply/SupplierId.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
+import * as Watch from "./Watch.ts"
 
 /** What the facts of one run change. */
 export interface TorrentFacts {
@@ -114,6 +115,7 @@ export const onKept = (self: TorrentFacts, piece: PieceIndex): void => {
 /** Handles that stored pieces are gone from the medium, or wrong there. */
 export const onDropped = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>): void => {
   for (const piece of pieces) Bitfield.remove(self.kept, piece)
+  Watch.wake(self.life.watch)
   if (!self.isOver) Assembly.loseStored(self.assembly, pieces)
 }
 
@@ -131,6 +133,7 @@ export const onRegained = (self: TorrentFacts, pieces: ReadonlyArray<PieceIndex>
 /** Handles a change of the wanted files. `lacksFiles` says whether files are missing that no piece is written to. */
 export const onSelected = (self: TorrentFacts, lacksFiles: boolean): void => {
   if (self.isOver) return
+  Watch.wake(self.life.watch)
   if (lacksFiles) TorrentLife.note(self.life, { _tag: "FilesLacking" })
   PieceSwarm.reconsider(self.swarm)
   onMoved(self)

@@ -22,6 +22,8 @@ import * as BlockReader from "./BlockReader.ts"
 import { ContentExists } from "./ContentExists.ts"
 import * as FileChanges from "./FileChanges.ts"
 import * as FileClaims from "./FileClaims.ts"
+import * as FileFinish from "./FileFinish.ts"
+import * as FileRemoval from "./FileRemoval.ts"
 import * as FlushBehind from "./FlushBehind.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import * as LostPieces from "./LostPieces.ts"
@@ -66,6 +68,8 @@ export interface Options {
   /** Called for each stored piece once resume data contains it. Also called if resume data cannot be written. */
   readonly onKept: (piece: PieceIndex) => void
   readonly onResumeFailure: (error: ResumeError) => void
+  /** Called when other pieces are suspect than before. */
+  readonly onSuspects?: (() => void) | undefined
   readonly report: (fact: Fact) => void
 }
 
@@ -85,16 +89,17 @@ export interface TorrentFiles {
   readonly isDirty: () => boolean
   /** Whether wanted files that no piece will be written to are missing or too long. */
   readonly lacksFiles: () => boolean
-  /**
-   * Makes or cuts files that no piece is written to, flushes everything, looks at every file, and verifies suspect
-   * pieces.
-   */
+  /** As `FileFinish.run`. */
   readonly finish: Effect.Effect<void, StorageError>
   /**
    * Returns the pieces that a read-only torrent had lost and that are right again. Digests them only if their files
    * look different from the last time.
    */
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
+  /** Flushes what is written, once. */
+  readonly flush: Effect.Effect<void>
+  /** Forgets the torrent, after it deleted its own files if `data`. To be called last. Returns what is left of them. */
+  readonly remove: (data: boolean) => Effect.Effect<FileRemoval.Kept, StorageError | ResumeError>
   /** Flushes, verifies and looks at finished files in the background, until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope>
 }
@@ -174,6 +179,7 @@ export const make = Effect.fnUntraced(function* ({
     suspects,
     digestOf,
     drop,
+    onSuspects: options.onSuspects,
     onReplaced: (file) => {
       // Whoever put it there may not have flushed it.
       for (const piece of KnownFiles.piecesIn(known, file, stored)) Bitfield.remove(flushed, piece)
@@ -359,26 +365,27 @@ export const make = Effect.fnUntraced(function* ({
       }),
     isDirty: () => flushing?.isDirty() === true,
     lacksFiles: () => WantedFiles.unwritten(wanted).length > 0,
-    finish: Effect.gen(function* () {
-      for (let isFirst = true; isFirst || WantedFiles.unwritten(wanted).length > 0; isFirst = false) {
-        const files = WantedFiles.unwritten(wanted)
-        if (files.length > 0) {
-          yield* claims().claim(files)
-          flush().noteDirty(files)
-        }
-        yield* settling.now(files)
-        yield* keeper.append(false)
-        if (flushing !== undefined) yield* flushing.all
-        yield* FileChanges.lookAtAll(changes)
-        yield* FileChanges.settled(changes)
-      }
-      const tooLong = KnownFiles.existing(known).filter(
-        (file) => WantedFiles.isTooLong(wanted, file) && KnownFiles.standingOf(known, file) === "own"
-      )
-      if (tooLong.length === 0) return
-      options.report({ _tag: "Foreign", error: existing(tooLong) })
-      return yield* Effect.never
+    finish: Effect.suspend(() =>
+      FileFinish.run({
+        wanted,
+        known,
+        changes,
+        keeper,
+        settling,
+        claims,
+        flush,
+        flushAll: Effect.suspend(() => flushing?.all ?? Effect.void),
+        onForeign: (files) => options.report({ _tag: "Foreign", error: existing(files) })
+      })
+    ),
+    remove: Effect.fnUntraced(function* (data) {
+      const kept = data && !options.isReadOnly ? yield* FileRemoval.ofKnown(storage, known, changes) : []
+      isAway = data
+      keeper.abandon()
+      yield* options.resume.remove
+      return kept
     }),
+    flush: Effect.suspend(() => Effect.andThen(flushing?.last ?? Effect.void, keeper.append(true))),
     run: FileChanges.run(changes).pipe(
       Effect.andThen(
         Signal.once(

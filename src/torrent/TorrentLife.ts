@@ -5,20 +5,28 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import type { InfoHash } from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
 import type { ResumeData } from "../resume/ResumeStore.ts"
 import * as EventLog from "./EventLog.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentMachine from "./TorrentMachine.ts"
 import type { TorrentError } from "./TorrentStatus.ts"
+import { TorrentStopped } from "./TorrentStopped.ts"
+import * as Watch from "./Watch.ts"
 
 /** The life of one torrent. */
 export interface TorrentLife {
+  readonly infoHash: InfoHash
   /** Its current state, which `note` replaces. */
   machine: TorrentMachine.TorrentMachine
-  readonly log: EventLog.EventLog
+  readonly log: EventLog.EventLog<TorrentEvent>
+  /** Called with each event as well. */
+  readonly onEvent: ((event: TorrentEvent) => void) | undefined
+  /** Woken when the state, the stored pieces or the wanted ones may have changed. */
+  readonly watch: Watch.Watch
   /** Completes when every wanted piece is stored and flushed for the first time. */
-  readonly completed: Deferred.Deferred<void, TorrentError>
+  readonly completed: Deferred.Deferred<void, TorrentError | TorrentStopped>
   /** Set when peers are wanted that were not wanted before, and when they are not wanted any more. */
   readonly seeking: Signal.Signal
   readonly resting: Signal.Signal
@@ -26,7 +34,7 @@ export interface TorrentLife {
   readonly whole: Deferred.Deferred<void>
   /** Set when everything that is wanted is stored and has to be finished: flushed and looked at. */
   readonly finishing: Signal.Signal
-  /** Set when the run has to end. Then another one begins, unless the torrent has to end. */
+  /** Set when the run has to end, to rest or to go on. */
   readonly turning: Signal.Signal
   /** Why the torrent has to end. */
   failure: Cause.Cause<TorrentError> | undefined
@@ -34,13 +42,26 @@ export interface TorrentLife {
   rejectedPieces: number
   /** What was known when the files of the last run went away, because resume data may have gone with them. */
   last: ResumeData | undefined
+  /** How many rechecks were asked for, and how many of them the last check has done. */
+  askedRechecks: number
+  doneRechecks: number
 }
 
-/** Begins a life that lasts until the scope closes. Then whoever waits for `completed` is interrupted. */
-export const make = Effect.fnUntraced(function* (options: { readonly seeds: boolean }) {
+/** How a life begins. */
+export interface Options extends TorrentMachine.Options {
+  readonly infoHash: InfoHash
+  readonly onEvent?: TorrentLife["onEvent"]
+}
+
+/** Begins a life that lasts until the scope closes. Whoever waits for `completed` then is told that it has stopped. */
+export const make = Effect.fnUntraced(function* (options: Options) {
+  const { infoHash } = options
   const self: TorrentLife = {
+    infoHash,
     machine: TorrentMachine.make(options),
     log: EventLog.make(),
+    onEvent: options.onEvent,
+    watch: Watch.make(),
     completed: Deferred.makeUnsafe(),
     seeking: Signal.make(),
     resting: Signal.make(),
@@ -49,17 +70,26 @@ export const make = Effect.fnUntraced(function* (options: { readonly seeds: bool
     turning: Signal.make(),
     failure: undefined,
     rejectedPieces: 0,
-    last: undefined
+    last: undefined,
+    askedRechecks: 0,
+    doneRechecks: 0
   }
-  yield* Effect.addFinalizer(() => {
-    EventLog.end(self.log)
-    return Deferred.interrupt(self.completed)
-  })
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      note(self, { _tag: "Stopped" })
+      EventLog.end(self.log)
+      Deferred.doneUnsafe(self.completed, Effect.fail(new TorrentStopped({ infoHash })))
+    })
+  )
   return self
 })
 
 /** Reports an event. */
-export const report = (self: TorrentLife, event: TorrentEvent): void => EventLog.report(self.log, event)
+export const report = (self: TorrentLife, event: TorrentEvent): void => {
+  EventLog.report(self.log, event)
+  self.onEvent?.(event)
+  Watch.wake(self.watch)
+}
 
 /** Whether peers are wanted now. */
 export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPeers(machine)
@@ -72,8 +102,9 @@ export const fail = (self: TorrentLife, cause: Cause.Cause<TorrentError>): void 
 
 /** Takes the next step of the life, and performs its actions. */
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
+  const before = self.machine
   const wantedPeers = wantsPeers(self)
-  const step = TorrentMachine.step(self.machine, fact)
+  const step = TorrentMachine.step(before, fact)
   self.machine = step.machine
   for (const action of step.actions) {
     switch (action._tag) {
@@ -87,6 +118,7 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
         Deferred.doneUnsafe(self.completed, Effect.void)
         break
       case "Restart":
+      case "Turn":
         Signal.set(self.turning)
         break
       case "End":
@@ -95,4 +127,30 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
   }
   // An action may have led to a further step, which has set the signals of its own.
   if (wantsPeers(self) !== wantedPeers) Signal.set(wantedPeers ? self.resting : self.seeking)
+  if (self.machine !== before) Watch.wake(self.watch)
+}
+
+/**
+ * Waits until `look` returns something, and returns that. Fails if the torrent ends before: with why it failed, or
+ * because it was stopped. Looks first, so that what is true at the end still counts.
+ */
+export const until = <A>(
+  self: TorrentLife,
+  look: () => A | undefined
+): Effect.Effect<A, TorrentError | TorrentStopped> =>
+  Effect.flatten(
+    Watch.until(self.watch, (): Effect.Effect<A, TorrentError | TorrentStopped> | undefined => {
+      const found = look()
+      return found === undefined ? endOf(self) : Effect.succeed(found)
+    })
+  )
+
+/** How the torrent has ended; `undefined` if it has not. */
+export const endOf = ({
+  infoHash,
+  machine: { error, phase }
+}: TorrentLife): Effect.Effect<never, TorrentError | TorrentStopped> | undefined => {
+  if (phase === "stopped") return Effect.fail(new TorrentStopped({ infoHash }))
+  if (phase !== "failed") return undefined
+  return error!._tag === "TorrentDefect" ? Effect.die(error!.cause) : Effect.fail(error!)
 }

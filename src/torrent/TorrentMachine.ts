@@ -2,11 +2,15 @@
  * The lifecycle of a torrent as a pure machine. Each fact changes what the torrent is doing, and returns what is to be
  * reported and done next. Knows no fiber, no storage and no clock, so that tests can try every order of facts.
  *
- * A torrent is checked (`Checking`), waits if all of its files are gone (`FilesMissing`), and then runs. It is
- * `Downloading` until every wanted piece is stored, `Flushing` until everything is flushed and every file was looked
- * at, and then `Complete`. It goes back to `Downloading` if a piece is lost or more is wanted. While a write, a flush
- * or that last look fails, it is `StorageFailing`. If all files go away while it runs, its parts are taken apart and it
- * starts again. `Failed` is final.
+ * A torrent that was added by a magnet link fetches its metadata first (`FetchingMetadata`). A torrent is checked
+ * (`Checking`), waits if all of its files are gone (`FilesMissing`), and then runs. It is `Downloading` until every
+ * wanted piece is stored, `Flushing` until everything is flushed and every file was looked at, and then `Complete`. It
+ * goes back to `Downloading` if a piece is lost or more is wanted. While a write, a flush or that last look fails, it is
+ * `StorageFailing`. If all files go away while it runs, or somebody asks for a recheck, its parts are taken apart and it
+ * starts again.
+ *
+ * Whatever it does, somebody may pause it. It is `Paused` once it exchanges nothing any more. A check goes on, because
+ * it only reads. `Failed` and `Stopped` are final.
  */
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { StorageError } from "../storage/Storage.ts"
@@ -29,6 +33,8 @@ export interface Standing {
 
 /** What has happened. */
 export type Fact =
+  /** The metadata of a torrent that was added by a magnet link is known. */
+  | { readonly _tag: "Fetched"; readonly event: Extract<TorrentEvent, { _tag: "MetadataFetched" }> }
   /** The check before a start makes progress, or waits for files. */
   | { readonly _tag: "Checked"; readonly event: Extract<TorrentEvent, { _tag: "Checking" | "FilesMissing" }> }
   /** It is known which pieces are stored, and the torrent runs. */
@@ -53,6 +59,15 @@ export type Fact =
   | { readonly _tag: "AllGone" }
   /** A file at a path of the torrent turned out to be somebody else's. */
   | { readonly _tag: "Foreign"; readonly error: ContentExists }
+  /** Somebody wants it paused, or not any more. */
+  | { readonly _tag: "PauseAsked" }
+  | { readonly _tag: "ResumeAsked"; readonly at: number }
+  /** Nothing of it exchanges anything any more, and what was verified before is stored. `at` as in `Finished`. */
+  | { readonly _tag: "Rested"; readonly at: number }
+  /** Somebody wants everything on the medium verified again. */
+  | { readonly _tag: "RecheckAsked" }
+  /** It was stopped, or removed: its parts were taken apart for good. */
+  | { readonly _tag: "Stopped" }
   /** The parts of the last run were taken apart, and the torrent starts again. */
   | { readonly _tag: "Restarted" }
   /** It could not be started, or had to end. */
@@ -67,12 +82,18 @@ export type Action =
   | { readonly _tag: "Complete" }
   /** Take the parts apart and start again. */
   | { readonly _tag: "Restart" }
+  /** Begin or end to exchange anything, as `isPaused` says. `Rested` reports the end. */
+  | { readonly _tag: "Turn" }
   /** Take the parts apart for good. */
   | { readonly _tag: "End"; readonly error: ContentExists }
 
 /** The state of a torrent. Immutable: each step returns another one. */
 export interface TorrentMachine {
-  readonly phase: "checking" | "missing" | "running" | "restarting" | "failed"
+  readonly phase: "fetching" | "checking" | "missing" | "running" | "restarting" | "failed" | "stopped"
+  /** Whether it is to exchange nothing. */
+  readonly isPaused: boolean
+  /** Since when it exchanges nothing because of that; monotonic milliseconds, `undefined` if it does not rest. */
+  readonly restingSince: number | undefined
   readonly failing: Readonly<Partial<Record<Work, StorageError>>>
   readonly isStored: boolean
   /** Whether `Flushing` was reported since every wanted piece is stored. */
@@ -92,9 +113,21 @@ export interface Step {
   readonly actions: ReadonlyArray<Action>
 }
 
-/** Makes a torrent that is about to be checked. */
-export const make = (options: { readonly seeds: boolean }): TorrentMachine => ({
-  phase: "checking",
+/** What a torrent begins with. */
+export interface Options {
+  /** Whether it uploads once it is complete. */
+  readonly seeds: boolean
+  /** Whether it is paused from the start; default false. */
+  readonly isPaused?: boolean | undefined
+  /** Whether its metadata has to be fetched; default false. */
+  readonly fetches?: boolean | undefined
+}
+
+/** Makes a torrent that is about to be checked, or whose metadata is about to be fetched. */
+export const make = (options: Options): TorrentMachine => ({
+  phase: options.fetches === true ? "fetching" : "checking",
+  isPaused: options.isPaused === true,
+  restingSince: undefined,
   failing: {},
   isStored: false,
   isFlushingReported: false,
@@ -105,19 +138,29 @@ export const make = (options: { readonly seeds: boolean }): TorrentMachine => ({
 })
 
 /** The state that its status shows. */
-export const stateOf = ({ completedAt, error, failing, isStored, phase }: TorrentMachine): TorrentState => {
+export const stateOf = (machine: TorrentMachine): TorrentState => {
+  const { completedAt, error, failing, isStored, phase } = machine
   if (phase === "failed") return { _tag: "Failed", error: error! }
+  if (phase === "stopped") return { _tag: "Stopped" }
+  if (phase === "fetching") return { _tag: isResting(machine) ? "Paused" : "FetchingMetadata" }
   if (phase === "missing") return { _tag: "FilesMissing" }
   if (phase !== "running") return { _tag: "Checking" }
   const failure = failing.write ?? failing.flush ?? failing.finish
   if (failure !== undefined) return { _tag: "StorageFailing", error: failure }
+  if (isResting(machine)) return { _tag: "Paused" }
   if (!isStored) return { _tag: "Downloading" }
   return { _tag: completedAt === undefined ? "Flushing" : "Complete" }
 }
 
 /** Whether it looks for peers: as long as it downloads, and while it uploads what is complete. */
-export const wantsPeers = ({ completedAt, isSeeding, phase }: TorrentMachine): boolean =>
-  phase === "running" && (completedAt === undefined || isSeeding)
+export const wantsPeers = ({ completedAt, isPaused, isSeeding, phase }: TorrentMachine): boolean =>
+  phase === "running" && !isPaused && (completedAt === undefined || isSeeding)
+
+/** Whether it exchanges nothing because it is paused. */
+export const isResting = ({ restingSince }: TorrentMachine): boolean => restingSince !== undefined
+
+/** Whether it has ended for good. */
+export const hasEnded = ({ phase }: TorrentMachine): boolean => phase === "failed" || phase === "stopped"
 
 const report = (event: TorrentEvent): Action => ({ _tag: "Report", event })
 
@@ -195,7 +238,14 @@ const run = (machine: TorrentMachine, fact: Fact): Step => {
       return { machine: { ...machine, phase: "restarting" }, actions: [{ _tag: "Restart" }] }
     case "Foreign":
       return { machine, actions: [{ _tag: "End", error: fact.error }] }
+    case "RecheckAsked":
+      return { machine: { ...machine, phase: "restarting" }, actions: [{ _tag: "Restart" }] }
     // Handled by `step`.
+    case "Fetched":
+    case "PauseAsked":
+    case "ResumeAsked":
+    case "Rested":
+    case "Stopped":
     case "Checked":
     case "Started":
     case "Restarted":
@@ -204,14 +254,49 @@ const run = (machine: TorrentMachine, fact: Fact): Step => {
   }
 }
 
+/** Handles that somebody pauses or resumes it, and that it rests. */
+const pause = (
+  machine: TorrentMachine,
+  fact: Extract<Fact, { _tag: "PauseAsked" | "ResumeAsked" | "Rested" }>
+): Step => {
+  const { completedAt, isPaused, restingSince } = machine
+  if (fact._tag === "PauseAsked") {
+    return isPaused ? stay(machine) : { machine: { ...machine, isPaused: true }, actions: [{ _tag: "Turn" }] }
+  }
+  if (!isPaused) return stay(machine)
+  if (fact._tag === "ResumeAsked") {
+    if (restingSince === undefined) return { machine: { ...machine, isPaused: false }, actions: [{ _tag: "Turn" }] }
+    // The time in which it rested is no time in which it seeded.
+    const seedingSince =
+      completedAt === undefined ? undefined : completedAt + fact.at - Math.max(restingSince, completedAt)
+    return {
+      machine: { ...machine, isPaused: false, restingSince: undefined, completedAt: seedingSince },
+      actions: [report({ _tag: "Resumed" }), { _tag: "Turn" }]
+    }
+  }
+  if (restingSince !== undefined) return stay(machine)
+  // A piece that could not be written is not kept, so its failure ends.
+  const { write: _, ...failing } = machine.failing
+  return { machine: { ...machine, restingSince: fact.at, failing }, actions: [report({ _tag: "Paused" })] }
+}
+
 /**
  * Takes the next step. Facts that come too late change nothing: those of parts that are being taken apart, and all
- * after a failure.
+ * after a failure or a stop.
  */
 export const step = (machine: TorrentMachine, fact: Fact): Step => {
   const { phase, seeds } = machine
-  if (phase === "failed") return stay(machine)
+  if (hasEnded(machine)) return stay(machine)
   switch (fact._tag) {
+    case "Stopped":
+      return stay({ ...machine, phase: "stopped", failing: {} })
+    case "PauseAsked":
+    case "ResumeAsked":
+    case "Rested":
+      return pause(machine, fact)
+    case "Fetched":
+      if (phase !== "fetching") return stay(machine)
+      return { machine: { ...machine, phase: "checking" }, actions: [report(fact.event)] }
     case "Broke":
       return {
         machine: { ...machine, phase: "failed", error: fact.error },
@@ -219,15 +304,20 @@ export const step = (machine: TorrentMachine, fact: Fact): Step => {
       }
     case "Restarted":
       // A run is also taken apart when the torrent stops; then its state stays as it was.
-      return stay(phase === "restarting" ? { ...make({ seeds }), isSeeding: machine.isSeeding } : machine)
+      if (phase !== "restarting") return stay(machine)
+      return stay({
+        ...make({ seeds, isPaused: machine.isPaused }),
+        restingSince: machine.restingSince,
+        isSeeding: machine.isSeeding
+      })
     case "Checked":
-      if (phase === "running" || phase === "restarting") return stay(machine)
+      if (phase !== "checking" && phase !== "missing") return stay(machine)
       return {
         machine: { ...machine, phase: fact.event._tag === "Checking" ? "checking" : "missing" },
         actions: [report(fact.event)]
       }
     case "Started":
-      if (phase === "running" || phase === "restarting") return stay(machine)
+      if (phase !== "checking" && phase !== "missing") return stay(machine)
       return { machine: { ...machine, phase: "running" }, actions: [report(fact.event)] }
     default:
       return phase === "running" ? run(machine, fact) : stay(machine)

@@ -2,6 +2,7 @@
  * What a user may choose for a torrent when it is added.
  */
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import type { SeedingGoal } from "./SeedingGoal.ts"
 
@@ -9,9 +10,12 @@ import type { SeedingGoal } from "./SeedingGoal.ts"
 export interface TorrentOptions {
   /**
    * How much each file of `metainfo.layout.files` is wanted, in their order: `skip`, `normal` or `high`; default
-   * `normal` for all. The torrent is complete when every piece that has a byte of a wanted file is stored.
+   * `normal` for all, or for the files that a magnet link selects (BEP 53). The torrent is complete when every piece
+   * that has a byte of a wanted file is stored. A function is called once the metainfo is known.
    */
-  readonly files?: ReadonlyArray<PiecePriority> | undefined
+  readonly files?: ReadonlyArray<PiecePriority> | ((metainfo: Metainfo) => ReadonlyArray<PiecePriority>) | undefined
+  /** Whether it is added paused, as `Torrent.pause` leaves it. Default false. */
+  readonly isPaused?: boolean | undefined
   /** `sequential` fetches pieces in the order of their indices. Default `rarest`, which is better for the swarm. */
   readonly order?: "rarest" | "sequential" | undefined
   /**

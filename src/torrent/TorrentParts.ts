@@ -22,8 +22,8 @@ import type { TorrentFiles } from "./TorrentFiles.ts"
 import type { TorrentLife } from "./TorrentLife.ts"
 import type { TorrentOptions } from "./TorrentOptions.ts"
 
-/** What a torrent is made from. */
-export interface Options extends TorrentOptions {
+/** What a torrent is made from whose metainfo is known. */
+export interface Options extends Omit<TorrentOptions, "files"> {
   readonly metainfo: Metainfo
   readonly peerId: PeerId
   /** The port at which peers can connect to us. */
@@ -41,6 +41,13 @@ export interface Options extends TorrentOptions {
   readonly readCache: ReadCache
 }
 
+/** What was counted in runs that have ended. */
+export interface Carried {
+  downloadedBytes: number
+  wastedBytes: number
+  uploadedBytes: number
+}
+
 /** What outlives a run. */
 export interface Lasting {
   readonly options: Options
@@ -49,6 +56,7 @@ export interface Lasting {
   readonly sources: Sources
   readonly limits: RateLimits.TorrentLimits
   readonly random: Prng
+  readonly carried: Carried
 }
 
 /** The parts of one run. */

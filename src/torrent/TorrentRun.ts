@@ -1,13 +1,16 @@
 /**
  * One run of a torrent, from the check of its files to the end of its scope. `open` puts its parts together, each from
- * parts made before it, and `begin` starts the fibers that drive them. A torrent whose files went away ends its run and
- * begins another one (`TorrentProgram.ts`).
+ * parts made before it. `begin` has the files kept. `exchange` meets peers and other suppliers, until the torrent rests
+ * (`rest`); it may exchange again later in the same run. A torrent whose files went away ends its run and begins
+ * another one (`TorrentProgram.ts`).
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
 import * as Assembly from "../assembly/Assembly.ts"
 import { BufferBudget } from "../assembly/BufferBudget.ts"
 import * as Completion from "../assembly/Completion.ts"
@@ -15,7 +18,10 @@ import * as Facts from "../assembly/Facts.ts"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Requests from "../assembly/Requests.ts"
+import * as Rest from "../assembly/Rest.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
 import * as Ticker from "../base/Ticker.ts"
@@ -29,6 +35,7 @@ import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as BudgetedDigests from "./BudgetedDigests.ts"
+import * as FileRemoval from "./FileRemoval.ts"
 import * as Finishing from "./Finishing.ts"
 import * as Seeding from "./Seeding.ts"
 import * as Selection from "./Selection.ts"
@@ -38,12 +45,16 @@ import * as TorrentFacts from "./TorrentFacts.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
+import * as Watch from "./Watch.ts"
 
 /** How often a read-only torrent looks whether lost pieces were restored. */
 const regainEvery = "5 seconds"
 
-/** Opens the storage, finds out which pieces are stored, and puts the parts together. Starts no fiber. */
-export const open = Effect.fnUntraced(function* (lasting: Lasting) {
+/**
+ * Opens the storage, finds out which pieces are stored, and puts the parts together. Starts no fiber. If `distrusts`,
+ * everything that is on the medium is verified, whatever is remembered of it.
+ */
+export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = false) {
   const { life, limits, options, random, selection } = lasting
   const { metainfo } = options
   const { infoHash, layout } = metainfo
@@ -77,6 +88,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     startsOver: options.startOver === true && !isRestart,
     isReadOnly,
     isRestart,
+    distrusts,
     report: (event) => TorrentLife.note(life, { _tag: "Checked", event })
   })
   const { found, prepared } = checked
@@ -144,6 +156,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     drop: (pieces) => TorrentFacts.onDropped(facts, pieces),
     onKept: (piece) => TorrentFacts.onKept(facts, piece),
     onResumeFailure: (error) => TorrentFacts.onResumeFailure(facts, error),
+    onSuspects: () => Watch.wake(life.watch),
     report: (fact) => TorrentFacts.onFiles(facts, fact)
   })
   Assembly.putFirst(assembly, files.deciding)
@@ -156,7 +169,6 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
     onFailure: (piece, error, isLost) => TorrentFacts.onUnreadable(facts, piece, error, isLost)
   })
 
-  yield* PieceSwarm.serve(swarm, upload)
   const selected: Selection.Running = {
     assembly,
     select: files.select,
@@ -177,18 +189,15 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting) {
   return self
 })
 
-/** Has the parts work until the scope closes. */
+/** Has the files kept until the scope closes. */
 export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
-  const { assembly, facts, files, lasting, swarm } = self
-  const { life, limits, options, selection, sources } = lasting
+  const { assembly, facts, files, lasting } = self
+  const { life, selection } = lasting
   const { stored, unstoredWanted: missingPieces } = assembly.table
   const totalPieces = assembly.geometry.pieceCount
   const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
 
-  // Peers may connect from now on.
-  yield* Signal.once(assembly.isNeeded, exchange(self))
-  yield* Ticker.join(options.ticker, (now) => PieceSwarm.tick(swarm, now))
   yield* Selection.catchUp(selection, self.selected, self.prepared)
   TorrentFacts.onMoved(facts)
   yield* files.run
@@ -197,6 +206,38 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
     const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
     yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
   }
+})
+
+/** What exchanges pieces, until it is closed. */
+export interface Exchanging {
+  /** Of everything. */
+  readonly scope: Scope.Closeable
+  /** Of whatever finds peers or supplies pieces without being one. */
+  readonly supplying: Scope.Closeable
+}
+
+/** Meets the peers at `addresses` and those that sources find, and other suppliers, until the scope closes. */
+export const exchange = Effect.fnUntraced(function* (self: TorrentParts, addresses: ReadonlyArray<PeerAddress>) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const supplying = yield* Scope.fork(scope)
+  yield* Scope.provide(meet(self, addresses), scope)
+  yield* Scope.provide(supply(self), supplying)
+  const exchanging: Exchanging = { scope, supplying }
+  return exchanging
+})
+
+const meet = Effect.fnUntraced(function* (self: TorrentParts, addresses: ReadonlyArray<PeerAddress>) {
+  const { assembly, lasting, swarm, upload } = self
+  yield* PieceSwarm.serve(swarm, upload)
+  PieceSwarm.add(swarm, addresses)
+  // Peers may connect from now on.
+  yield* Signal.once(assembly.isNeeded, work(self))
+  yield* Ticker.join(lasting.options.ticker, (now) => PieceSwarm.tick(swarm, now))
+})
+
+const supply = Effect.fnUntraced(function* (self: TorrentParts) {
+  const { assembly, lasting, swarm } = self
+  const { life, limits, options, sources } = lasting
   yield* Sources.runWhileWanted(sources, life, {
     sources: options.sources,
     context: contextOf(self),
@@ -209,16 +250,40 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   if (typeof options.seed === "object") yield* Seeding.run(options.seed, self)
 })
 
+/**
+ * Ends the exchange. Pieces that are complete are stored before, unless the storage takes no writes, and flushed.
+ * Nothing holds a connection or a buffer then.
+ */
+export const rest = Effect.fnUntraced(function* (
+  { assembly, files, swarm }: TorrentParts,
+  { scope, supplying }: Exchanging
+) {
+  yield* PieceSwarm.endSessions(swarm)
+  yield* Scope.close(supplying, Exit.void)
+  yield* Rest.settled(assembly)
+  yield* Scope.close(scope, Exit.void)
+  yield* Rest.begin(assembly)
+  yield* files.flush
+})
+
+/**
+ * Forgets a torrent that does not run, after its own files were deleted if `data`. `lasting` is `undefined` if its
+ * metainfo was never known; then there are no files.
+ */
+export const forget = Effect.fnUntraced(function* (infoHash: InfoHash, lasting: Lasting | undefined, data: boolean) {
+  const layout = lasting?.options.metainfo.layout
+  const { pieceCount } = layout?.geometry ?? { pieceCount: 0 }
+  const resume = yield* (yield* ResumeStore).open({ infoHash, pieceCount, fileCount: layout?.fileCount ?? 0 })
+  if (lasting === undefined || layout === undefined || lasting.options.readOnly === true) {
+    yield* resume.remove
+    return []
+  }
+  const storage = yield* (yield* Storage).open({ infoHash, layout })
+  return yield* FileRemoval.withoutRun(storage, resume, { layout, data, last: lasting.life.last })
+}, Effect.scoped)
+
 /** What a torrent does from its first peer or other supplier on. Most torrents rest without any. */
-const exchange = Effect.fnUntraced(function* ({
-  assembly,
-  facts,
-  files,
-  lasting,
-  storage,
-  swarm,
-  upload
-}: TorrentParts) {
+const work = Effect.fnUntraced(function* ({ assembly, facts, files, lasting, storage, swarm, upload }: TorrentParts) {
   const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(lasting.options.metainfo, piece)
   // What works is interrupted in reverse order, so the reader of facts ends after whoever reports them.
   yield* PieceSwarm.run(swarm)

@@ -3,6 +3,7 @@
  */
 import * as Data from "effect/Data"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { MetainfoError } from "../metainfo/Metainfo.ts"
 import type { ResumeError } from "../resume/ResumeStore.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { Bottleneck } from "./Bottleneck.ts"
@@ -17,11 +18,19 @@ export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly 
   }
 }
 
-/** Why a torrent could not be started, or had to end. `message` is a sentence that a user can read. */
-export type TorrentError = StorageError | ResumeError | ContentExists
+/**
+ * Why a torrent could not be started, or had to end. `message` is a sentence that a user can read. A `MetainfoError` is
+ * an info dict that has the info hash of a magnet link and is invalid.
+ */
+export type TorrentError = StorageError | ResumeError | ContentExists | MetainfoError
 
 /** What a torrent is doing. */
 export type TorrentState =
+  /**
+   * It was added by a magnet link, and its metadata is being fetched (BEP 9). Counts of pieces and bytes are 0, because
+   * nothing is known of them.
+   */
+  | { readonly _tag: "FetchingMetadata" }
   /** Existing files are being verified. It is not known yet which pieces are stored. */
   | { readonly _tag: "Checking" }
   /**
@@ -41,12 +50,23 @@ export type TorrentState =
   | { readonly _tag: "Flushing" }
   /** Every wanted piece is stored, verified and flushed. */
   | { readonly _tag: "Complete" }
+  /**
+   * It was paused: it exchanges nothing, and holds no connection and no buffer. What was verified before is stored. Its
+   * files stay reserved, and changes that others make to them are noticed. `missingBytes` says whether it is complete.
+   */
+  | { readonly _tag: "Paused" }
+  /** It was stopped or removed. Counters say what was so at its end. */
+  | { readonly _tag: "Stopped" }
   /** It could not be started, or had to end. No part of it runs. */
   | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
 
 /** A snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
 export interface TorrentStatus {
   readonly state: TorrentState
+  /** The name in the metainfo. Until that is known, the name that the magnet link says, or the info hash in hex. */
+  readonly name: string
+  /** Whether somebody paused it. Its state is not `Paused` yet while it is still being checked or ends its work. */
+  readonly isPaused: boolean
   /** Why the torrent is not faster. */
   readonly bottleneck: Bottleneck
   /** Pieces of the whole torrent, wanted or not. */
@@ -64,15 +84,15 @@ export interface TorrentStatus {
   readonly missingBytes: number
   /** Bytes that were stored before this run began. */
   readonly resumedBytes: number
-  /** Bytes received in this run, including wasted ones. */
+  /** Bytes received since it was added, including wasted ones. */
   readonly downloadedBytes: number
   /** Received bytes that were of no use: late, duplicate, or of a piece with the wrong digest. */
   readonly wastedBytes: number
   readonly downloadBytesPerSecond: number
-  /** Bytes uploaded in this run. */
+  /** Bytes uploaded since it was added. */
   readonly uploadedBytes: number
   readonly uploadBytesPerSecond: number
-  /** Uploaded bytes divided by wanted bytes, both of this run. */
+  /** Uploaded bytes divided by wanted bytes. */
   readonly shareRatio: number
   /** Whether it uploads after everything that is wanted is stored. False once a seeding goal was reached. */
   readonly isSeeding: boolean

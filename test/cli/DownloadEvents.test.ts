@@ -5,6 +5,7 @@ import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
 import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
+import * as Storage from "../../src/storage/Storage.ts"
 import { DiskFull, NotStored, StorageError, StorageRefused } from "../../src/storage/Storage.ts"
 import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
@@ -23,6 +24,8 @@ const metainfo = {
 
 const status: TorrentStatus = {
   state: { _tag: "Complete" },
+  name: "name",
+  isPaused: false,
   totalPieces: 4,
   storedPieces: 4,
   totalBytes: 65_536,
@@ -163,8 +166,8 @@ describe("DownloadEvents", () => {
   })
 
   it("keeps trying while the disk is full, and gives up on a refusal", () => {
-    assert.isFalse(DownloadEvents.isFinal(diskFull))
-    assert.isTrue(DownloadEvents.isFinal(refused))
+    assert.isFalse(Storage.isLasting(diskFull))
+    assert.isTrue(Storage.isLasting(refused))
   })
 })
 

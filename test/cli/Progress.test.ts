@@ -9,6 +9,8 @@ const MiB = 1_048_576
 
 const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes }: Partial<TorrentStatus> = {}) => ({
   state: { _tag: "Downloading" } as const,
+  name: "sample",
+  isPaused: false,
   totalPieces: 200,
   storedPieces: 128,
   totalBytes,

@@ -21,7 +21,7 @@ const secondsFor = (bytes: number, bytesPerSecond: number): number =>
 
 const test = (
   name: string,
-  engine: Engine.Config,
+  engine: Engine.EngineOptions,
   program: (world: Swarms.World) => Effect.Effect<void, unknown, Scope.Scope>
 ) => it.effect(name, () => Swarms.use({ seed, engine, link: { latency: "20 millis" } }, program))
 

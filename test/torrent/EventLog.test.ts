@@ -8,7 +8,7 @@ import type { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 const numbers = (events: ReadonlyArray<TorrentEvent>) =>
   events.map((event) => (event._tag === "Checking" ? event.checkedPieces : -1))
 
-const reportAll = (log: EventLog.EventLog, from: number, to: number): void => {
+const reportAll = (log: EventLog.EventLog<TorrentEvent>, from: number, to: number): void => {
   for (let index = from; index < to; index++)
     EventLog.report(log, { _tag: "Checking", checkedPieces: index, totalPieces: to })
 }
@@ -16,7 +16,7 @@ const reportAll = (log: EventLog.EventLog, from: number, to: number): void => {
 describe("EventLog", () => {
   it.effect("gives a late reader the last events, and then new ones", () =>
     Effect.gen(function* () {
-      const log = EventLog.make()
+      const log = EventLog.make<TorrentEvent>()
       reportAll(log, 0, 2_000)
       const reader = yield* Effect.forkChild(
         Stream.runCollect(Stream.take(EventLog.events(log), EventLog.replay + 1)),
@@ -35,7 +35,7 @@ describe("EventLog", () => {
 
   it.effect("never waits for a slow reader, which misses the oldest events", () =>
     Effect.gen(function* () {
-      const log = EventLog.make()
+      const log = EventLog.make<TorrentEvent>()
       const pull = yield* Stream.toPull(EventLog.events(log))
       reportAll(log, 0, 1)
       const first = numbers(yield* pull)
@@ -50,7 +50,7 @@ describe("EventLog", () => {
 
   it.effect("ends its readers when it ends", () =>
     Effect.gen(function* () {
-      const log = EventLog.make()
+      const log = EventLog.make<TorrentEvent>()
       const reader = yield* Effect.forkChild(Stream.runDrain(EventLog.events(log)), { startImmediately: true })
       yield* Effect.yieldNow
 

@@ -176,16 +176,29 @@ describe("Torrent", () => {
   }
 
   test(
-    "interrupts whoever waits for its completion when it is stopped",
+    "tells whoever waits for its completion that it was stopped, and shows nothing that is not so any more",
     Effect.fnUntraced(function* (world) {
-      const download = yield* world.download(small)
-      const waiting = yield* Effect.forkScoped(download.torrent.completed)
-      yield* world.advance("1 second")
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 200_000 }] })
+      const waiting = yield* Effect.forkScoped(Effect.flip(download.torrent.completed))
+      yield* world.advance("3 seconds")
+      const before = yield* download.torrent.status
 
       yield* download.stop
-      const exit = yield* Fiber.await(waiting)
+      const error = yield* Fiber.join(waiting)
 
-      assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+      const after = yield* download.torrent.status
+      assert.strictEqual(error._tag, "TorrentStopped")
+      assert.strictEqual(before.connectedPeers, 1)
+      assert.isAbove(before.downloadBytesPerSecond, 0)
+      assert.strictEqual(after.state._tag, "Stopped")
+      assert.strictEqual(after.bottleneck._tag, "Stopped")
+      assert.deepStrictEqual(
+        [after.connectedPeers, after.unchokedPeers, after.downloadBytesPerSecond, after.bufferedBytes],
+        [0, 0, 0, 0]
+      )
+      assert.isAbove(after.storedPieces, 0)
+      assert.isAtLeast(after.storedPieces, before.storedPieces)
+      assert.isAtLeast(after.downloadedBytes, before.downloadedBytes)
     })
   )
 

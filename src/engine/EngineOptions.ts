@@ -1,0 +1,74 @@
+/**
+ * What a program chooses when it makes an engine, adds a torrent, or fetches the metadata of a magnet link.
+ */
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import type * as PeerSource from "../discovery/PeerSource.ts"
+import type * as Metainfo from "../metainfo/Metainfo.ts"
+import type * as RateLimits from "../rate/RateLimits.ts"
+import type * as MetadataFetch from "../torrent/MetadataFetch.ts"
+import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+
+/** How an engine is set up. */
+export interface EngineOptions {
+  /**
+   * Most bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is reserved for
+   * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
+   */
+  readonly bufferBytes?: number | undefined
+  /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
+  readonly readCacheBytes?: number | undefined
+  /**
+   * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more,
+   * they share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections
+   * rarely make downloads faster.
+   */
+  readonly maxConnections?: number | undefined
+  /**
+   * The most bytes of metadata that are fetched for a magnet link; default 64 MiB. While its peers contradict each
+   * other, a fetch may hold that much and 48 MiB more.
+   */
+  readonly maxMetadataBytes?: number | undefined
+  /** Rate limits for all torrents together, shared evenly among them; default no limits. */
+  readonly limits?: RateLimits.Limits | undefined
+  /**
+   * Where peers may connect to us. If absent, the engine does not listen, and reaches only peers that listen
+   * themselves.
+   */
+  readonly listen?: ListenOptions | undefined
+}
+
+/** The address and port to listen on for peers. */
+export interface ListenOptions {
+  /** A local address; default all of them, over IPv6 and IPv4. */
+  readonly host?: string | undefined
+  /**
+   * 0 chooses any free port, and of several the first free one is taken. Trackers are told the port that was chosen.
+   */
+  readonly port: number | ReadonlyArray<number>
+}
+
+/** Default of `EngineOptions.maxConnections`. */
+export const defaultMaxConnections = 200
+
+/** How a torrent is added. */
+export interface AddOptions extends TorrentOptions {
+  /** Addresses to try besides those that the sources find. */
+  readonly peers?: ReadonlyArray<PeerAddress> | undefined
+  /** Peer sources besides those that every torrent asks (`PeerSources`). */
+  readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
+  /** The platform whose rules the file names of a magnet link must follow; default as in `Metainfo.decodeInfo`. */
+  readonly platform?: Metainfo.Options["platform"]
+}
+
+/** How the info dict of a magnet link is fetched. */
+export interface MetadataOptions extends Pick<AddOptions, "peers" | "sources" | "platform"> {
+  /** Called with the progress of the fetch, and with the events of its sources. */
+  readonly report?: MetadataFetch.Options["report"]
+}
+
+/** The result of fetching a magnet link. */
+export interface Metadata {
+  readonly metainfo: Metainfo.Metainfo
+  /** Addresses that were found during the fetch, to pass to `add`. */
+  readonly peers: ReadonlyArray<PeerAddress>
+}
