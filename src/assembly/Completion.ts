@@ -72,6 +72,8 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   const atOnce = writesInFlight(self.geometry.pieceLength)
   /** Pieces whose last write failed. */
   const failing = new Set<PieceIndex>()
+  /** Why the last of them failed, while the storage takes no writes. */
+  let reason: StorageError["reason"]["_tag"] | undefined
 
   const report = (fact: Facts.Fact) => Facts.offer(self.facts, fact)
 
@@ -172,7 +174,9 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   /** Handles a failed write that is to be repeated. */
   const failed = Effect.fnUntraced(function* (piece: PieceIndex, error: StorageError) {
     failing.add(piece)
-    if (self.isPaused) return
+    // Another reason is news: one may pass by itself, and the next may not.
+    if (self.isPaused && error.reason._tag === reason) return
+    reason = error.reason._tag
     Assembly.setPaused(self, true)
     // Whoever waits for buffers to be returned need not wait for this one.
     Gate.open(self.pool.returned)

@@ -24,7 +24,7 @@ export type Fact =
   | { readonly _tag: "Damaged"; readonly piece: PieceIndex; readonly supplier: SupplierId }
   /** The storage confirmed the write of the piece. */
   | { readonly _tag: "Stored"; readonly piece: PieceIndex }
-  /** The storage does not take writes. Reported once until it does again. */
+  /** The storage does not take writes. Reported once until it does again, or fails for another reason. */
   | { readonly _tag: "Failed"; readonly piece: PieceIndex; readonly error: StorageError }
   /**
    * The storage takes writes again. Reported before the piece that showed it, so that nothing follows the completion of

@@ -22,6 +22,7 @@ import * as Bytes from "../base/Bytes.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
@@ -175,6 +176,11 @@ const makeFirst = Effect.fnUntraced(function* (options: Options) {
   return yield* make(options, shared)
 })
 
+/** The layout of a torrent whose metadata was fetched is another object. */
+const isSameLayout = (one: FileLayout.FileLayout, other: FileLayout.FileLayout): boolean =>
+  one.geometry.totalLength === other.geometry.totalLength &&
+  FileLayout.pathOf(one, 0).join("/") === FileLayout.pathOf(other, 0).join("/")
+
 const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, never, Scope.Scope> = Effect.fnUntraced(
   function* (options, shared) {
     const { hasher, network, simulation } = shared
@@ -192,7 +198,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
     const faulty = FaultyStorage.make(memory.storage, seed + number)
     const checked = CheckedStorage.make(
       options.storage?.(faulty.storage) ?? faulty.storage,
-      (layout) => torrents.find(({ metainfo }) => metainfo.layout === layout)!.content
+      (layout) => torrents.find(({ metainfo }) => isSameLayout(metainfo.layout, layout))!.content
     )
     const { inside: resume, store } = MemoryResumeStore.make()
     const inside: SwarmSnapshot.Memory = { ...memory, store, resume }

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -15,6 +16,7 @@ import * as PeerSources from "../../src/discovery/PeerSources.ts"
 import { Tracker, TrackerError } from "../../src/discovery/tracker/Tracker.ts"
 import * as TrackerSource from "../../src/discovery/tracker/TrackerSource.ts"
 import * as Engine from "../../src/engine/Engine.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import type { FileLayout } from "../../src/metainfo/FileLayout.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as ListeningPort from "../../src/network/ListeningPort.ts"
@@ -351,6 +353,35 @@ describe("Engine", () => {
           ])
         })
       )
+  )
+
+  it.effect("adds a magnet link of version 1 only, and fails if its info dict is invalid", () =>
+    Simulation.run(
+      1,
+      Effect.gen(function* () {
+        const info = new TextEncoder().encode("d4:name1:xe")
+        const file = new TextEncoder().encode("d4:infod4:name1:xee")
+        const { sha1 } = yield* PieceHasher
+        const infoHash = InfoHash.fromBytes(yield* sha1(info))!
+        const source: MetadataSource = { metadata: () => Stream.make(file) }
+        const { advance } = yield* Simulation.Simulation
+
+        yield* Effect.gen(function* () {
+          const engine = yield* Engine.make()
+          const link = (urn: string) => Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:${urn}`))
+          const refusal = yield* Effect.flip(engine.add(link(`btmh:1220${"ab".repeat(32)}`)))
+          const torrent = yield* engine.add(link(`btih:${InfoHash.toHex(infoHash)}`))
+          const error = yield* Effect.forkScoped(Effect.flip(torrent.completed))
+          yield* advance("2 seconds")
+          const { name, state } = yield* torrent.status
+
+          assert.strictEqual(refusal._tag, "OnlyV2")
+          assert.deepStrictEqual([state._tag, name], ["Failed", InfoHash.toHex(infoHash)])
+          assert.strictEqual((yield* Fiber.join(error))._tag, "MetainfoError")
+          assert.strictEqual((yield* Effect.flip(torrent.metainfo))._tag, "MetainfoError")
+        }).pipe(Effect.provideService(MetadataSources, [source]), Effect.provide(services(PeerSources.none)))
+      })
+    )
   )
 
   it.effect("waits for each tracker of a private torrent, and not for silent trackers of a public one (BEP 27)", () =>

@@ -35,6 +35,12 @@ const facts = {
   gone: { _tag: "AllGone" },
   foreign: { _tag: "Foreign", error: foreign },
   restarted: { _tag: "Restarted" },
+  fetched: { _tag: "Fetched", event: { _tag: "MetadataFetched", name: "known", totalBytes: 4 } },
+  pauseAsked: { _tag: "PauseAsked" },
+  rested: { _tag: "Rested", at: 9 },
+  resumeAsked: { _tag: "ResumeAsked", at: 12 },
+  recheckAsked: { _tag: "RecheckAsked" },
+  stopped: { _tag: "Stopped" },
   broke: { _tag: "Broke", error: writeError }
 } satisfies Record<string, TorrentMachine.Fact>
 
@@ -43,7 +49,7 @@ type Name = keyof typeof facts
 const nameOf = (action: TorrentMachine.Action) => (action._tag === "Report" ? action.event._tag : action._tag)
 
 /** Returns the actions after each fact, and the state at that time. */
-const live = (names: ReadonlyArray<Name>, options = { seeds: false }) => {
+const live = (names: ReadonlyArray<Name>, options: TorrentMachine.Options = { seeds: false }) => {
   let machine = TorrentMachine.make(options)
   const done = names.map((name) => {
     const step = TorrentMachine.step(machine, facts[name])
@@ -187,6 +193,69 @@ describe("TorrentMachine", () => {
     ])
   })
 
+  it("fetches the metadata of a magnet link before anything else", () => {
+    const fetches = { seeds: false, fetches: true }
+
+    assert.strictEqual(live([], fetches).state, "FetchingMetadata")
+    assert.strictEqual(live(["started", "stored", "checking"], fetches).state, "FetchingMetadata")
+    assert.deepStrictEqual(live(["fetched", "fetched", "started"], fetches).done, ["MetadataFetched", "", "Started"])
+    assert.strictEqual(live(["broke"], fetches).state, "Failed")
+    assert.strictEqual(live(["pauseAsked", "rested"], fetches).state, "Paused")
+    assert.deepStrictEqual(live(["pauseAsked", "rested", "resumeAsked"], fetches).done, ["Turn", "Paused", "Resumed Turn"])
+  })
+
+  it("is paused once it rests, wants no peers from the first moment on, and goes on where it was", () => {
+    const asked = live(["started", "downloading", "pauseAsked"])
+    const rested = live(["started", "downloading", "pauseAsked", "pauseAsked", "rested", "rested"])
+    const again = live(["started", "downloading", "pauseAsked", "rested", "resumeAsked", "resumeAsked"])
+
+    assert.deepStrictEqual([asked.state, TorrentMachine.wantsPeers(asked.machine)], ["Downloading", false])
+    assert.deepStrictEqual(rested.done.slice(2), ["Turn", "", "Paused", ""])
+    assert.strictEqual(rested.state, "Paused")
+    assert.deepStrictEqual(again.done.slice(4), ["Resumed Turn", ""])
+    assert.deepStrictEqual([again.state, TorrentMachine.wantsPeers(again.machine)], ["Downloading", true])
+  })
+
+  it("says nothing of a pause that was taken back before it rested", () => {
+    const { done, state } = live(["started", "pauseAsked", "resumeAsked", "rested"])
+
+    assert.deepStrictEqual([...done.slice(1), state], ["Turn", "Turn", "", "Downloading"])
+  })
+
+  it("goes on to check and to complete while it is paused, and shows failing flushes", () => {
+    const complete = live(["pauseAsked", "checking", "started", "rested", "stored", "finished"])
+
+    assert.strictEqual(live(["pauseAsked", "checking"]).state, "Checking")
+    assert.deepStrictEqual([complete.done.at(-1), complete.state], ["Completed Complete", "Paused"])
+    assert.strictEqual(live(["started", "pauseAsked", "rested", "flushFailed"]).state, "StorageFailing")
+    assert.strictEqual(live(["started", "writeFailed", "pauseAsked", "rested"]).state, "Paused")
+    assert.strictEqual(live(["started", "writeFailed", "pauseAsked", "rested", "resumeAsked"]).state, "Downloading")
+  })
+
+  it("does not count the time of a rest as time since it is complete", () => {
+    const { machine } = live(["started", "stored", "finished", "pauseAsked", "rested", "resumeAsked"], { seeds: true })
+
+    // Complete at 7, and at rest from 9 to 12.
+    assert.strictEqual(machine.completedAt, 10)
+  })
+
+  it("checks again if it is asked to, and stays paused", () => {
+    const { done, state } = live(["started", "stored", "finished", "recheckAsked", "recheckAsked", "restarted"])
+    const paused = live(["started", "pauseAsked", "rested", "recheckAsked", "restarted", "checking", "started"])
+
+    assert.deepStrictEqual(done.slice(3), ["Restart", "", ""])
+    assert.strictEqual(state, "Checking")
+    assert.deepStrictEqual([paused.state, paused.machine.isPaused], ["Paused", true])
+  })
+
+  it("shows that it was stopped, and nothing changes that", () => {
+    const stopped = live(["started", "writeFailed", "stopped", "started", "broke", "pauseAsked", "recheckAsked"])
+
+    assert.deepStrictEqual(stopped.done.slice(2), ["", "", "", "", ""])
+    assert.strictEqual(stopped.state, "Stopped")
+    assert.strictEqual(live(["started", "broke", "stopped"]).state, "Failed")
+  })
+
   const names = Object.keys(facts) as ReadonlyArray<Name>
   // A torrent that never runs would test little.
   const life = fc.array(fc.constantFrom<Name>(...names, "started", "stored", "stored", "finished"), { maxLength: 60 })
@@ -207,6 +276,7 @@ describe("TorrentMachine", () => {
           }
           machine = next
           const isRunning = machine.phase === "running"
+          if (name === "stopped") break
           if (!isRunning || name === "downloading" || name === "lacking") isComplete = false
           else isComplete ||= completes
           const state = TorrentMachine.stateOf(machine)._tag
@@ -229,7 +299,9 @@ describe("TorrentMachine", () => {
           failures += reported.filter((tag) => tag === "StorageFailed" || tag === "FlushFailed").length
           failures -= reported.filter((tag) => tag === "StorageRecovered").length
           machine = next
-          if (name === "restarted" && phase === "restarting") failures = 0
+          if ((name === "restarted" && phase === "restarting") || name === "stopped") failures = 0
+          // A piece that could not be written is given up.
+          if (reported.includes("Paused")) failures = Object.keys(machine.failing).length
           assert.strictEqual(Object.values(machine.failing).filter((error) => error !== undefined).length, failures)
           const isFailing = TorrentMachine.stateOf(machine)._tag === "StorageFailing"
           assert.strictEqual(isFailing, machine.phase === "running" && failures > 0)
@@ -245,9 +317,35 @@ describe("TorrentMachine", () => {
         for (const name of names) {
           const { phase } = machine
           const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
-          if (phase === "failed") assert.deepStrictEqual(actions, [])
-          if (phase === "restarting") assert.isTrue(actions.length === 0 || name === "broke")
+          if (phase === "failed" || phase === "stopped") assert.deepStrictEqual(actions, [])
+          const isAsked = name === "pauseAsked" || name === "resumeAsked" || name === "rested"
+          if (phase === "restarting") assert.isTrue(actions.length === 0 || name === "broke" || isAsked)
           machine = next
+        }
+      })
+    )
+  })
+
+  it("law: pauses and resumptions are reported in turn, and while it is paused no peers are wanted", () => {
+    fc.assert(
+      fc.property(life, fc.boolean(), (names, isPaused) => {
+        let machine = TorrentMachine.make({ seeds: true, isPaused })
+        let isAsked = isPaused
+        let isResting = false
+        for (const name of names) {
+          const { actions, machine: next } = TorrentMachine.step(machine, facts[name])
+          if (TorrentMachine.hasEnded(machine)) return
+          machine = next
+          if (name === "pauseAsked") isAsked = true
+          if (name === "resumeAsked") isAsked = false
+          for (const tag of actions.map(nameOf)) {
+            if (tag !== "Paused" && tag !== "Resumed") continue
+            assert.strictEqual(isResting, tag === "Resumed")
+            isResting = tag === "Paused"
+          }
+          assert.strictEqual(machine.isPaused, isAsked)
+          if (isAsked) assert.isFalse(TorrentMachine.wantsPeers(machine))
+          if (TorrentMachine.stateOf(machine)._tag === "Paused") assert.isTrue(isAsked && isResting)
         }
       })
     )
