@@ -269,12 +269,14 @@ const callable: Readonly<Record<string, RegExp>> = {
   Blame: /^$/,
   BufferPool: /^lentCount$/,
   Distrust: /^$/,
+  Eligibility: /^$/,
   Holdings: /^$/,
   // Suppliers write the bytes of a piece.
   PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
   PieceOrder: /^$/,
   PiecePicker: /^$/,
-  PieceTable: /^(is\w+|stateOf|bytesIn|(stored|wanted|missing)Bytes)$/
+  PieceTable: /^(is\w+|stateOf|bytesIn|(stored|wanted|missing)Bytes)$/,
+  Urgency: /^$/
 }
 
 /** Files that may call more, each with the reason why this changes no piece of the assembly. */

@@ -172,12 +172,13 @@ export const setPriorities = (self: Assembly, priorities: ReadonlyArray<PiecePri
   wakeIdle(self)
 }
 
-/** Sets the times by which pieces are needed, instead of the times set before. Leaves stored pieces out. */
-export const setDeadlines = (self: Assembly, deadlines: ReadonlyArray<PieceOrder.Deadline>): void =>
-  PieceOrder.setDeadlines(
-    self.order,
-    deadlines.filter(({ piece }) => !Bitfield.has(self.table.stored, piece))
-  )
+/** Sets the times by which an owner needs pieces, instead of its earlier ones. Leaves stored pieces out. */
+export const setDeadlines = (self: Assembly, owner: PieceOrder.Owner, all: Iterable<PieceOrder.Deadline>): void => {
+  const missing = Array.from(all).filter(({ piece }) => !Bitfield.has(self.table.stored, piece))
+  PieceOrder.setDeadlines(self.order, owner, missing)
+  // A piece that is urgent may begin although no buffer is free.
+  if (missing.length > 0) wakeIdle(self)
+}
 
 /** Starts these pieces before all others, even before those with a deadline. */
 export const putFirst = (self: Assembly, pieces: ReadonlyArray<PieceIndex>): void =>

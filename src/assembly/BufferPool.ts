@@ -38,6 +38,8 @@ export const sweepEvery = "10 seconds"
 interface Loan {
   readonly buffer: PieceBuffer.PieceBuffer
   readonly scope: Scope.Closeable
+  /** What returns when the loan ends; `undefined` once it was passed on to another piece. */
+  memory: Uint8Array | undefined
 }
 
 /** The buffers of one torrent. */
@@ -173,30 +175,44 @@ export interface Borrower {
   readonly onClose?: ((buffer: PieceBuffer.PieceBuffer) => void) | undefined
 }
 
+/** Ends a loan. Its memory does not return, so that no other torrent can be granted it. */
+const takeOver = (self: BufferPool, piece: PieceIndex): Uint8Array | undefined => {
+  const loan = self.loans.get(piece)
+  if (loan?.memory === undefined) return undefined
+  const { memory } = loan
+  loan.memory = undefined
+  // Never suspends: the loan has one finalizer, which is plain.
+  Effect.runSync(Scope.close(loan.scope, Exit.void))
+  return memory
+}
+
 /**
- * Lends a buffer to `piece` without waiting; `undefined` if none is free or the pool is closed. A piece that has a buffer already gets the same one, and the borrower is not called. Plain, so that whoever
- * reads from a peer can borrow in the middle of it.
+ * Lends a buffer to `piece` without waiting; `undefined` if none is free or the pool is closed. With `from`, lends the
+ * buffer of that piece, whose loan ends. A piece that has a buffer already gets the same one, and the borrower is not
+ * called. Plain, so that whoever reads from a peer can borrow in the middle of it.
  */
 export const lendNow = (
   self: BufferPool,
   piece: PieceIndex,
-  borrower: Borrower = {}
+  borrower: Borrower = {},
+  from?: PieceIndex
 ): PieceBuffer.PieceBuffer | undefined => {
   const lent = self.loans.get(piece)
   if (lent !== undefined) return lent.buffer
   if (self.scope.state._tag === "Closed") return undefined
-  const memory = takeMemory(self)
+  const memory = from === undefined ? takeMemory(self) : takeOver(self, from)
   if (memory === undefined) return undefined
   const scope = Scope.forkUnsafe(self.scope)
   const bytes = memory.subarray(0, PieceGeometry.pieceSize(self.geometry, piece))
   const buffer = PieceBuffer.make(piece, bytes, Monotonic.nowUnsafe(self.clock), self.partial, self.memory)
-  self.loans.set(piece, { buffer, scope })
+  const loan: Loan = { buffer, scope, memory }
+  self.loans.set(piece, loan)
   borrower.onOpen?.(buffer)
   const end = Effect.sync(() => {
     PieceBuffer.close(buffer)
     self.loans.delete(piece)
     borrower.onClose?.(buffer)
-    returnMemory(self, memory)
+    if (loan.memory !== undefined) returnMemory(self, loan.memory)
     Gate.open(self.returned)
   })
   // Never suspends, and costs half a microsecond.

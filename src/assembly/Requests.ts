@@ -4,12 +4,10 @@
  * no piece left to start, or no buffer is free for one, it chooses blocks that slower suppliers hold up
  * (`Overtaking.ts`).
  *
- * After a wrong copy to which several suppliers contributed, a piece must come from one supplier alone, because then a
- * wrong copy shows who sent it. That supplier is the sole source of the piece.
+ * Pieces with a deadline come before all that (`Urgency.ts`). Which piece may come from whom is in `Eligibility.ts`.
  *
  * Hot path: the functions run once for each request or piece, and they are plain.
  */
-import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -20,37 +18,11 @@ import * as Supplier from "../supply/Supplier.ts"
 import * as Assembly from "./Assembly.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Distrust from "./Distrust.ts"
+import * as Eligibility from "./Eligibility.ts"
 import * as PieceOrder from "./PieceOrder.ts"
 import * as PiecePicker from "./PiecePicker.ts"
 import * as PieceTable from "./PieceTable.ts"
-
-/**
- * Returns whether this supplier must leave the piece to others. That is so if the piece needs a sole source, and
- * another supplier that could send it now has failed to send it less often than this one.
- */
-const isLeftToOthers = (self: Assembly.Assembly, supplier: Supplier.Supplier, piece: PieceIndex): boolean =>
-  Distrust.isLeftToOthers(Assembly.distrustOf(self), self.suppliers, supplier, piece)
-
-/**
- * Returns whether this supplier may replace the sole source of a piece. It may if no block of the piece has arrived, no
- * request for one is out, and the piece is not left to others.
- */
-const mayTakeOver = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
-  buffer.freeBlocks === buffer.blockCount && !isLeftToOthers(self, supplier, buffer.piece)
-
-/**
- * Returns whether blocks of an active piece may be requested from the supplier. Four conditions must hold:
- *
- * - It has the piece.
- * - It does not choke us, or it allows this piece although it does (allowed fast, BEP 6).
- * - The piece needs no sole source, or the supplier is it or may replace it.
- * - The piece does not rest with the supplier, which it does for a while after a refusal or a damaged copy.
- */
-const mayAsk = (self: Assembly.Assembly, supplier: Supplier.Supplier, buffer: PieceBuffer.PieceBuffer): boolean =>
-  Bitfield.has(supplier.has, buffer.piece) &&
-  (!supplier.peerChoking || supplier.allowedFast.has(buffer.piece)) &&
-  (buffer.soleSource === undefined || buffer.soleSource === supplier.id || mayTakeOver(self, supplier, buffer)) &&
-  !Supplier.isResting(supplier, buffer.piece)
+import * as Urgency from "./Urgency.ts"
 
 /**
  * Records a request for the next free block of an active piece, and returns it; `undefined` if no active piece has a
@@ -63,10 +35,15 @@ export const nextBlock = (
   now: number
 ): RequestPipeline.Request | undefined => {
   let buffer = supplier.current
-  if (buffer === undefined || !buffer.isOpen || buffer.freeBlocks === 0 || !mayAsk(self, supplier, buffer)) {
+  if (
+    buffer === undefined ||
+    !buffer.isOpen ||
+    buffer.freeBlocks === 0 ||
+    !Eligibility.mayAsk(self, supplier, buffer)
+  ) {
     buffer = undefined
     for (const candidate of self.pool.partial) {
-      if (!mayAsk(self, supplier, candidate)) continue
+      if (!Eligibility.mayAsk(self, supplier, candidate)) continue
       buffer = candidate
       break
     }
@@ -83,27 +60,14 @@ const exceptions = (self: Assembly.Assembly, supplier: Supplier.Supplier): Reado
   const { soleSourcePieces } = Assembly.distrustOf(self)
   if (soleSourcePieces.size === 0 && standing.damaged.resting.size === 0) return refused.resting
   const pieces = new Set([...refused.resting, ...standing.damaged.resting])
-  for (const piece of soleSourcePieces.keys()) if (isLeftToOthers(self, supplier, piece)) pieces.add(piece)
+  for (const piece of soleSourcePieces.keys()) if (Eligibility.isLeftToOthers(self, supplier, piece)) pieces.add(piece)
   return pieces
 }
 
 /** Returns a piece that a choking supplier allows (BEP 6) and may start; `undefined` if there is none. */
 const allowedPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier): PieceIndex | undefined => {
-  for (const piece of supplier.allowedFast) {
-    const isStartable = PiecePicker.isCandidate(self.picker, piece) && !isLeftToOthers(self, supplier, piece)
-    if (isStartable && Bitfield.has(supplier.has, piece) && !Supplier.isResting(supplier, piece)) return piece
-  }
+  for (const piece of supplier.allowedFast) if (Eligibility.isStartable(self, supplier, piece)) return piece
   return undefined
-}
-
-/** Returns whether requests to the supplier are out, or it sent blocks of a piece that is not verified yet. */
-const isOnTrial = (self: Assembly.Assembly, supplier: Supplier.Supplier): boolean => {
-  if (supplier.pipeline.requests.size > 0) return true
-  for (const { buffer } of self.pool.loans.values()) {
-    const state = PieceTable.stateOf(self.table, buffer.piece)
-    if ((state === "active" || state === "complete") && buffer.contributors.includes(supplier.id)) return true
-  }
-  return false
 }
 
 /**
@@ -115,10 +79,8 @@ export const nextPiece = (self: Assembly.Assembly, supplier: Supplier.Supplier):
   if (self.isPaused || !BufferPool.mayLend(self.pool)) return undefined
   const isSearched = supplier.searchedVersion === self.picker.version
   if (isSearched && supplier.gained.size === 0) return undefined
-  // A supplier whose last verified piece was damaged starts another piece only after its next one has been verified.
-  if (supplier.standing.damagedInARow > 0 && isOnTrial(self, supplier)) return undefined
-  // A supplier that lets requests time out starts no piece that it could delay.
-  if (supplier.pipeline.isSnubbed && self.table.counts.active > 0) return undefined
+  const isSuspect = supplier.standing.damagedInARow > 0 || supplier.pipeline.isSnubbed
+  if (isSuspect && Eligibility.mustNotStart(self, supplier)) return undefined
   if (supplier.peerChoking) return allowedPiece(self, supplier)
   const begun = self.geometry.pieceCount - self.table.counts.missing
   const except = exceptions(self, supplier)
@@ -153,24 +115,24 @@ const gainedPiece = (
  * Borrows a buffer for a candidate, which becomes active. Returns `undefined` and leaves the supplier idle if no buffer
  * is free, or if the buffer of an earlier loan of the piece has not been returned yet. The loan ends with
  * `BufferPool.close`. Then the requests for the piece are cancelled, and the piece is missing again unless it has been
- * verified.
+ * verified. With `from`, that active piece gives up its buffer.
  */
 export const begin = (
   self: Assembly.Assembly,
   supplier: Supplier.Supplier,
-  piece: PieceIndex
+  piece: PieceIndex,
+  from?: PieceIndex
 ): PieceBuffer.PieceBuffer | undefined => {
-  const buffer = self.pool.loans.has(piece)
-    ? undefined
-    : BufferPool.lendNow(self.pool, piece, {
-        onOpen: (buffer) => {
-          PieceTable.start(self.table, piece)
-          PiecePicker.remove(self.picker, piece)
-          if (Assembly.distrustOf(self).soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
-          supplier.current = buffer
-        },
-        onClose: (buffer) => end(self, buffer)
-      })
+  const borrower: BufferPool.Borrower = {
+    onOpen: (buffer) => {
+      PieceTable.start(self.table, piece)
+      PiecePicker.remove(self.picker, piece)
+      if (Assembly.distrustOf(self).soleSourcePieces.has(piece)) buffer.soleSource = supplier.id
+      supplier.current = buffer
+    },
+    onClose: (buffer) => end(self, buffer)
+  }
+  const buffer = self.pool.loans.has(piece) ? undefined : BufferPool.lendNow(self.pool, piece, borrower, from)
   if (buffer === undefined) {
     RequestPipeline.rest(supplier.pipeline)
     Assembly.idle(self, supplier)
@@ -204,15 +166,21 @@ export const nextDuplicate = (
   supplier: Supplier.Supplier,
   now: number
 ): RequestPipeline.Request | undefined =>
-  Overtaking.nextBlock(self.slow, self.suppliers, supplier, (buffer) => mayAsk(self, supplier, buffer), now)
-
-/** Whether no block can be requested, whoever asks: none is free, no piece can be started, and nobody is slow. */
-const isNothingLeft = (self: Assembly.Assembly, now: number): boolean =>
-  self.pool.partial.size === 0 && !BufferPool.mayLend(self.pool) && !Overtaking.isNeeded(self.slow, self.suppliers, now)
+  Overtaking.nextBlock(self.slow, self.suppliers, supplier, (buffer) => Eligibility.mayAsk(self, supplier, buffer), now)
 
 /**
- * Sends requests to the supplier while its pipeline has room: for blocks of active pieces, then for a piece that it
- * starts, then for blocks that slower suppliers hold up. Marks the supplier idle if there is none of those, or no buffer
+ * Whether no block can be requested, whoever asks: none is free, no piece can be started, none is urgent, and nobody is
+ * slow.
+ */
+const isNothingLeft = (self: Assembly.Assembly, now: number): boolean =>
+  self.pool.partial.size === 0 &&
+  !BufferPool.mayLend(self.pool) &&
+  !Overtaking.isNeeded(self.slow, self.suppliers, now) &&
+  (self.order.due === undefined || !Urgency.isAnyLeft(self, now))
+
+/**
+ * Sends requests to the supplier while its pipeline has room: for pieces with a deadline, then for blocks of active
+ * pieces, then for a piece that it starts, then for blocks that slower suppliers hold up. Marks the supplier idle if there is none of those, or no buffer
  * for the piece. Sends nothing if the rate limit is reached, or if nothing may be requested from the supplier now.
  */
 export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): void => {
@@ -227,8 +195,14 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
     Assembly.idle(self, supplier)
     return
   }
+  let mayOvertake = self.order.due !== undefined
   while (RequestPipeline.admits(pipeline, now)) {
-    const request = nextBlock(self, supplier, now)
+    let request = self.order.due === undefined ? undefined : Urgency.nextBlock(self, supplier, begin, now)
+    if (request === undefined && mayOvertake) {
+      request = Urgency.nextDuplicate(self, supplier, now)
+      mayOvertake = request !== undefined
+    }
+    request ??= nextBlock(self, supplier, now)
     const piece = request === undefined ? nextPiece(self, supplier) : undefined
     if (piece !== undefined) {
       RequestPipeline.postpone(pipeline)
@@ -253,7 +227,7 @@ export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now
 export const waitsForRate = (self: Assembly.Assembly, buffer: PieceBuffer.PieceBuffer): boolean => {
   if (buffer.freeBlocks === 0) return false
   for (const supplier of self.suppliers) {
-    if (RateLimiter.isWaiting(supplier.pipeline.limiter) && mayAsk(self, supplier, buffer)) return true
+    if (RateLimiter.isWaiting(supplier.pipeline.limiter) && Eligibility.mayAsk(self, supplier, buffer)) return true
   }
   return false
 }

@@ -51,7 +51,7 @@ export const prepare = (self: Selection, storage: TorrentStorage): Effect.Effect
 /** Applies the selection that was prepared to a download that begins. */
 export const begin = (self: Selection, assembly: Assembly.Assembly, prepared: Selection["files"]): void => {
   if (prepared.length > 0) Assembly.setPriorities(assembly, PiecePriority.ofFiles(self.layout, prepared))
-  Assembly.setDeadlines(assembly, self.deadlines)
+  Assembly.setDeadlines(assembly, self, self.deadlines)
 }
 
 /** Applies what was asked for since `prepare`, now that the download runs. */
@@ -105,5 +105,5 @@ export const setDeadlines = (
   deadlines: ReadonlyArray<PieceOrder.Deadline>
 ): void => {
   self.deadlines = deadlines
-  if (assembly !== undefined) Assembly.setDeadlines(assembly, deadlines)
+  if (assembly !== undefined) Assembly.setDeadlines(assembly, self, deadlines)
 }

@@ -67,6 +67,30 @@ describe("BufferPool", () => {
     }).pipe(budget())
   )
 
+  it.effect("passes memory on to another piece, and returns it once, although another torrent waits for it", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolOf(1)
+      const waiting = yield* BufferPool.make(geometryOf(10, 2), { maxActivePieces: 1 })
+      const closed: Array<number> = []
+      const first = yield* lend(pool, piece(0), { onClose: (buffer) => closed.push(buffer.piece) })
+      const isRefused = BufferPool.lendNow(waiting, piece(0)) === undefined
+
+      const second = BufferPool.lendNow(pool, piece(1), {}, piece(0))!
+      const again = BufferPool.lendNow(pool, piece(2), {}, piece(0))
+      const during = sizes(pool)
+      const isRefusedStill = BufferPool.lendNow(waiting, piece(0)) === undefined
+      yield* BufferPool.close(pool, piece(1))
+
+      assert.deepStrictEqual([isRefused, isRefusedStill], [true, true])
+      assert.deepStrictEqual([first.isOpen, second.piece, again, closed], [false, piece(1), undefined, [0]])
+      assert.strictEqual(second.bytes.buffer, first.bytes.buffer)
+      assert.deepStrictEqual(during, [1, 0])
+      // Only now it goes to the torrent that waits.
+      assert.strictEqual(pool.account.held, 0)
+      assert.isDefined(BufferPool.lendNow(waiting, piece(0)))
+    }).pipe(budget(3 * blockLength))
+  )
+
   it.effect("lends the same memory again after its return", () =>
     Effect.gen(function* () {
       const pool = yield* poolOf(3)

@@ -47,7 +47,7 @@ describe("Completion, writes", () => {
   it.effect("forgets the deadline of a piece once it is stored", () =>
     Effect.gen(function* () {
       const swarm = yield* Swarm.make(5)
-      PieceOrder.setDeadlines(swarm.assembly.order, [
+      PieceOrder.setDeadlines(swarm.assembly.order, {}, [
         { piece: piece(2), at: 1_000 },
         { piece: piece(3), at: 2_000 }
       ])
@@ -55,7 +55,7 @@ describe("Completion, writes", () => {
 
       yield* serveAll(swarm, seed)
 
-      assert.deepStrictEqual([...swarm.assembly.order.due!], [3])
+      assert.deepStrictEqual([...swarm.assembly.order.due!.keys()], [3])
     }).pipe(world)
   )
 

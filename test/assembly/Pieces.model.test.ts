@@ -100,6 +100,12 @@ const selections = fc
   .array(fc.constantFrom("skip" as const, "normal" as const, "high" as const), { minLength: 5, maxLength: 5 })
   .map((priorities) => step(`prioritise(${priorities})`, (swarm) => swarm.prioritise(priorities)))
 
+const owners = [{ name: "a reader" }, { name: "another reader" }]
+
+const deadlines = fc
+  .tuple(fc.nat(1), fc.array(fc.tuple(fc.nat(4), fc.constantFrom(-1, 0, 2, 5, 60)), { maxLength: 4 }))
+  .map(([owner, due]) => step(`due(${owner}, ${due.join(" ")})`, (swarm) => swarm.due(owners[owner]!, due)))
+
 const steps = [
   joins,
   joins,
@@ -112,6 +118,7 @@ const steps = [
   disks,
   neighbours,
   selections,
+  deadlines,
   peerStep("unchoke", (swarm, peer) => swarm.say(peer, FrameEncoder.unchoke)),
   peerStep("choke", (swarm, peer) => swarm.choke(peer)),
   peerStep("reject", (swarm, peer) => swarm.reject(peer, 2)),

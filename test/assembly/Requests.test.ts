@@ -93,7 +93,7 @@ describe("Requests", () => {
     Effect.gen(function* () {
       const assembly = yield* assemblyOf(geometryOf(4, 1), { isSequential: true })
       const one = join(assembly, alice)
-      Assembly.setDeadlines(assembly, [{ piece: piece(2), at: 1_000 }])
+      Assembly.setDeadlines(assembly, {}, [{ piece: piece(2), at: 1_000 }])
 
       const first = Requests.nextPiece(assembly, one)
       begin(assembly, one, 2)

@@ -369,6 +369,14 @@ export const make = Effect.fnUntraced(function* (cap: number) {
       }
     })
 
+  /** Has an owner need these pieces, so many seconds from now. */
+  const due = (owner: object, seconds: ReadonlyArray<readonly [piece: number, within: number]>) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      const deadlines = seconds.map(([index, within]) => ({ piece: piece(index), at: now + within * 1_000 }))
+      Assembly.setDeadlines(assembly, owner, deadlines)
+      for (const { protocol } of peers) protocol.wake()
+    })
+
   /**
    * Brings the download to its end: every piece is wanted, the storage is healthy again, one honest peer joins, and the
    * other peers send nothing more.
@@ -422,6 +430,7 @@ export const make = Effect.fnUntraced(function* (cap: number) {
     settle,
     check,
     prioritise,
+    due,
     finish,
     lendToNeighbour,
     takeFromNeighbour
