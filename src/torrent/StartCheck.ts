@@ -30,7 +30,7 @@ export interface Options {
   readonly budget?: BufferBudget.Ledger | undefined
   readonly resume: ResumeData | undefined
   /** Moves the wanted files to their places, and returns which files those are. */
-  readonly prepare: Effect.Effect<Selection["files"], StorageError>
+  readonly prepare: Effect.Effect<Selection["wanted"], StorageError>
   /** Whether files of somebody else's may be overwritten. */
   readonly overwrites: boolean
   /** Whether to fetch everything again if all files are gone, instead of waiting for them. */
@@ -47,7 +47,7 @@ export interface Options {
 /** The result of a check. */
 export interface Checked {
   /** What `prepare` returned. */
-  readonly prepared: Selection["files"]
+  readonly prepared: Selection["wanted"]
   /** By the index of the file; `undefined` if it does not exist, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly found: Recheck.Found
@@ -124,7 +124,7 @@ const missing = (
   return files.some((file) => facts[file] !== undefined) ? [] : files
 }
 
-const wanted = (layout: FileLayout.FileLayout, files: Selection["files"]) => ({
+const wanted = (layout: FileLayout.FileLayout, files: Selection["wanted"]) => ({
   files: new Set(PiecePriority.wantedFiles(layout, files)),
   pieces:
     files.length === 0

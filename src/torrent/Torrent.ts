@@ -14,6 +14,7 @@ import type { Limits } from "../rate/RateLimits.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import type { PeerStatus } from "../swarm/PeerStatus.ts"
 import type { FileProgress } from "./FileProgress.ts"
+import type { ReadError, ReadRange } from "./Readers.ts"
 import type { TorrentChange } from "./TorrentChange.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import type { Removed } from "./TorrentProgram.ts"
@@ -23,6 +24,7 @@ import type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 export type { Limits } from "../rate/RateLimits.ts"
 export type { PeerStatus } from "../swarm/PeerStatus.ts"
 export type { FileProgress } from "./FileProgress.ts"
+export type { ReadError, ReadRange } from "./Readers.ts"
 export type { TorrentChange } from "./TorrentChange.ts"
 export type { Removed } from "./TorrentProgram.ts"
 
@@ -104,13 +106,31 @@ export interface Torrent {
    */
   readonly setPriorities: (files: ReadonlyArray<PiecePriority>) => Effect.Effect<void, StorageError>
   /**
-   * Requests these pieces before all others, the most urgent first, for example for a player that reads the files
-   * during the download. `within` counts from now. The pieces replace those of the last call. A piece that lies only in
-   * skipped files is not fetched.
+   * Requests these pieces before all others, the most urgent first. `within` counts from now. The pieces replace those
+   * of the last call. A piece that lies only in skipped files is not fetched. `read` sets deadlines of its own, which
+   * come in between.
    */
   readonly setDeadlines: (
     deadlines: ReadonlyArray<{ readonly piece: PieceIndex; readonly within: Duration.Input }>
   ) => Effect.Effect<void>
+  /**
+   * Reads a part of a file of `metainfo.layout.files`, by its index, also while it is fetched: waits for each piece until
+   * it is verified and stored, and has the pieces that come next fetched before all others, the further ahead the faster
+   * the stream is consumed. Any number of streams may run at once, each with deadlines of its own. A slow consumer holds
+   * its stream back. Chunks have at most 256 KiB, and belong to the consumer.
+   *
+   * A skipped file is wanted for as long as it is read. A piece that is lost from the disk meanwhile is waited for until
+   * it is fetched again, and missing files until they are back. Fails with `TorrentStopped` when the torrent stops, with
+   * the error of the torrent if it fails, and with `StorageError` if the bytes cannot be read, or if the storage cannot
+   * take the skipped file. Dies with a `RangeError` if there is no such file, if it is padding, or if the range is not
+   * inside it.
+   *
+   * ```ts
+   * const film = (yield* torrent.metainfo).layout.files.findIndex(({ path }) => path.at(-1) === "film.mkv")
+   * const lastBytes = torrent.read(film, { begin: 1_000_000 })
+   * ```
+   */
+  readonly read: (file: number, range?: ReadRange) => Stream.Stream<Uint8Array, ReadError>
   /** Sets the limits of all its peers together and removes those that are absent. The engine's limits apply as well. */
   readonly setLimits: (limits: Limits) => Effect.Effect<void>
   /** Sets the limits that apply to each of its peers and removes those that are absent. */

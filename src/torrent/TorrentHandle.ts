@@ -14,6 +14,7 @@ import * as Storage from "../storage/Storage.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as EventLog from "./EventLog.ts"
 import * as FileProgress from "./FileProgress.ts"
+import * as Readers from "./Readers.ts"
 import * as Selection from "./Selection.ts"
 import type { Limits, Torrent } from "./Torrent.ts"
 import * as TorrentChange from "./TorrentChange.ts"
@@ -116,6 +117,12 @@ class TorrentHandle implements Torrent {
       const known = lasting()
       if (known !== undefined) Selection.setDeadlines(known.selection, run()?.assembly, asked.deadlines)
     })
+  readonly read: Torrent["read"] = (file, range) => {
+    const { lasting } = this.#program
+    const known = lasting()
+    if (known !== undefined) return Readers.read(known.readers, file, range)
+    return Stream.unwrap(Effect.map(this.metainfo, () => Readers.read(lasting()!.readers, file, range)))
+  }
   readonly setLimits = (limits: Limits) =>
     Effect.map(Monotonic.now, (now) => RateLimits.set(this.#program.limits, limits, now))
   readonly setPeerLimits = (limits: Limits) =>

@@ -15,6 +15,7 @@ import type * as RateLimits from "../rate/RateLimits.ts"
 import type { ReadCache } from "../storage/ReadCache.ts"
 import type { TorrentStorage } from "../storage/Storage.ts"
 import type * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import type { Readers } from "./Readers.ts"
 import type * as Selection from "./Selection.ts"
 import type { Sources } from "./Sources.ts"
 import type { TorrentFacts } from "./TorrentFacts.ts"
@@ -53,6 +54,7 @@ export interface Lasting {
   readonly options: Options
   readonly life: TorrentLife
   readonly selection: Selection.Selection
+  readonly readers: Readers
   readonly sources: Sources
   readonly limits: RateLimits.TorrentLimits
   readonly random: Prng
@@ -69,7 +71,7 @@ export interface TorrentParts {
   readonly files: TorrentFiles
   readonly upload: Upload
   /** The selection that was checked. Another one may have been made since. */
-  readonly prepared: Selection.Selection["files"]
+  readonly prepared: Selection.Selection["wanted"]
   /** What a change of the selection has to change. */
   readonly selected: Selection.Running
   /** Bytes that were stored before the run. */

@@ -23,6 +23,7 @@ import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type * as MetadataFetch from "./MetadataFetch.ts"
+import * as Readers from "./Readers.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
 import * as StatusReport from "./StatusReport.ts"
@@ -139,6 +140,7 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
   const sources = Sources.make()
   const carried: Carried = { downloadedBytes: 0, wastedBytes: 0, uploadedBytes: 0 }
   const asked: Asked = { files: options.files, deadlines: [], addresses: [] }
+  const scope = yield* Effect.scope
   let lasting: Lasting | undefined
   let run: TorrentParts | undefined
   /** The run that is ending: its last pieces are still being stored. */
@@ -156,13 +158,18 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
   /** Increases when other things are known of the torrent than before. */
   let epoch = 0
 
-  const learn = (metainfo: Metainfo): void => {
+  const learn = Effect.fnUntraced(function* (metainfo: Metainfo) {
+    const { layout } = metainfo
     const files = typeof asked.files === "function" ? asked.files(metainfo) : (asked.files ?? [])
-    const selection = Selection.make(metainfo.layout, files)
+    const selection = Selection.make(layout, files)
     Selection.setDeadlines(selection, undefined, asked.deadlines)
+    const selected = () => run?.selected
+    const fetching = options.readOnly === true ? () => undefined : selected
+    const readers = Readers.make({ infoHash, layout, selection, selected: fetching })
     epoch++
-    lasting = { options: { ...options, metainfo }, life, selection, sources, limits, random, carried }
-  }
+    lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried }
+    yield* Scope.provide(Selection.run(selection, selected), scope)
+  })
 
   const begin = Effect.fnUntraced(function* (lasting: Lasting) {
     const { askedRechecks } = life
@@ -252,7 +259,7 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
     if (Option.isNone(found)) return TorrentLife.note(life, { _tag: "Rested", at: Monotonic.nowUnsafe(clock) })
     const { metainfo, peers } = found.value
     addPeers(peers)
-    learn(metainfo)
+    yield* learn(metainfo)
     const event = {
       _tag: "MetadataFetched",
       name: metainfo.name,
@@ -262,6 +269,7 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
   })
 
   const fail = (cause: Cause.Cause<TorrentError>) => {
+    if (lasting !== undefined) Readers.end(lasting.readers, cause)
     const error = Cause.findErrorOption(cause)
     if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
     else if (Cause.hasDies(cause)) {
@@ -318,7 +326,7 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
       wanted: final?.wanted ?? Bitfield.full(pieces)
     }
   }
-  if (source._tag === "Metainfo") learn(source.metainfo)
+  if (source._tag === "Metainfo") yield* learn(source.metainfo)
   // Pieces that are stored while the torrent stops still count, so its run is over only after that.
   yield* Effect.addFinalizer(() =>
     Effect.gen(function* () {
@@ -335,6 +343,11 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
     })
   )
   yield* Signal.attend(life.turning, turn)
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      if (lasting !== undefined) Readers.end(lasting.readers)
+    })
+  )
   Signal.set(life.turning)
 
   const self: TorrentProgram = {

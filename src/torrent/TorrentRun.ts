@@ -37,6 +37,7 @@ import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as BudgetedDigests from "./BudgetedDigests.ts"
 import * as FileRemoval from "./FileRemoval.ts"
 import * as Finishing from "./Finishing.ts"
+import * as Readers from "./Readers.ts"
 import * as Seeding from "./Seeding.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
@@ -83,7 +84,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     storage,
     budget,
     resume: saved,
-    prepare: isReadOnly ? Effect.sync(() => selection.files) : Selection.prepare(selection, storage),
+    prepare: isReadOnly ? Effect.sync(() => selection.wanted) : Selection.prepare(selection, storage),
     overwrites: options.overwrite === true,
     startsOver: options.startOver === true && !isRestart,
     isReadOnly,
@@ -201,9 +202,13 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   yield* Selection.catchUp(selection, self.selected, self.prepared)
   TorrentFacts.onMoved(facts)
   yield* files.run
+  yield* Readers.attach(lasting.readers, { assembly, storage: files.reader })
   yield* Finishing.run(self)
   if (assembly.isReadOnly) {
-    const regain = Effect.map(files.regain, (pieces) => TorrentFacts.onRegained(facts, pieces))
+    const regain = Effect.map(files.regain, (pieces) => {
+      TorrentFacts.onRegained(facts, pieces)
+      if (pieces.length > 0) Readers.wakeAll(lasting.readers)
+    })
     yield* forkPart(life, Effect.repeat(Effect.ignore(regain), Schedule.spaced(regainEvery)))
   }
 })
@@ -288,7 +293,10 @@ const work = Effect.fnUntraced(function* ({ assembly, facts, files, lasting, sto
   // What works is interrupted in reverse order, so the reader of facts ends after whoever reports them.
   yield* PieceSwarm.run(swarm)
   yield* Facts.read(assembly.facts, (fact) => {
-    if (fact._tag === "Stored") Upload.noteStored(upload, fact.piece)
+    if (fact._tag === "Stored") {
+      Upload.noteStored(upload, fact.piece)
+      Readers.noteStored(lasting.readers, fact.piece)
+    }
     TorrentFacts.onPiece(facts, fact)
   })
   yield* Completion.run(assembly, { storage: files.writer, digestOf })
