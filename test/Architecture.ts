@@ -49,7 +49,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["*/provider"],
   // Whole engines in simulated swarms.
   ["testing"],
-  ["cli", "node"]
+  ["cli", "node", "web"]
 ]
 
 /** The files that programs start from, or that packages import. */

@@ -3,18 +3,23 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Http from "../examples/http.ts"
 import * as Json from "../examples/json.ts"
+import * as Read from "../examples/read.ts"
 import * as Seed from "../examples/seed.ts"
 import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
-import * as Watch from "../examples/watch.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import type { Metainfo } from "../src/metainfo/Metainfo.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
+import type { Torrent } from "../src/torrent/Torrent.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
 
 const folder = path.resolve(import.meta.dirname, "..", "examples")
@@ -37,10 +42,10 @@ const within = Effect.fnUntraced(function* <A, E, R>(world: Swarms.World, exampl
 })
 
 describe("the examples", () => {
-  it("are six programs of 15 to 60 lines", () => {
+  it("are seven programs of 15 to 60 lines", () => {
     const files = globSync("*.ts", { cwd: folder })
 
-    assert.strictEqual(files.length, 6)
+    assert.strictEqual(files.length, 7)
     for (const file of files) {
       const lines = readFileSync(path.join(folder, file), "utf8").trimEnd().split("\n").length
       assert.isTrue(lines >= 15 && lines <= 60, `${file} has ${lines} lines`)
@@ -63,18 +68,51 @@ describe("the examples", () => {
     )
   )
 
-  it.effect("watch: emits the pieces in order, from two peers", () =>
+  it.effect("read: emits the bytes of the largest file, and fetches nothing else", () =>
     Swarms.use(
       { seed, link: { bytesPerSecond: 400_000 } },
       Effect.fnUntraced(function* (world) {
-        const { torrent } = yield* world.download(small, { behaviours: [PeerBehaviour.honest, PeerBehaviour.honest] })
+        const files = small.metainfo.layout.files.map(() => "skip" as const)
+        const { torrent } = yield* world.download(small, { files, behaviours: [PeerBehaviour.honest] })
+        const file = Read.largest(small.metainfo)
 
-        const pieces = yield* within(world, Stream.runCollect(Watch.inOrder(torrent, small.metainfo.layout.geometry)))
+        const chunks = yield* within(world, Stream.runCollect(Read.bytes(torrent)))
 
-        assert.deepStrictEqual(
-          pieces,
-          Array.from({ length: pieceCount }, (_, piece) => piece as never)
+        assert.strictEqual(file, 2)
+        assert.isTrue(Buffer.concat(chunks).equals(small.fileContent(file)))
+        assert.strictEqual((yield* torrent.status).storedPieces, 13)
+      })
+    )
+  )
+
+  it.effect("http: serves a range of a file while it downloads", () =>
+    Swarms.use(
+      { seed, link: { bytesPerSecond: 400_000 } },
+      Effect.fnUntraced(function* (world) {
+        const { address } = yield* world.join(small, PeerBehaviour.honest)
+        const added: Array<Torrent> = []
+        const engine = Engine.Engine.of({
+          ...world.engine,
+          add: (_, options) =>
+            Effect.map(world.download(small, options), ({ torrent }) => {
+              added.push(torrent)
+              return torrent
+            })
+        })
+        const routes = Http.routes(small.metainfo, { peers: [address] })
+        const app = yield* HttpRouter.toHttpEffect(Layer.provide(routes, Layer.succeed(Engine.Engine, engine)))
+        const request = new Request("http://localhost/known/b/c.bin", { headers: { range: "bytes=400000-400009" } })
+
+        const respond = Effect.flatMap(Effect.scoped(app), (response) =>
+          response.body._tag === "Stream" ? Stream.runCollect(response.body.stream) : Effect.die("no body")
         )
+        const chunks = yield* within(
+          world,
+          Effect.provideService(respond, HttpServerRequest.HttpServerRequest, HttpServerRequest.fromWeb(request))
+        )
+
+        assert.isTrue(Buffer.concat(chunks).equals(small.fileContent(2).subarray(400_000, 400_010)))
+        assert.isBelow((yield* added[0]!.status).storedPieces, pieceCount)
       })
     )
   )

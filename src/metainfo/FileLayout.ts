@@ -194,6 +194,13 @@ export const isPadding = (self: Pick<FileLayout, "padding">, file: number): bool
 export const pathOf = (self: Pick<FileLayout, "paths">, file: number): ReadonlyArray<string> =>
   PathTable.at(self.paths, file)
 
+/**
+ * The index of the file with this `LayoutFile.path`, padding excluded; `undefined` if there is none. Takes time in
+ * proportion to the number of files.
+ */
+export const find = (self: Pick<FileLayout, "paths" | "padding">, path: ReadonlyArray<string>): number | undefined =>
+  PathTable.find(self.paths, path, (file) => !isPadding(self, file))
+
 /** Whether a file has a `LayoutFile.portable`. */
 export const hasPortable = ({ portable }: Pick<FileLayout, "portable">, file: number): boolean =>
   portable !== undefined && portable.rows[file] !== 0

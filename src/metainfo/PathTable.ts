@@ -64,3 +64,24 @@ export const at = (self: PathTable, row: number): Array<string> => {
   for (let current = row; depth > 0; current = self.parents[current]!) path[--depth] = nameAt(self, current)
   return path
 }
+
+/** The first row with this path, of those that `isMeant`; `undefined` if there is none. Looks at every row. */
+export const find = (
+  self: PathTable,
+  path: ReadonlyArray<string>,
+  isMeant: (row: number) => boolean
+): number | undefined => {
+  const { ends, names, parents, size } = self
+  const isAt = (row: number): boolean => {
+    let current = row
+    for (let depth = path.length - 1; depth >= 0; depth--, current = parents[current]!) {
+      if (current === topmost) return false
+      const start = current === 0 ? 0 : ends[current - 1]!
+      const name = path[depth]!
+      if (ends[current]! - start !== name.length || !names.startsWith(name, start)) return false
+    }
+    return current === topmost
+  }
+  for (let row = 0; row < size; row++) if (isAt(row) && isMeant(row)) return row
+  return undefined
+}

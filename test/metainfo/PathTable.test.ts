@@ -32,4 +32,18 @@ describe("PathTable", () => {
 
     assert.strictEqual(table.names, "abfoldertfolder")
   })
+
+  it("finds the first row of a path that is meant, and no folder", () => {
+    const table = PathTable.make([["a", "b"], ["a", "c", "b"], ["ab"], ["a", "b"], ["a"]])
+    const find = (...path: ReadonlyArray<string>) => PathTable.find(table, path, () => true)
+
+    assert.deepStrictEqual(
+      [find("a", "b"), find("a", "c", "b"), find("ab"), find("a"), find("a", "c"), find("b"), find("x", "a", "b"), find()],
+      [0, 1, 2, 4, undefined, undefined, undefined, undefined]
+    )
+    assert.strictEqual(
+      PathTable.find(table, ["a", "b"], (row) => row > 0),
+      3
+    )
+  })
 })
