@@ -3,10 +3,10 @@
  * is an argument.
  *
  * The key is the address, because a peer can change its id at will. Each address gets a small number, its key, that
- * stands for it in hot code. A ban applies to host and port, because good peers may be behind the same NAT. A host with
- * three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an IPv4
- * address or an IPv6 /64, because a peer can take any address of its /64. Nothing lasts for ever: every ban ends, and an
- * address at which this client was found may belong to another one later.
+ * stands for it in hot code. A ban (`Bans.ts`) applies to host and port, because good peers may be behind the same NAT. A
+ * host with three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an
+ * IPv4 address or an IPv6 /64, because a peer can take any address of its /64. Nothing lasts for ever: every ban ends,
+ * and an address at which this client was found may belong to another one later.
  *
  * The book is bounded, and forgets the least useful addresses first. A connected peer always has an entry, as there is
  * a place for it (`connect/Places.ts`). No operation but `rank` and `recall` takes time in proportion to the book.
@@ -25,29 +25,11 @@ import * as Shelves from "./Shelves.ts"
  */
 export const maxAddresses = 2_000
 
-/**
- * The most addresses that are banned or ourselves. Beyond it, one that was ourselves or else the oldest is forgotten.
- */
-export const maxExcluded = 1_000
-
 /** First wait after a failed or short connection (milliseconds). It doubles up to `maxDelay`. */
 export const firstDelay = 1_000
 
 /** The longest wait between two attempts at an address (milliseconds). */
 export const maxDelay = 600_000
-
-/**
- * How long an address is banned at first (milliseconds): as long as an unreachable address waits, because it may be an
- * honest peer with a damaged disk. It doubles with each further ban up to `longestBan`, so that a liar can send eight
- * wrong pieces on its first day, and one a day from then on.
- */
-export const firstBan = maxDelay
-
-/** The longest ban (milliseconds). An address that was not banned for as long begins with the first ban again. */
-export const longestBan = 86_400_000
-
-/** How long an address at which this client itself was found is not dialled (milliseconds). */
-export const selfRest = 3_600_000
 
 /**
  * How long a peer that had to leave for another one is not dialled (milliseconds): as long as a peer may be of no use,
@@ -148,7 +130,7 @@ export const rank = (self: PeerBook): void => {
 }
 
 /** Puts a peer where its state belongs, after every change of it. */
-const sort = (self: PeerBook, peer: Peer): void => {
+export const sort = (self: PeerBook, peer: Peer): void => {
   if (peer.state === "idle") DialQueue.add(self.queue, peer)
   else DialQueue.remove(self.queue, peer)
   if (peer.state !== "idle" && peer.state !== "gone") return Shelves.remove(self.shelves, peer)
@@ -156,9 +138,11 @@ const sort = (self: PeerBook, peer: Peer): void => {
   while (self.shelves.size > maxAddresses) forget(self, Shelves.least(self.shelves)!)
 }
 
-const hostOf = ({ address }: Peer): string => IpAddress.network(address.host)
+/** The host of a peer: an IPv4 address, or the /64 of an IPv6 address. */
+export const hostOf = ({ address }: Peer): string => IpAddress.network(address.host)
 
-const isHostBanned = (self: PeerBook, host: string): boolean =>
+/** Whether the host of an address is banned as a whole. */
+export const isHostBanned = (self: PeerBook, host: string): boolean =>
   (self.guilty.get(IpAddress.network(host))?.size ?? 0) >= maxBannedPorts
 
 /** Adds an address that may be dialled at once; `undefined` if it is known, refused or one too many. */
@@ -230,7 +214,7 @@ export const turnedAway = (self: PeerBook, peer: Peer): void => {
 }
 
 /** Forgets a peer that is banned only because its host is, once its connection has ended. */
-const forgetBystander = (self: PeerBook, peer: Peer): void => {
+export const forgetBystander = (self: PeerBook, peer: Peer): void => {
   if (!self.excluded.has(peer) && self.peers.get(peer.key) === peer) forget(self, peer)
 }
 
@@ -241,7 +225,8 @@ const backToRest = (self: PeerBook, peer: Peer): void => {
   sort(self, peer)
 }
 
-const forget = (self: PeerBook, peer: Peer): void => {
+/** Forgets a peer that is not connected. */
+export const forget = (self: PeerBook, peer: Peer): void => {
   Shelves.remove(self.shelves, peer)
   DialQueue.remove(self.queue, peer)
   self.peers.delete(peer.key)
@@ -306,58 +291,6 @@ export const recall = (self: PeerBook): void => {
   }
 }
 
-const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
-  peer.state = state
-  peer.excludedUntil = until
-  sort(self, peer)
-  self.excluded.delete(peer)
-  self.excluded.add(peer)
-  self.pardonAt = Math.min(self.pardonAt, until)
-  if (self.excluded.size <= maxExcluded) return
-  // Anybody can say that it is this client, so that costs no ban.
-  const oldest = self.excluded.values().find((other) => other.state === "ourselves") ?? [...self.excluded][0]!
-  notGuilty(self, oldest)
-  self.excluded.delete(oldest)
-  forget(self, oldest)
-}
-
-/** Ends what a peer counts against its host. */
-const notGuilty = (self: PeerBook, peer: Peer): void => {
-  const guilty = self.guilty.get(hostOf(peer))
-  guilty?.delete(peer)
-  if (guilty?.size === 0) self.guilty.delete(hostOf(peer))
-}
-
-/**
- * Notes that this client was found at the address. It is not dialled for an hour, and nothing is held against its host.
- */
-export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
-  peer.state === "banned" ? forgetBystander(self, peer) : excludeUntil(self, peer, "ourselves", now + selfRest)
-
-/**
- * Bans a peer until `pardon` ends the ban. Returns whom that bans: nobody if the peer was banned already, and those who
- * have to leave if its host is banned now. Other addresses of the host are forgotten, and refused while the ban lasts.
- */
-export const ban = (self: PeerBook, peer: Peer, now: number): ReadonlyArray<Peer> => {
-  if (peer.state === "banned") return []
-  if (now - peer.excludedUntil >= longestBan) peer.bans = 0
-  const host = hostOf(peer)
-  const guilty = self.guilty.get(host) ?? new Set()
-  self.guilty.set(host, guilty.add(peer))
-  excludeUntil(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
-  if (!isHostBanned(self, host)) return [peer]
-  const banned = [peer]
-  for (const other of [...(self.byHost.get(host) ?? [])]) {
-    if (other.isProven || other.state === "banned" || other.state === "ourselves") continue
-    if (other.state === "idle" || other.state === "gone") forget(self, other)
-    else {
-      other.state = "banned"
-      banned.push(other)
-    }
-  }
-  return banned
-}
-
 /** Notes that the peers contributed to a piece that passed. */
 export const prove = (self: PeerBook, keys: Iterable<number>): void => {
   for (const key of keys) {
@@ -366,35 +299,4 @@ export const prove = (self: PeerBook, keys: Iterable<number>): void => {
     peer.isProven = true
     sort(self, peer)
   }
-}
-
-/**
- * Ends bans whose time is over. The address may be dialled at once, as may one that was ourselves. Returns whether any
- * ban ended.
- */
-export const pardon = (self: PeerBook, now: number): boolean => {
-  if (now < self.pardonAt) return false
-  for (const peer of [...self.excluded]) {
-    if (now < peer.excludedUntil) continue
-    notGuilty(self, peer)
-    takeBack(self, peer, now)
-  }
-  self.pardonAt = Number.POSITIVE_INFINITY
-  for (const { excludedUntil } of self.excluded) self.pardonAt = Math.min(self.pardonAt, excludedUntil)
-  return true
-}
-
-const takeBack = (self: PeerBook, peer: Peer, now: number): void => {
-  self.excluded.delete(peer)
-  peer.state = peer.isDialable ? "idle" : "gone"
-  peer.failures = 0
-  peer.dialAt = now
-  sort(self, peer)
-}
-
-/** How many addresses are banned. */
-export const bannedCount = (self: PeerBook): number => {
-  let count = 0
-  for (const peer of self.excluded) if (peer.state === "banned") count++
-  return count
 }

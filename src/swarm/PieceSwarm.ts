@@ -19,6 +19,7 @@ import * as PeerPieces from "../peer/PeerPieces.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import type * as Upload from "../peer/Upload.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
+import * as Bans from "./Bans.ts"
 import * as Choking from "./Choking.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
@@ -243,7 +244,7 @@ export const counts = ({ parts }: PieceSwarm): Counts => {
     connected: roster.members.size,
     unchoked,
     known: book.peers.size,
-    banned: PeerBook.bannedCount(book),
+    banned: Bans.bannedCount(book),
     hungUp: HangUps.count(hangUps, book)
   }
 }

@@ -27,6 +27,7 @@ import { PeerDropped } from "../peer/PeerPatience.ts"
 import type { SessionError } from "../peer/PeerSession.ts"
 import type { SupplierId, SupplierIds } from "../supply/SupplierId.ts"
 import type * as Handshake from "../wire/Handshake.ts"
+import * as Bans from "./Bans.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
@@ -161,7 +162,7 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
 
 /** Does what is due for the addresses. To be called every second. */
 export const tick = <M extends Roster.Member>(self: Swarm<M>, now: number): void => {
-  if (PeerBook.pardon(self.book, now)) Dialling.wake(self.dialling)
+  if (Bans.pardon(self.book, now)) Dialling.wake(self.dialling)
   if (self.isRankStale) PeerBook.rank(self.book)
   self.isRankStale = false
   reportHangUps(self, now)
@@ -286,7 +287,7 @@ const ended = <M extends Roster.Member>(
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     const isUseful = member !== undefined && exchange.left(peer.key, member, error)
     const end = endOf(isUseful, error, place)
-    if (error?._tag === "SelfConnection") PeerBook.exclude(book, peer, now)
+    if (error?._tag === "SelfConnection") Bans.exclude(book, peer, now)
     else PeerBook.disconnected(book, peer, now, end)
     if (member !== undefined) {
       if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, end)
@@ -371,7 +372,7 @@ export const seenAs = <M extends Roster.Member>(self: Swarm<M>, voter: string, h
 export const ban = <M extends Roster.Member>(self: Swarm<M>, key: number, why: string): void => {
   const { book, encounters, roster } = self
   const peer = book.peers.get(key)
-  const banned = peer === undefined ? [] : PeerBook.ban(book, peer, Monotonic.nowUnsafe(self.clock))
+  const banned = peer === undefined ? [] : Bans.ban(book, peer, Monotonic.nowUnsafe(self.clock))
   if (peer === undefined || banned.length === 0) return
   self.report({ _tag: "PeerBanned", address: peer.address, why })
   for (const { key } of banned) {

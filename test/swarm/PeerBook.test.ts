@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Bans from "../../src/swarm/Bans.ts"
 import * as PeerBook from "../../src/swarm/PeerBook.ts"
 import * as Shelves from "../../src/swarm/Shelves.ts"
 
@@ -167,10 +168,10 @@ describe("PeerBook", () => {
       const book = make()
       const [liar, neighbour] = [6881, 6882].map((port) => added(book, at(1, port)))
 
-      const banned = [PeerBook.ban(book, liar!, 0), PeerBook.ban(book, liar!, 0)]
+      const banned = [Bans.ban(book, liar!, 0), Bans.ban(book, liar!, 0)]
 
       assert.deepStrictEqual([banned, liar!.state, neighbour!.state], [[[liar], []], "banned", "idle"])
-      assert.deepStrictEqual([PeerBook.nextToDial(book, 0), PeerBook.bannedCount(book)], [neighbour, 1])
+      assert.deepStrictEqual([PeerBook.nextToDial(book, 0), Bans.bannedCount(book)], [neighbour, 1])
       assert.isUndefined(PeerBook.add(book, at(1, 6881), 0))
       assert.isDefined(PeerBook.add(book, at(1, 6883), 0))
     })
@@ -182,18 +183,18 @@ describe("PeerBook", () => {
       const visitor = added(book, at("192.0.2.1", 6))
       PeerBook.connected(visitor)
       peers[4]!.isProven = true
-      PeerBook.ban(book, peers[0]!, 0)
-      PeerBook.ban(book, peers[1]!, 0)
+      Bans.ban(book, peers[0]!, 0)
+      Bans.ban(book, peers[1]!, 0)
       const before = peers.map((peer) => peer.state)
 
-      const banned = PeerBook.ban(book, peers[2]!, 0)
+      const banned = Bans.ban(book, peers[2]!, 0)
 
       assert.deepStrictEqual(before, ["banned", "banned", "idle", "idle", "idle"])
       assert.deepStrictEqual(
         peers.map(({ key }) => book.peers.get(key)?.state),
         ["banned", "banned", "banned", undefined, "idle"]
       )
-      assert.deepStrictEqual([banned, visitor.state, PeerBook.bannedCount(book)], [[peers[2], visitor], "banned", 3])
+      assert.deepStrictEqual([banned, visitor.state, Bans.bannedCount(book)], [[peers[2], visitor], "banned", 3])
       PeerBook.disconnected(book, visitor, 0, "useful")
       assert.isUndefined(book.peers.get(visitor.key))
       assert.deepStrictEqual([elsewhere.state, PeerBook.add(book, at("192.0.2.1", 9), 0)], ["idle", undefined])
@@ -203,7 +204,7 @@ describe("PeerBook", () => {
       const book = make()
       const peer = added(book, at(1))
       PeerBook.connected(peer)
-      PeerBook.ban(book, peer, 0)
+      Bans.ban(book, peer, 0)
 
       PeerBook.disconnected(book, peer, 0, "useful")
 
@@ -213,8 +214,8 @@ describe("PeerBook", () => {
     /** Bans a peer and waits until the ban ends. Returns how long it lasted, in minutes. */
     const banFor = (book: PeerBook.PeerBook, peer: PeerBook.Peer, at: number): number => {
       let now = at
-      PeerBook.ban(book, peer, now)
-      for (; peer.state === "banned" && now < at + 2 * PeerBook.longestBan; PeerBook.pardon(book, now)) now += 60_000
+      Bans.ban(book, peer, now)
+      for (; peer.state === "banned" && now < at + 2 * Bans.longestBan; Bans.pardon(book, now)) now += 60_000
       return (now - at) / 60_000
     }
 
@@ -228,10 +229,10 @@ describe("PeerBook", () => {
         now += minutes.at(-1)! * 60_000
       }
 
-      const later = banFor(book, peer, now + PeerBook.longestBan)
+      const later = banFor(book, peer, now + Bans.longestBan)
 
       assert.deepStrictEqual([...minutes, later], [10, 20, 40, 80, 160, 320, 640, 1_280, 1_440, 1_440, 10])
-      assert.deepStrictEqual([PeerBook.bannedCount(book), peer.failures], [0, 0])
+      assert.deepStrictEqual([Bans.bannedCount(book), peer.failures], [0, 0])
       assert.strictEqual(PeerBook.nextToDial(book, now * 9), peer)
     })
 
@@ -239,11 +240,11 @@ describe("PeerBook", () => {
       const book = make()
       const [one, two, three] = [1, 2, 3].map((port) => added(book, at("192.0.2.1", port)))
       const minute = 60_000
-      for (const [index, peer] of [one!, two!, three!].entries()) PeerBook.ban(book, peer, index * minute)
+      for (const [index, peer] of [one!, two!, three!].entries()) Bans.ban(book, peer, index * minute)
       const refused = PeerBook.add(book, at("192.0.2.1", 5), 3 * minute)
-      const before = PeerBook.pardon(book, 10 * minute - 1)
+      const before = Bans.pardon(book, 10 * minute - 1)
 
-      const after = PeerBook.pardon(book, 10 * minute)
+      const after = Bans.pardon(book, 10 * minute)
 
       assert.deepStrictEqual([refused, before, after], [undefined, false, true])
       const states = [one, two, three].map((peer) => peer!.state)
@@ -255,7 +256,7 @@ describe("PeerBook", () => {
       const book = make()
       const liars = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map((host) => added(book, at(host)))
 
-      for (const peer of liars) PeerBook.ban(book, peer, 0)
+      for (const peer of liars) Bans.ban(book, peer, 0)
 
       const hosts = ["2001:db8::ffff:4", "2001:db8:0:1::1"]
       const taken = hosts.map((host) => PeerBook.arrive(book, at(host), 0) !== undefined)
@@ -266,12 +267,12 @@ describe("PeerBook", () => {
       const book = make()
       const peer = PeerBook.arrive(book, at(1, 50_000), 0)!
       PeerBook.connected(peer)
-      PeerBook.ban(book, peer, 0)
+      Bans.ban(book, peer, 0)
 
-      PeerBook.pardon(book, PeerBook.firstBan)
+      Bans.pardon(book, Bans.firstBan)
 
       assert.deepStrictEqual([peer.state, PeerBook.nextToDial(book, 1e9)], ["gone", undefined])
-      assert.strictEqual(PeerBook.arrive(book, at(1, 50_000), PeerBook.firstBan), peer)
+      assert.strictEqual(PeerBook.arrive(book, at(1, 50_000), Bans.firstBan), peer)
     })
 
     it("is not the result of being this very client: that address is only not dialled for an hour", () => {
@@ -279,14 +280,14 @@ describe("PeerBook", () => {
       const own = [1, 2, 3].map((port) => added(book, at(1, port)))
       const neighbour = added(book, at(1, 4))
 
-      for (const peer of own) PeerBook.exclude(book, peer, 0)
+      for (const peer of own) Bans.exclude(book, peer, 0)
       PeerBook.disconnected(book, own[0]!, 0, "failed")
 
-      assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), PeerBook.bannedCount(book)], [neighbour, 0])
+      assert.deepStrictEqual([PeerBook.nextToDial(book, 1e9), Bans.bannedCount(book)], [neighbour, 0])
       assert.isUndefined(PeerBook.add(book, at(1, 1), 0))
-      PeerBook.pardon(book, PeerBook.selfRest - 1)
+      Bans.pardon(book, Bans.selfRest - 1)
       assert.strictEqual(own[0]!.state, "ourselves")
-      PeerBook.pardon(book, PeerBook.selfRest)
+      Bans.pardon(book, Bans.selfRest)
       assert.strictEqual(own[0]!.state, "idle")
     })
   })
@@ -327,7 +328,7 @@ describe("PeerBook", () => {
       PeerBook.dialing(book, connected!)
       PeerBook.connected(connected!)
       PeerBook.dialing(book, dialled!)
-      PeerBook.ban(book, banned!, 0)
+      Bans.ban(book, banned!, 0)
 
       const others = Array.from({ length: 2 * PeerBook.maxAddresses }, (_, host) => PeerBook.add(book, at(host, 1), 0))
 
@@ -383,24 +384,24 @@ describe("PeerBook", () => {
 
     it("fault 73: forgets the oldest bans if there are too many", () => {
       const book = make()
-      const liars = Array.from({ length: 2 * PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+      const liars = Array.from({ length: 2 * Bans.maxExcluded }, (_, host) => added(book, at(host)))
 
-      for (const [index, peer] of liars.entries()) PeerBook.ban(book, peer, index)
+      for (const [index, peer] of liars.entries()) Bans.ban(book, peer, index)
 
-      assert.strictEqual(PeerBook.bannedCount(book), PeerBook.maxExcluded)
-      assert.deepStrictEqual([book.peers.size, book.guilty.size], [PeerBook.maxExcluded, PeerBook.maxExcluded])
+      assert.strictEqual(Bans.bannedCount(book), Bans.maxExcluded)
+      assert.deepStrictEqual([book.peers.size, book.guilty.size], [Bans.maxExcluded, Bans.maxExcluded])
       assert.isTrue(book.excluded.has(liars.at(-1)!))
     })
 
     it("fault 73: keeps its bans when a host with many ports is banned", () => {
       const book = make()
       const others = [1, 2, 3, 4, 5].map((host) => added(book, at(host)))
-      for (const peer of others) PeerBook.ban(book, peer, 0)
+      for (const peer of others) Bans.ban(book, peer, 0)
       const ports = Array.from({ length: 1_990 }, (_, port) => added(book, at("192.0.2.1", 1 + port)))
 
-      for (const peer of ports.slice(0, PeerBook.maxBannedPorts)) PeerBook.ban(book, peer, 1)
+      for (const peer of ports.slice(0, PeerBook.maxBannedPorts)) Bans.ban(book, peer, 1)
 
-      assert.deepStrictEqual([PeerBook.bannedCount(book), book.peers.size, book.byHost.size], [8, 8, 6])
+      assert.deepStrictEqual([Bans.bannedCount(book), book.peers.size, book.byHost.size], [8, 8, 6])
       assert.isTrue(others.every((peer) => book.excluded.has(peer)))
       assert.isUndefined(PeerBook.arrive(book, at("192.0.2.1", 50_000), 1))
     })
@@ -408,25 +409,25 @@ describe("PeerBook", () => {
     it("fault 73: keeps its bans when peers say that they are this very client", () => {
       const book = make()
       const liar = added(book, at("192.0.2.1"))
-      PeerBook.ban(book, liar, 0)
-      const mirrors = Array.from({ length: 2 * PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+      Bans.ban(book, liar, 0)
+      const mirrors = Array.from({ length: 2 * Bans.maxExcluded }, (_, host) => added(book, at(host)))
 
-      for (const peer of mirrors) PeerBook.exclude(book, peer, 1)
+      for (const peer of mirrors) Bans.exclude(book, peer, 1)
 
-      assert.deepStrictEqual([PeerBook.bannedCount(book), book.excluded.size], [1, PeerBook.maxExcluded])
-      for (const peer of mirrors.slice(-3)) PeerBook.ban(book, peer, 2)
-      assert.deepStrictEqual([PeerBook.bannedCount(book), book.excluded.size], [4, PeerBook.maxExcluded])
+      assert.deepStrictEqual([Bans.bannedCount(book), book.excluded.size], [1, Bans.maxExcluded])
+      for (const peer of mirrors.slice(-3)) Bans.ban(book, peer, 2)
+      assert.deepStrictEqual([Bans.bannedCount(book), book.excluded.size], [4, Bans.maxExcluded])
     })
 
     it("excludes nobody whom it has forgotten", () => {
       const book = make()
-      const [late, ...liars] = Array.from({ length: 1 + PeerBook.maxExcluded }, (_, host) => added(book, at(host)))
+      const [late, ...liars] = Array.from({ length: 1 + Bans.maxExcluded }, (_, host) => added(book, at(host)))
       PeerBook.connected(late!)
-      PeerBook.ban(book, late!, 0)
-      for (const peer of liars) PeerBook.ban(book, peer, 1)
+      Bans.ban(book, late!, 0)
+      for (const peer of liars) Bans.ban(book, peer, 1)
       const again = added(book, at(0))
 
-      PeerBook.exclude(book, late!, 2)
+      Bans.exclude(book, late!, 2)
       PeerBook.disconnected(book, late!, 2, "useful")
 
       assert.deepStrictEqual([book.excluded.has(late!), book.byAddress.get("10.0.0.0:6881")], [false, again])
@@ -441,7 +442,7 @@ describe("PeerBook", () => {
         if (peer === undefined) {
           if (what % 2 === 0) PeerBook.add(book, at(host), now)
           else PeerBook.arrive(book, at(host), now)
-        } else if (what === 0) PeerBook.ban(book, peer, now)
+        } else if (what === 0) Bans.ban(book, peer, now)
         else if (what === 1) PeerBook.prove(book, [peer.key])
         else if (what === 2) PeerBook.leave(book, peer)
         else if (what === 3) PeerBook.recall(book)
@@ -458,7 +459,7 @@ describe("PeerBook", () => {
           for (const [index, one] of steps.entries()) {
             const now = index * 2_000
             take(book, one, now)
-            if (index % 7 === 0) PeerBook.pardon(book, now)
+            if (index % 7 === 0) Bans.pardon(book, now)
             const idle = [...book.peers.values()].filter(({ state }) => state === "idle")
             // Not after every step, because asking puts the queue in order.
             if (one[3] === 0 || index === steps.length - 1) {
@@ -519,10 +520,10 @@ describe("PeerBook", () => {
     it("refuses a peer that is banned, connected, being dialled, or ourselves", () => {
       const book = make()
       const [banned, connected, dialled, ourselves] = [1, 2, 3, 4].map((host) => added(book, at(host)))
-      PeerBook.ban(book, banned!, 0)
+      Bans.ban(book, banned!, 0)
       PeerBook.connected(connected!)
       PeerBook.dialing(book, dialled!)
-      PeerBook.exclude(book, ourselves!, 0)
+      Bans.exclude(book, ourselves!, 0)
 
       const taken = [1, 2, 3, 4].map((host) => PeerBook.arrive(book, at(host), 0))
 
@@ -531,7 +532,7 @@ describe("PeerBook", () => {
 
     it("fault 41: refuses a host of which three ports were banned", () => {
       const book = make()
-      for (const port of [1, 2, 3]) PeerBook.ban(book, arrived(book, at(1, port)), 0)
+      for (const port of [1, 2, 3]) Bans.ban(book, arrived(book, at(1, port)), 0)
 
       const taken = [at(1, 4), at(2, 4)].map((address) => PeerBook.arrive(book, address, 0) !== undefined)
 
