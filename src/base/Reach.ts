@@ -53,8 +53,8 @@ export const isLinkLocal = (host: string): boolean => {
 const bytesOf = (host: string): Uint8Array | undefined =>
   IpAddress.parse(IpAddress.withoutZone(host.replace(/^\[(.*)\]$/, "$1")))
 
-/** An address, and the IPv4 addresses to which a packet for it may be sent. */
-const formsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
+/** An address of 4 or 16 bytes, and the IPv4 addresses to which a packet for it may be sent. */
+export const formsOf = (bytes: Uint8Array): ReadonlyArray<Uint8Array> =>
   bytes.length === 4 ? [bytes] : [bytes, ...embedded(bytes)]
 
 const reachOf = (bytes: Uint8Array): Reach =>
