@@ -9,13 +9,17 @@
  * 2. If the newcomer connected to us: a peer of the host with most places. A host is an IPv4 address or an IPv6 /64.
  * 3. A peer of the torrent with most places, if it keeps at least as many as the newcomer's torrent then has.
  * 4. If there are more torrents than places: the peer of a torrent whose turn is over.
+ * 5. A peer of its own torrent that is preferred less (`swarm/PeerPolicy.ts`). By 2 to 5 none leaves that is preferred.
  *
- * By 1 and 2 another torrent does not lose its last place to one that has any. By 1 to 3 a host takes no place from one
- * that has fewer, but a torrent that has had no place for as long as a turn may give one to any host.
+ * By 1 and 2 another torrent does not lose its last place to one that has any. By 1 to 3 and 5 a host takes no place
+ * from one that has fewer, but a torrent that has had no place for as long as a turn may give one to any host.
  *
  * Places are also given up, and become fewer for a while, when the process runs out of descriptors.
  */
 import * as IpAddress from "../base/IpAddress.ts"
+import type { Newcomer, Occupant, Why } from "./Occupant.ts"
+
+export type { Newcomer, Occupant, Use, Why } from "./Occupant.ts"
 
 /** The most dials of all torrents at once. Home routers fail with too many half-open connections. */
 export const maxDialing = 40
@@ -32,28 +36,12 @@ export const growthInterval = 10_000
 /** How often places are reviewed (milliseconds). */
 const reviewInterval = 1_000
 
-/** How useful a peer is. */
-export interface Use {
-  /** For how long it has been of no use (milliseconds). */
-  readonly idleMillis: number
-  /** Whether that is so long that any other peer is better. */
-  readonly isUseless: boolean
-}
-
-/** Why a peer lost its place. */
-export type Why = "useless" | "host" | "torrent" | "descriptors"
-
-/** The peer at a place. */
-export interface Occupant {
-  readonly useOf: (now: number) => Use
-  /** Ends the session. */
-  readonly leave: (why: Why) => void
-}
-
 /** A place of a torrent. It is no longer held when it was released or displaced. */
 export interface Place {
   readonly share: Share
   readonly host: string
+  /** How much its peer is preferred to others of its torrent. */
+  readonly rank: number
   occupant: Occupant
   state: "held" | "released" | "displaced"
   why: Why | undefined
@@ -65,7 +53,11 @@ export interface Share {
   /** Called when the torrent may dial after all. Must not dial within the call. */
   readonly wake: () => void
   readonly hosts: Map<string, number>
+  /** Its places, by the ranks of their peers. */
+  readonly ranks: Map<number, number>
   held: number
+  /** The rank of the peer that it dials next. */
+  wantedRank: number
   /** Its dials, including one that was granted and has not begun. */
   dialing: number
   isGranted: boolean
@@ -123,7 +115,9 @@ export const share = (max: number, now: number, wake: () => void): Share => ({
   max,
   wake,
   hosts: new Map(),
+  ranks: new Map(),
   held: 0,
+  wantedRank: 0,
   dialing: 0,
   isGranted: false,
   turn: 0,
@@ -133,27 +127,29 @@ export const share = (max: number, now: number, wake: () => void): Share => ({
   useless: 0
 })
 
-const count = (hosts: Map<string, number>, host: string, change: 1 | -1): void => {
-  const number = (hosts.get(host) ?? 0) + change
-  if (number === 0) hosts.delete(host)
-  else hosts.set(host, number)
+const count = <K>(counts: Map<K, number>, key: K, change: 1 | -1): void => {
+  const number = (counts.get(key) ?? 0) + change
+  if (number === 0) counts.delete(key)
+  else counts.set(key, number)
 }
 
 const hold = (self: Places, place: Place, now: number): void => {
-  const { host, share } = place
+  const { host, rank, share } = place
   self.held.add(place)
   count(self.hosts, host, 1)
   count(share.hosts, host, 1)
+  count(share.ranks, rank, 1)
   if (share.held++ > 0) return
   share.placedAt = now
   share.lackedFor = now - share.emptySince
 }
 
 const vacate = (self: Places, place: Place, now: number): void => {
-  const { host, share } = place
+  const { host, rank, share } = place
   self.held.delete(place)
   count(self.hosts, host, -1)
   count(share.hosts, host, -1)
+  count(share.ranks, rank, -1)
   if (--share.held > 0) return
   share.emptySince = now
   share.useless = 0
@@ -163,14 +159,9 @@ const vacate = (self: Places, place: Place, now: number): void => {
  * Takes a place for a peer that has introduced itself, displacing another one if there is none; `undefined` if this
  * peer has to wait. The caller has to `release` it.
  */
-export const claim = (
-  self: Places,
-  share: Share,
-  peer: { readonly host: string; readonly isIncoming: boolean; readonly occupant: Occupant },
-  now: number
-): Place | undefined => {
-  const { isIncoming, occupant } = peer
-  const place: Place = { share, host: IpAddress.network(peer.host), occupant, state: "held", why: undefined }
+export const claim = (self: Places, share: Share, peer: Newcomer, now: number): Place | undefined => {
+  const { isIncoming, occupant, rank = 0 } = peer
+  const place: Place = { share, host: IpAddress.network(peer.host), rank, occupant, state: "held", why: undefined }
   if (self.held.size < self.capacity && share.held < share.max) {
     hold(self, place, now)
     return place
@@ -189,12 +180,12 @@ export const claim = (
 interface Victim {
   readonly place: Place
   readonly why: Why
-  readonly rank: ReadonlyArray<number>
+  readonly order: ReadonlyArray<number>
 }
 
 const isBefore = (one: Victim, other: Victim): boolean => {
-  for (const [index, number] of one.rank.entries()) {
-    if (number !== other.rank[index]) return number > other.rank[index]!
+  for (const [index, number] of one.order.entries()) {
+    if (number !== other.order[index]) return number > other.order[index]!
   }
   return false
 }
@@ -214,7 +205,7 @@ const victim = (self: Places, newcomer: Place, isIncoming: boolean, now: number)
 
 const candidateFor = (
   place: Place,
-  { host, share }: Place,
+  { host, rank, share }: Place,
   isIncoming: boolean,
   hosts: ReadonlyMap<string, number>,
   now: number
@@ -224,13 +215,18 @@ const candidateFor = (
   const difference = place.share.held - share.held
   const isSpared = place.share !== share && difference <= 0 && place.share.held === 1
   // A host does not get more places by being new again and again.
-  if (isUseless && !isSpared && theirs >= ours) return { place, why: "useless", rank: [3, idleMillis] }
-  if (isIncoming && !isSpared && theirs >= ours + 2) return { place, why: "host", rank: [2, theirs, idleMillis] }
+  if (isUseless && !isSpared && theirs >= ours) return { place, why: "useless", order: [4, -place.rank, idleMillis] }
+  const isPreferred = place.share === share && place.rank > rank
+  if (isIncoming && !isSpared && !isPreferred && theirs >= ours + 2) {
+    return { place, why: "host", order: [3, theirs, -place.rank, idleMillis] }
+  }
   // Nor by asking for another torrent, unless that has gone without for long.
   const isFair = theirs >= ours || (share.held === 0 && now - share.emptySince >= turn)
   if ((difference >= 2 && isFair) || (difference === 1 && share.held === 0 && isTurnOver(place.share, share, now))) {
-    return { place, why: "torrent", rank: [1, difference, theirs, idleMillis] }
+    return { place, why: "torrent", order: [2, difference, -place.rank, theirs, idleMillis] }
   }
+  if (place.share === share && place.rank < rank && theirs >= ours)
+    return { place, why: "rank", order: [1, -place.rank, idleMillis] }
   return undefined
 }
 
@@ -247,10 +243,11 @@ export const release = (self: Places, place: Place, now: number): void => {
 }
 
 /**
- * Asks for a dial; `false` if the torrent has to wait. It is then woken when it may ask again, unless it leaves the
- * line before. Each dial has to end with `endDial`.
+ * Asks for a dial of a peer of some rank; `false` if the torrent has to wait. It is then woken when it may ask again,
+ * unless it leaves the line before. Each dial has to end with `endDial`.
  */
-export const takeDial = (self: Places, share: Share): boolean => {
+export const takeDial = (self: Places, share: Share, rank = 0): boolean => {
+  share.wantedRank = rank
   if (!share.isGranted) {
     self.waiting.add(share)
     grant(self)
@@ -306,9 +303,17 @@ const isPoorer = (one: Share, other: Share): boolean => {
 
 /** Whether one more peer could get a place. A few more are dialled than there are free places: most do not answer. */
 const mayDial = (self: Places, share: Share): boolean => {
-  if (share.dialing >= share.max - share.held + share.useless) return false
+  const lower = heldBelow(share)
+  if (share.dialing >= share.max - share.held + share.useless + lower) return false
   const free = self.capacity - self.held.size
-  return self.dialing < (free > 0 ? free + Math.floor(self.capacity / 10) : displaceable(self, share))
+  return self.dialing < (free > 0 ? free + Math.floor(self.capacity / 10) : displaceable(self, share) + lower)
+}
+
+/** How many places of a torrent have peers of a lower rank than the one that it dials next. */
+const heldBelow = ({ ranks, wantedRank }: Share): number => {
+  let places = 0
+  for (const [rank, held] of ranks) if (rank < wantedRank) places += held
+  return places
 }
 
 /** How many places the torrent could get from others, and from useless peers of its own. */
@@ -370,8 +375,8 @@ export const giveUp = (self: Places, now: number): boolean => {
   let first: Victim | undefined
   for (const place of self.held) {
     const { idleMillis, isUseless } = place.occupant.useOf(now)
-    const rank = [isUseless ? 1 : 0, place.share.held, self.hosts.get(place.host)!, idleMillis]
-    const candidate: Victim = { place, why: "descriptors", rank }
+    const order = [isUseless ? 1 : 0, place.share.held, -place.rank, self.hosts.get(place.host)!, idleMillis]
+    const candidate: Victim = { place, why: "descriptors", order }
     if (first === undefined || isBefore(candidate, first)) first = candidate
   }
   const { place } = first!

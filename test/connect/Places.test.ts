@@ -21,6 +21,7 @@ interface Guest {
   why?: Places.Why
   readonly host: string
   readonly isIncoming: boolean
+  readonly rank?: number
 }
 
 /** Claims a place for a peer. Returns the peer and its place. */
@@ -155,6 +156,66 @@ describe("fault 72: places", () => {
     assert.deepStrictEqual([before, dials.filter((isTaken) => isTaken).length], [false, 4])
   })
 
+  describe("are kept by preferred peers", () => {
+    it("which displace those of their torrent that are preferred least, the longest idle first", () => {
+      const places = Places.make(4)
+      const { share: torrent } = share()
+      const guests = [1, 0, 0, 1].map((rank, index) =>
+        claim(places, torrent, { rank, host: hosts(4)[index]!, idleSince: index === 2 ? 0 : undefined })
+      )
+
+      const claims = [0, 1, 1, 1].map((rank, index) =>
+        claim(places, torrent, { rank, host: `10.0.2.${index}`, isIncoming: false }, 1_000)
+      )
+
+      assert.deepStrictEqual(
+        claims.map(({ place }) => place?.state),
+        [undefined, "held", "held", undefined]
+      )
+      assert.deepStrictEqual(
+        guests.map(({ guest }) => guest.why),
+        [undefined, "rank", "rank", undefined]
+      )
+    })
+
+    it("which do not leave for a peer that connects to us from another host, unless they are useless", () => {
+      const places = Places.make(3)
+      const { share: torrent } = share()
+      const guests = hosts(3).map(() => claim(places, torrent, { rank: 1, host: "10.0.0.1" }))
+      guests[1]!.guest.idleSince = 0
+
+      const early = claim(places, torrent, { host: "10.0.0.2" }, 1_000)
+      const later = claim(places, torrent, { host: "10.0.0.2" }, 2 * minute)
+
+      assert.deepStrictEqual([early.place, later.place?.state, guests[1]!.guest.why], [undefined, "held", "useless"])
+    })
+
+    it("but cost another torrent none, and a host with fewer none either", () => {
+      const places = Places.make(4)
+      const [{ share: first }, { share: second }] = [share(), share()]
+      for (const host of hosts(2)) claim(places, first, { host })
+      for (const host of hosts(2, 3)) claim(places, second, { host })
+
+      const claims = [1, 2, 3].map(() => claim(places, first, { rank: 1, host: "10.0.2.1", isIncoming: false }))
+
+      assert.deepStrictEqual(
+        claims.map(({ place }) => place?.state),
+        ["held", "held", undefined]
+      )
+      assert.deepStrictEqual([first.held, second.held], [2, 2])
+    })
+
+    it("and a preferred address is dialled for them", () => {
+      const places = Places.make(2)
+      const { share: torrent } = share(2)
+      for (const host of hosts(2)) claim(places, torrent, { host })
+
+      const dials = [0, 1, 1, 1].map((rank) => Places.takeDial(places, torrent, rank))
+
+      assert.deepStrictEqual(dials, [false, true, true, false])
+    })
+  })
+
   it("keep a torrent within its own number, which its useless peers leave for others", () => {
     const places = Places.make(10)
     const [{ share: small }, { share: other }] = [share(2), share()]
@@ -255,11 +316,12 @@ describe("fault 72: places", () => {
   })
 
   it("are never too many, are released once, and starve no torrent, whatever peers and torrents do", () => {
+    const rank = fc.constantFrom(0, 0, 1, -1)
     const step = fc.oneof(
-      fc.record({ tag: fc.constant("connect" as const), torrent: fc.nat(4), host: fc.nat(3), use: fc.boolean() }),
+      fc.record({ tag: fc.constant("connect" as const), torrent: fc.nat(4), host: fc.nat(3), use: fc.boolean(), rank }),
       fc.record({ tag: fc.constant("leave" as const), which: fc.nat(20) }),
-      fc.record({ tag: fc.constant("dial" as const), torrent: fc.nat(4) }),
-      fc.record({ tag: fc.constant("answer" as const), which: fc.nat(20), host: fc.nat(3) }),
+      fc.record({ tag: fc.constant("dial" as const), torrent: fc.nat(4), rank }),
+      fc.record({ tag: fc.constant("answer" as const), which: fc.nat(20), host: fc.nat(3), rank }),
       fc.record({ tag: fc.constant("fail" as const), which: fc.nat(20) }),
       fc.record({ tag: fc.constant("short" as const) }),
       fc.record({ tag: fc.constant("wait" as const), millis: fc.integer({ min: 0, max: 90_000 }) })
@@ -271,8 +333,13 @@ describe("fault 72: places", () => {
         const held: Array<{ guest: Guest; place: Places.Place }> = []
         const dials: Array<Places.Share> = []
         let now = 0
-        const take = (torrent: Places.Share, host: number, isIncoming: boolean, idleSince: number | undefined) => {
-          const taken = claim(places, torrent, { host: `10.0.0.${host}`, isIncoming, idleSince }, now)
+        const take = (
+          torrent: Places.Share,
+          { host, rank }: { readonly host: number; readonly rank: number },
+          isIncoming: boolean,
+          idleSince: number | undefined
+        ) => {
+          const taken = claim(places, torrent, { host: `10.0.0.${host}`, isIncoming, idleSince, rank }, now)
           if (taken.place !== undefined) held.push({ guest: taken.guest, place: taken.place })
         }
         for (const one of steps) {
@@ -280,16 +347,16 @@ describe("fault 72: places", () => {
             now += one.millis
             Places.step(places, now)
           } else if (one.tag === "short") Places.giveUp(places, now)
-          else if (one.tag === "connect") take(torrents[one.torrent]!, one.host, true, one.use ? undefined : now)
+          else if (one.tag === "connect") take(torrents[one.torrent]!, one, true, one.use ? undefined : now)
           else if (one.tag === "dial") {
-            if (Places.takeDial(places, torrents[one.torrent]!)) dials.push(torrents[one.torrent]!)
+            if (Places.takeDial(places, torrents[one.torrent]!, one.rank)) dials.push(torrents[one.torrent]!)
           } else if (one.tag === "leave" && held.length > 0) {
             const { place } = held.splice(one.which % held.length, 1)[0]!
             Places.release(places, place, now)
             Places.release(places, place, now)
           } else if ((one.tag === "answer" || one.tag === "fail") && dials.length > 0) {
             const torrent = dials.splice(one.which % dials.length, 1)[0]!
-            if (one.tag === "answer") take(torrent, one.host, false, undefined)
+            if (one.tag === "answer") take(torrent, one, false, undefined)
             Places.endDial(places, torrent)
           }
           const open = held.filter(({ place }) => place.state === "held")
@@ -299,6 +366,10 @@ describe("fault 72: places", () => {
           for (const torrent of torrents) {
             assert.strictEqual(torrent.held, open.filter(({ place }) => place.share === torrent).length)
             assert.isAtMost(torrent.held, torrent.max)
+            assert.strictEqual(
+              [...torrent.ranks.values()].reduce((sum, count) => sum + count, 0),
+              torrent.held
+            )
           }
           assert.strictEqual(
             [...places.hosts.values()].reduce((sum, count) => sum + count, 0),
