@@ -15,6 +15,7 @@ import * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Connection, Listening } from "../network/Transport.ts"
 import * as Callers from "./Callers.ts"
 import * as Introduction from "./Introduction.ts"
@@ -37,10 +38,15 @@ export interface Options {
   readonly find: (infoHash: InfoHash) => Accept | undefined
   /** Where callers without a handshake are noted. */
   readonly callers: Callers.Callers
+  /**
+   * Whether a connection from an address is accepted. It is closed at once if not, before a byte is read or sent.
+   * Default: all are.
+   */
+  readonly admits?: ((address: PeerAddress) => boolean) | undefined
 }
 
 /** Accepts connections until it is interrupted. The connections end with the current scope at the latest. */
-export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Options) {
+export const run = Effect.fnUntraced(function* ({ admits = () => true, callers, find, listening }: Options) {
   const owner = yield* Effect.scope
   const clock = yield* Clock.Clock
   const strangers = yield* OwnedFibers.make<Connection>()
@@ -62,6 +68,10 @@ export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Op
   while (true) {
     const scope = yield* Scope.fork(owner)
     const connection = yield* Scope.provide(listening.accept, scope)
+    if (!(yield* isAdmitted(admits, connection))) {
+      yield* Scope.close(scope, Exit.void)
+      continue
+    }
     if (strangers.running.size >= maxStrangers) dropLongest()
     // After success, the torrent that accepted the peer closes the scope.
     yield* OwnedFibers.run(strangers, connection, greet(connection, scope, find), (exit) => {
@@ -71,6 +81,14 @@ export const run = Effect.fnUntraced(function* ({ callers, find, listening }: Op
     })
   }
 })
+
+/** A policy that throws admits nobody. Which torrent a connection is for, and so whom to tell, is not known yet. */
+const isAdmitted = (admits: (address: PeerAddress) => boolean, { remote }: Connection): Effect.Effect<boolean> =>
+  Effect.sync(() => admits(remote) === true).pipe(
+    Effect.catchDefect((defect) =>
+      Effect.as(Effect.logError("The peer policy failed, so a connection was closed.", defect), false)
+    )
+  )
 
 /** Whether what a stranger sent is no handshake of the protocol. An encrypted connection begins with random bytes. */
 const isForeign = (exit: Exit.Exit<void, Introduction.IntroductionError>): boolean =>

@@ -37,6 +37,8 @@ import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
+import * as Candidate from "../swarm/Candidate.ts"
+import * as PeerPolicy from "../swarm/PeerPolicy.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
@@ -140,7 +142,9 @@ export function make(options: EngineOptions = {}) {
   return Effect.gen(function* () {
     const listening = yield* listenOn(listen)
     const { accept, callers, engine } = yield* makeParts(options, listening)
-    yield* Effect.forkScoped(Incoming.run({ listening, find: accept, callers }))
+    const policy = yield* PeerPolicy.PeerPolicy
+    const admits = (address: PeerAddress) => policy.admits(Candidate.ofCaller(address))
+    yield* Effect.forkScoped(Incoming.run({ listening, find: accept, callers, admits }))
     return engine
   })
 }
@@ -176,7 +180,8 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     PeerSources,
     Encryption,
     SupplierSources,
-    MetadataSources
+    MetadataSources,
+    PeerPolicy.PeerPolicy
   )(yield* Effect.context<Requirements>())
   const budget = BufferBudget.make(options.bufferBytes ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(options.readCacheBytes)

@@ -50,6 +50,8 @@ export interface MetadataSession {
   readonly openedAt: number
   /** Where the peer can be dialled, if it connected to us and has sent the port at which it listens (BEP 10). */
   readonly dialAddress: () => PeerAddress.PeerAddress | undefined
+  /** The name and version that it gives itself (BEP 10 `v`). */
+  readonly client: () => string | undefined
   /** Requests a piece of the info dict. */
   readonly request: (piece: number) => void
   /** Ends the session; nothing more is read from the peer. */
@@ -83,6 +85,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     openedAt: yield* Monotonic.now,
     dialAddress: () =>
       isIncoming && theirs.port !== undefined ? PeerAddress.make(connection.remote.host, theirs.port) : undefined,
+    client: () => theirs.client,
     failUnsafe,
     request: (piece) => {
       const id = ExtensionHandshake.idOf(theirs, MetadataMessage.extensionName)

@@ -48,6 +48,8 @@ export interface TorrentExtensions {
   readonly portChanged: () => void
   /** A peer reports under which address it sees us. */
   readonly seenAs: (peer: PeerAddress, ourHost: string) => void
+  /** The peer has said which client it is (BEP 10 `v`). Throws `NotAdmitted` if it is not wanted. */
+  readonly named?: ((client: string) => void) | undefined
   /** A peer sent addresses of other peers. */
   readonly found: (addresses: ReadonlyArray<PeerAddress>) => void
 }
@@ -91,7 +93,7 @@ const extensions: ReadonlyArray<Extension> = [
         case "reject":
           return say(self, MetadataMessage.extensionName, MetadataMessage.encode({ _tag: "Reject", piece }))
         case "drop":
-          throw new WireError({ why: "requests for metadata without end" })
+          throw new WireError({ why: "requests for metadata without end", isFlood: true })
       }
     }
   },
@@ -167,9 +169,10 @@ export const receive = (self: PeerExtensions, id: number, payload: Uint8Array, n
 }
 
 const greet = (self: PeerExtensions, payload: Uint8Array): void => {
-  const { port } = self.theirs
+  const { client, port } = self.theirs
   self.theirs = ExtensionHandshake.merge(self.theirs, Result.getOrThrow(ExtensionHandshake.decode(payload)))
   if (self.theirs.port !== port) self.torrent.portChanged()
+  if (self.theirs.client !== undefined && self.theirs.client !== client) self.torrent.named?.(self.theirs.client)
   const { externalHost, infoHashV2, uploadOnly } = self.theirs
   if (infoHashV2 !== undefined) throw new WireError({ why: "it takes the torrent for one of version 2" })
   if (uploadOnly !== undefined) self.isUploadOnly = uploadOnly

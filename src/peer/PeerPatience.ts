@@ -69,13 +69,14 @@ export const make = (now: number): PeerPatience => ({
 /** Counts a block that was not requested. */
 export const unaskedBlock = (self: PeerPatience): void => {
   if (++self.unaskedBlocks > maxUnaskedBlocks + self.usefulBlocks) {
-    throw new WireError({ why: "blocks that nobody requested" })
+    throw new WireError({ why: "blocks that nobody requested", isFlood: true })
   }
 }
 
 /** Counts a request for a piece that we never announced. */
 export const wrongRequest = (self: PeerPatience): void => {
-  if (++self.wrongRequests > maxWrongRequests) throw new WireError({ why: "requests for pieces that nobody offered" })
+  if (++self.wrongRequests > maxWrongRequests)
+    throw new WireError({ why: "requests for pieces that nobody offered", isFlood: true })
 }
 
 /** Counts a reject. Returns whether the peer counts as snubbed from now on if it does not choke. */

@@ -78,7 +78,7 @@ export const sink = (
       case "queued":
         return self.serve()
       case "refused":
-        if (UploadQueue.isFlooding(self.uploads)) throw new WireError({ why: "requests without end" })
+        if (UploadQueue.isFlooding(self.uploads)) throw new WireError({ why: "requests without end", isFlood: true })
         return refuse(self, piece, begin, length)
     }
   },

@@ -23,6 +23,7 @@ import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
+import { NotAdmitted } from "./NotAdmitted.ts"
 import type { Offer } from "./Offer.ts"
 import type { TorrentExtensions } from "./PeerExtensions.ts"
 import * as PeerExtensions from "./PeerExtensions.ts"
@@ -36,7 +37,7 @@ import * as UploadSession from "./UploadSession.ts"
 export const features: Handshake.Features = { ...Handshake.noFeatures, fast: true, extensionProtocol: true }
 
 /** What a session fails with. `why` is the end of a sentence. */
-export type SessionError = ConnectionError | WireError | PeerDropped
+export type SessionError = ConnectionError | WireError | PeerDropped | NotAdmitted
 
 /** A session that has begun. */
 export interface PeerSession {
@@ -49,6 +50,8 @@ export interface PeerSession {
   readonly isIncoming: boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
+  /** The name and version that the peer gives itself (BEP 10 `v`), once it has. */
+  readonly client: () => string | undefined
   /** Ends the session; nothing more is read from the peer. */
   readonly failUnsafe: (error: SessionError) => void
 }
@@ -77,7 +80,7 @@ export interface Options {
 
 /** Whether what was thrown is a failure of the session; anything else is a bug of ours. */
 export const isSessionError = (error: unknown): error is SessionError =>
-  error instanceof WireError || error instanceof PeerDropped
+  error instanceof WireError || error instanceof PeerDropped || error instanceof NotAdmitted
 
 /** Runs a session until the peer closes it (success) or it fails. When it ends, its requests are free for others. */
 export const run = Effect.fnUntraced(function* (options: Options) {
@@ -190,7 +193,15 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         }
       }
 
-      const refusal = options.onOpen({ protocol, peerId, remote, isIncoming, openedAt: protocol.openedAt, failUnsafe })
+      const refusal = options.onOpen({
+        protocol,
+        peerId,
+        remote,
+        isIncoming,
+        openedAt: protocol.openedAt,
+        client: () => protocol.extensions?.theirs.client,
+        failUnsafe
+      })
       if (refusal !== undefined) return Effect.fail(refusal)
       connection.receiveUnsafe(sink)
       // A peer that says nothing hears which pieces we have, too.

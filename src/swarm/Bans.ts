@@ -25,6 +25,20 @@ export const longestBan = 86_400_000
 /** How long an address at which this client itself was found is not dialled (milliseconds). */
 export const selfRest = 3_600_000
 
+/** How long a lie is banned for after `bans` earlier bans (milliseconds). */
+export const banAfter = (bans: number): number => Math.min(longestBan, firstBan * 2 ** bans)
+
+/** How often an address was banned lately: counting begins again a day after its last ban. */
+export const bansOf = (peer: Peer, now: number): number => (now - peer.excludedUntil >= longestBan ? 0 : peer.bans)
+
+/** How long a ban is, and what it counts for. */
+export interface Sentence {
+  /** Milliseconds. */
+  readonly millis: number
+  /** Whether it counts against the host of the address. */
+  readonly countsForHost: boolean
+}
+
 const excludeUntil = (self: PeerBook, peer: Peer, state: "banned" | "ourselves", until: number): void => {
   peer.state = state
   peer.excludedUntil = until
@@ -54,17 +68,25 @@ export const exclude = (self: PeerBook, peer: Peer, now: number): void =>
   peer.state === "banned" ? Book.forgetBystander(self, peer) : excludeUntil(self, peer, "ourselves", now + selfRest)
 
 /**
- * Bans a peer until `pardon` ends the ban. Returns whom that bans: nobody if the peer was banned already, and those who
- * have to leave if its host is banned now. Other addresses of the host are forgotten, and refused while the ban lasts.
+ * Bans a peer until `pardon` ends the ban; by default for a lie. Returns whom that bans: nobody if the peer was banned
+ * already, and those who have to leave if its host is banned now. Other addresses of the host are forgotten, and
+ * refused while the ban lasts.
  */
-export const ban = (self: PeerBook, peer: Peer, now: number): ReadonlyArray<Peer> => {
+export const ban = (
+  self: PeerBook,
+  peer: Peer,
+  now: number,
+  sentence: Sentence = { millis: banAfter(bansOf(peer, now)), countsForHost: true }
+): ReadonlyArray<Peer> => {
   if (peer.state === "banned") return []
-  if (now - peer.excludedUntil >= longestBan) peer.bans = 0
+  peer.bans = bansOf(peer, now) + 1
   const host = Book.hostOf(peer)
-  const guilty = self.guilty.get(host) ?? new Set()
-  self.guilty.set(host, guilty.add(peer))
-  excludeUntil(self, peer, "banned", now + Math.min(longestBan, firstBan * 2 ** peer.bans++))
-  if (!Book.isHostBanned(self, host)) return [peer]
+  if (sentence.countsForHost) {
+    const guilty = self.guilty.get(host) ?? new Set()
+    self.guilty.set(host, guilty.add(peer))
+  }
+  excludeUntil(self, peer, "banned", now + sentence.millis)
+  if (!sentence.countsForHost || !Book.isHostBanned(self, host)) return [peer]
   const banned = [peer]
   for (const other of [...(self.byHost.get(host) ?? [])]) {
     if (other.isProven || other.state === "banned" || other.state === "ourselves") continue

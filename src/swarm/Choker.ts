@@ -9,7 +9,8 @@
  * fast peers keep others waiting.
  *
  * A pure machine. The caller steps it about once a second, and whenever a peer's interest changed or a peer left, and
- * sends the frames. A peer is its object: a new connection is a new peer. Times are milliseconds.
+ * sends the frames. It is the choker of the standard policy (`PeerPolicy.ts`). A peer is its object: a new connection is
+ * a new peer. Times are milliseconds.
  */
 
 /** How often earned slots are assigned. If more often, peers' pipelines stutter (BEP 3). */
@@ -105,12 +106,6 @@ export interface Options {
   readonly random: () => number
 }
 
-/** The peers that a choke or an unchoke is sent to. No peer is in both. */
-export interface Decisions<P> {
-  readonly choke: ReadonlyArray<P>
-  readonly unchoke: ReadonlyArray<P>
-}
-
 /** Makes a choker that chokes everybody. */
 export const make = <P extends Peer>(): Choker<P> => ({
   standings: new Map(),
@@ -143,13 +138,12 @@ export const mostSlotsFor = (bytesPerSecond: number | undefined): number =>
 export const optimisticSlots = (slots: number): number => Math.min(slots, Math.max(1, Math.floor(slots / 5)))
 
 /**
- * Decides at `now` for the connected peers. Afterwards no more peers are unchoked than there are slots, every unchoked
- * peer is interested, and no interested peer is choked while a slot is free.
+ * Decides at `now` for the connected peers, and returns those that are unchoked: no more than there are slots, all of
+ * them interested, and no interested peer is left out while a slot is free.
  */
-export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options): Decisions<P> => {
+export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options): ReadonlyArray<P> => {
   const { now } = options
-  const candidates = update(self, peers, options)
-  const before = new Set(candidates.unchoked)
+  const wanting = update(self, peers, options)
   self.roundAt = Math.min(self.roundAt, now + roundMillis)
   const isDue = now >= self.roundAt
   if (isDue) {
@@ -158,26 +152,20 @@ export const step = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, option
   }
   if (isDue || options.slots !== self.slots || options.isSeeding !== self.isSeeding) {
     for (const standing of self.standings.values()) standing.salt = options.random()
-    if (options.isSeeding) passTurns(candidates.wanting, options)
-    else assignEarned(candidates.wanting, options)
+    if (options.isSeeding) passTurns(wanting, options)
+    else assignEarned(wanting, options)
   }
   self.slots = options.slots
   self.isSeeding = options.isSeeding
-  fillFree(candidates.wanting, options)
-  const choke: Array<P> = []
-  const unchoke: Array<P> = []
-  for (const standing of self.standings.values()) {
-    const { peer, slot } = standing
-    if (slot === undefined && before.has(standing)) choke.push(peer)
-    else if (slot !== undefined && !before.has(standing)) unchoke.push(peer)
-  }
-  return { choke, unchoke }
+  fillFree(wanting, options)
+  const unchoked: Array<P> = []
+  for (const { peer, slot } of wanting) if (slot !== undefined) unchoked.push(peer)
+  return unchoked
 }
 
-/** Updates the standings from the peers. Returns those that were unchoked, and those that may be unchoked now. */
-const update = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options) => {
+/** Updates the standings from the peers. Returns those that may be unchoked now. */
+const update = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Options): Array<Standing<P>> => {
   const { isSeeding, now } = options
-  const unchoked: Array<Standing<P>> = []
   const wanting: Array<Standing<P>> = []
   const gone = new Set(self.standings.keys())
   for (const peer of peers) {
@@ -187,7 +175,6 @@ const update = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Op
       standing = join(peer, options)
       self.standings.set(peer, standing)
     }
-    if (standing.slot !== undefined) unchoked.push(standing)
     // If the clock was set back, no wait may last longer for that.
     standing.since = Math.min(standing.since, now)
     if (peer.usefulBytes > standing.useful || !peer.amInterested || standing.quietSince > now) standing.quietSince = now
@@ -196,7 +183,7 @@ const update = <P extends Peer>(self: Choker<P>, peers: Iterable<P>, options: Op
     else yieldSlot(standing, now)
   }
   for (const peer of gone) self.standings.delete(peer)
-  return { unchoked, wanting }
+  return wanting
 }
 
 const join = <P extends Peer>(peer: P, { now, random }: Options): Standing<P> => ({

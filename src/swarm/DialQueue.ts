@@ -1,11 +1,13 @@
 /**
- * In which order addresses are dialled: those that are due before the others, and of the due ones those that failed
- * least, then those of the highest priority (BEP 40). Pure. Every operation takes logarithmic time, spread over many.
+ * In which order addresses are dialled: those that are due before the others, and of the due ones those of the highest
+ * rank, then those that failed least, then those of the highest priority (BEP 40). Pure. Every operation takes
+ * logarithmic time, spread over many.
  */
 import * as Heap from "../base/Heap.ts"
 
 /** What the order depends on. */
 export interface Entry {
+  readonly rank: number
   readonly failures: number
   /** When it may be dialled (milliseconds). */
   readonly dialAt: number
@@ -34,11 +36,12 @@ export const make = <E extends Entry>(): DialQueue<E> => ({ due: [], later: [], 
 export const noTicket = 0
 
 const waitingOf = <E extends Entry>(entry: E): Waiting<E> => {
-  const { dialAt, failures, priority, ticket } = entry
-  return { entry, dialAt, failures, priority, ticket }
+  const { dialAt, failures, priority, rank, ticket } = entry
+  return { entry, dialAt, rank, failures, priority, ticket }
 }
 
 const isDialledFirst = (one: Readonly<Entry>, other: Readonly<Entry>): boolean => {
+  if (one.rank !== other.rank) return one.rank > other.rank
   if (one.failures !== other.failures) return one.failures < other.failures
   if (one.priority !== other.priority) return one.priority > other.priority
   return one.ticket < other.ticket

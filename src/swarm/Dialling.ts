@@ -1,7 +1,8 @@
 /**
  * Decides when a swarm dials, and how many peers at once: the addresses that are due in the book, while there is room.
  *
- * Leaves to the book which address is next, and to the swarm what follows from a dial.
+ * Leaves to the book which address is next, to the policy whether it is dialled at all, and to the swarm what follows
+ * from a dial.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -46,10 +47,12 @@ export const tick = (self: Dialling, now: number): void => {
 export interface Options<R> {
   /** Whether peers are wanted. */
   readonly wantsPeers: () => boolean
+  /** Whether the policy admits a peer. */
+  readonly admits: (peer: PeerBook.Peer) => boolean
   /** How many peers are being dialled. */
   readonly dialing: () => number
-  /** Takes one of the engine's dials; `false` if none is free. Then it wakes this dialling when one is. */
-  readonly takeDial: () => boolean
+  /** Takes one of the engine's dials for a peer; `false` if none is free. Then it wakes this dialling when one is. */
+  readonly takeDial: (peer: PeerBook.Peer) => boolean
   /** Called when there is nobody to dial for now. */
   readonly leaveLine: () => void
   /** Begins to dial a peer with the dial that was taken, and returns at once. */
@@ -63,7 +66,7 @@ export const run = <R>(self: Dialling, options: Options<R>): Effect.Effect<void,
 /** Dials every address that is due, and notes when the next one is, if there is room for it. */
 const dialDue = Effect.fnUntraced(function* <R>(
   self: Dialling,
-  { dial, dialing, leaveLine, takeDial, wantsPeers }: Options<R>
+  { admits, dial, dialing, leaveLine, takeDial, wantsPeers }: Options<R>
 ): Effect.fn.Return<void, never, R> {
   const { book, max } = self
   const clock = yield* Clock.Clock
@@ -76,7 +79,11 @@ const dialDue = Effect.fnUntraced(function* <R>(
       self.dueAt = PeerBook.nextDialAt(book)
       return
     }
-    if (!takeDial()) return
+    if (!admits(peer)) {
+      PeerBook.disconnected(book, peer, now, "not admitted")
+      continue
+    }
+    if (!takeDial(peer)) return
     PeerBook.dialing(book, peer)
     yield* dial(peer)
   }

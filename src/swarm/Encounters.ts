@@ -56,6 +56,8 @@ export type Ended<E> = (exit: Exit.Exit<void, E>, place: Places.Place | undefine
 export interface Session<E, R> {
   readonly key: number
   readonly host: string
+  /** How much the peer is preferred to others of the swarm. */
+  readonly rank: number
   readonly run: (place: Places.Place) => Effect.Effect<void, E, R>
   readonly ended: Ended<E>
 }
@@ -66,11 +68,15 @@ const newcomer = (self: Encounters, key: number): Places.Occupant => ({
   leave: () => interruptUnsafe(self, key)
 })
 
-const claim = (self: Encounters, { host, key }: { host: string; key: number }, isIncoming: boolean) =>
+const claim = (
+  self: Encounters,
+  { host, key, rank }: Pick<Session<never, never>, "host" | "key" | "rank">,
+  isIncoming: boolean
+) =>
   Places.claim(
     self.places,
     self.share,
-    { host, isIncoming, occupant: newcomer(self, key) },
+    { host, isIncoming, rank, occupant: newcomer(self, key) },
     Monotonic.nowUnsafe(self.clock)
   )
 
@@ -82,6 +88,8 @@ const release = (self: Encounters, place: Places.Place | undefined): void => {
 export interface Dial<A, E, F, R> {
   readonly key: number
   readonly host: string
+  /** How much the peer that introduced itself is preferred to others of the swarm. */
+  readonly rankOf: (introduced: A) => number
   /** Connects to the peer and introduces us. */
   readonly introduce: Effect.Effect<A, F, R>
   /** Runs the session, once there is a place for it. */
@@ -102,7 +110,7 @@ export const dial = <A, E, F, R>(
   }
   const encounter = Effect.gen(function* () {
     const introduced = yield* options.introduce
-    place = claim(self, options, false)
+    place = claim(self, { ...options, rank: options.rankOf(introduced) }, false)
     endDial()
     if (place === undefined) return yield* new NoPlace()
     yield* options.converse(introduced, place)

@@ -15,6 +15,8 @@ import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type { SupplierIds } from "../supply/SupplierId.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
+import type { Origin } from "./Candidate.ts"
+import * as Candidate from "./Candidate.ts"
 import * as DialQueue from "./DialQueue.ts"
 import * as Shelves from "./Shelves.ts"
 
@@ -40,6 +42,9 @@ export const restWithoutPlace = 120_000
 /** How long a peer waits that could not be dialled for want of descriptors (milliseconds). */
 const restNotTried = 5_000
 
+/** How long a peer that the policy did not admit is not dialled (milliseconds). */
+export const restWhenNotAdmitted = 3_600_000
+
 /** With this many banned addresses of one host, the whole host is banned. */
 export const maxBannedPorts = 3
 
@@ -48,6 +53,8 @@ export interface Peer {
   /** Its id as a supplier of blocks: blame outlives the connection. */
   readonly key: SupplierId.SupplierId
   readonly address: PeerAddress.PeerAddress
+  /** Who named it first. */
+  readonly origin: Origin
   /** `gone`: there is no reason to dial it; `ourselves`: this client listens there, as far as is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
   /** Whether it may be dialled. Not the port from which a peer connected to us. */
@@ -64,6 +71,8 @@ export interface Peer {
   excludedUntil: number
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
+  /** How much it is preferred (`PeerPolicy.rank`). */
+  rank: number
   /** Among addresses that failed as often, the one of the highest priority is dialled first (BEP 40). */
   priority: number
   /** Its ticket in the queue of dials, and its shelf, if it can be forgotten. */
@@ -74,8 +83,9 @@ export interface Peer {
 /**
  * How a dial or session ended. `without a place`: it had to leave, or could not begin, because others took the places.
  * `useless`: it had to leave because it was of no use for long. `not tried`: there was no descriptor to dial it with.
+ * `not admitted`: the policy does not want it.
  */
-export type EncounterEnd = "useful" | "failed" | "without a place" | "useless" | "not tried"
+export type EncounterEnd = "useful" | "failed" | "without a place" | "useless" | "not tried" | "not admitted"
 
 /** All known addresses. */
 export interface PeerBook {
@@ -95,17 +105,19 @@ export interface PeerBook {
   /** By host: banned peers that sent wrong bytes themselves. */
   readonly guilty: Map<string, Set<Peer>>
   readonly random: () => number
-  readonly priorityOf: (address: PeerAddress.PeerAddress) => number | undefined
+  readonly priorityOf: (address: PeerAddress.PeerAddress, origin: Origin) => number | undefined
+  readonly rankOf: (address: PeerAddress.PeerAddress, origin: Origin) => number
 }
 
 /**
- * Makes an empty book. `random` spreads the attempts of many torrents, `priorityOf` ranks the addresses (BEP 40), and
- * keys are taken from `ids`.
+ * Makes an empty book. `random` spreads the attempts of many torrents, `rankOf` says which addresses are preferred,
+ * `priorityOf` orders those of one rank (BEP 40), and keys are taken from `ids`.
  */
 export const make = (
   random: () => number,
   priorityOf: PeerBook["priorityOf"] = () => undefined,
-  ids: SupplierIds = SupplierId.makeIds()
+  ids: SupplierIds = SupplierId.makeIds(),
+  rankOf: PeerBook["rankOf"] = () => 0
 ): PeerBook => ({
   byAddress: new Map(),
   peers: new Map(),
@@ -117,7 +129,8 @@ export const make = (
   pardonAt: Number.POSITIVE_INFINITY,
   guilty: new Map(),
   random,
-  priorityOf
+  priorityOf,
+  rankOf
 })
 
 /** The priority of an address that cannot be ranked: after all others. */
@@ -125,7 +138,10 @@ const unranked = -1
 
 /** Ranks every address again after `priorityOf` has changed. Takes some milliseconds for 2,000 addresses. */
 export const rank = (self: PeerBook): void => {
-  for (const peer of self.peers.values()) peer.priority = self.priorityOf(peer.address) ?? unranked
+  for (const peer of self.peers.values()) {
+    peer.rank = self.rankOf(peer.address, peer.origin)
+    peer.priority = self.priorityOf(peer.address, peer.origin) ?? unranked
+  }
   DialQueue.rebuild(self.queue)
 }
 
@@ -146,12 +162,17 @@ export const isHostBanned = (self: PeerBook, host: string): boolean =>
   (self.guilty.get(IpAddress.network(host))?.size ?? 0) >= maxBannedPorts
 
 /** Adds an address that may be dialled at once; `undefined` if it is known, refused or one too many. */
-export const add = (self: PeerBook, given: PeerAddress.PeerAddress, now: number): Peer | undefined => {
+export const add = (
+  self: PeerBook,
+  given: PeerAddress.PeerAddress,
+  now: number,
+  origin: Origin = Candidate.given
+): Peer | undefined => {
   // One spelling of each address, whoever named it: IPv4 inside IPv6 is IPv4.
   const address = PeerAddress.make(given.host, given.port)
   if (address === undefined) return undefined
   const known = self.byAddress.get(PeerAddress.format(address))
-  if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle") : undefined
+  if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle", origin) : undefined
   if (known.isDialable) return undefined
   // The peer connected to us from the port at which it listens, so it can be dialled after all.
   known.isDialable = true
@@ -168,12 +189,14 @@ const insert = (
   self: PeerBook,
   address: PeerAddress.PeerAddress,
   now: number,
-  state: "idle" | "connecting"
+  state: "idle" | "connecting",
+  origin: Origin
 ): Peer | undefined => {
   if (isHostBanned(self, address.host)) return undefined
   const peer: Peer = {
     key: SupplierId.nextId(self.ids),
     address,
+    origin,
     state,
     isDialable: true,
     failures: 0,
@@ -182,7 +205,8 @@ const insert = (
     bans: 0,
     excludedUntil: 0,
     isProven: false,
-    priority: self.priorityOf(address) ?? unranked,
+    rank: self.rankOf(address, origin),
+    priority: self.priorityOf(address, origin) ?? unranked,
     ticket: DialQueue.noTicket,
     shelf: undefined
   }
@@ -201,7 +225,7 @@ const insert = (
 export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): Peer | undefined => {
   const known = self.byAddress.get(PeerAddress.format(address))
   if (known !== undefined && known.state !== "idle" && known.state !== "gone") return undefined
-  const peer = known ?? insert(self, address, now, "connecting")
+  const peer = known ?? insert(self, address, now, "connecting", Candidate.incoming)
   if (peer === undefined) return undefined
   if (known === undefined) peer.isDialable = false
   dialing(self, peer)
@@ -211,6 +235,12 @@ export const arrive = (self: PeerBook, address: PeerAddress.PeerAddress, now: nu
 /** Notes that there was no place for a peer that connected to us. */
 export const turnedAway = (self: PeerBook, peer: Peer): void => {
   if (peer.state === "connecting") backToRest(self, peer)
+}
+
+/** Notes that a peer which connected to us from an address was not admitted. */
+export const notAdmitted = (self: PeerBook, address: PeerAddress.PeerAddress, now: number): void => {
+  const known = self.byAddress.get(PeerAddress.format(address))
+  if (known?.state === "idle") disconnected(self, known, now, "not admitted")
 }
 
 /** Forgets a peer that is banned only because its host is, once its connection has ended. */
@@ -237,8 +267,8 @@ export const forget = (self: PeerBook, peer: Peer): void => {
 }
 
 /**
- * The peer to dial next: of those that are due, the one that failed least, and among these the one of the highest
- * priority.
+ * The peer to dial next: of those that are due, the one of the highest rank, among these the one that failed least, and
+ * among these the one of the highest priority.
  */
 export const nextToDial = (self: PeerBook, now: number): Peer | undefined => DialQueue.next(self.queue, now)
 
@@ -257,6 +287,14 @@ export const connected = (peer: Peer): void => {
   peer.isMet = true
 }
 
+/** How long a peer is not dialled at least after an encounter (milliseconds). */
+const rests: Readonly<Partial<Record<EncounterEnd, number>>> = {
+  useless: restWithoutPlace,
+  "without a place": restWithoutPlace,
+  "not tried": restNotTried,
+  "not admitted": restWhenNotAdmitted
+}
+
 /**
  * Notes that the attempt or connection ended. If it brought blocks, it counts as no failure, and the peer is soon
  * dialled again. A peer that had to leave for others is dialled again after a while.
@@ -264,10 +302,9 @@ export const connected = (peer: Peer): void => {
 export const disconnected = (self: PeerBook, peer: Peer, now: number, end: EncounterEnd): void => {
   if (peer.state === "banned" || peer.state === "ourselves") return forgetBystander(self, peer)
   if (end === "useful") peer.failures = 0
-  if (end === "failed" || end === "useless") peer.failures++
+  if (end === "failed" || end === "useless" || end === "not admitted") peer.failures++
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
-  const rest =
-    end === "useless" || end === "without a place" ? restWithoutPlace : end === "not tried" ? restNotTried : 0
+  const rest = rests[end] ?? 0
   // In whole milliseconds, because clocks and timers have no fractions: a sleep until a fraction would end too early.
   const wait = Math.round(Math.max(delay, rest) * (0.75 + self.random() / 2))
   peer.dialAt = now + wait

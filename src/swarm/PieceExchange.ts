@@ -11,6 +11,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { Places, Use } from "../connect/Places.ts"
+import { NotAdmitted } from "../peer/NotAdmitted.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
@@ -19,10 +20,15 @@ import type * as Upload from "../peer/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
+import * as Admission from "./Admission.ts"
+import * as Candidate from "./Candidate.ts"
 import * as Choker from "./Choker.ts"
 import * as Choking from "./Choking.ts"
 import * as Contacts from "./Contacts.ts"
+import { Contender } from "./Contender.ts"
+import type { EncounterError } from "./EncounterEnds.ts"
 import * as Offers from "./Offers.ts"
+import type * as PolicyGuard from "./PolicyGuard.ts"
 import * as Roster from "./Roster.ts"
 import * as Swarm from "./Swarm.ts"
 import * as Usefulness from "./Usefulness.ts"
@@ -53,6 +59,8 @@ export interface Options {
   readonly callers?: Callers | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places
+  /** The policy about peers; default the standard one. */
+  readonly policy?: PolicyGuard.PolicyGuard | undefined
   readonly report: (fact: Swarm.Fact) => void
 }
 
@@ -61,6 +69,8 @@ export interface PieceExchange {
   readonly options: Options
   readonly swarm: Swarm.Swarm<PeerSession.PeerSession>
   readonly choking: Choking.Choking
+  /** What the choker sees of the connected peers, by their keys. */
+  readonly contenders: Map<number, Contender>
   /** Present if the swarm super-seeds. */
   readonly offers: Offers.Offers | undefined
   readonly exchange: Swarm.Exchange<PeerSession.PeerSession>
@@ -93,27 +103,31 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
     hangUps,
     places: options.places,
     dialAddress: Contacts.dialAddress,
+    policy: options.policy,
     report: options.report
   })
+  const contenders = new Map<number, Contender>()
   const offers = superSeeds ? Offers.make({ geometry: assembly.geometry, random }) : undefined
   const choking = Choking.make({
     slots: (bytesPerSecond) =>
       options.uploadSlots ??
       Choker.slotsFor(limits && RateLimiter.lowest(limits.upload), isFinished(options) ? bytesPerSecond : 0),
-    peers: () => Array.from(swarm.roster.members.values(), ({ protocol }) => protocol),
+    peers: () => contenders.values(),
     isSeeding: () => isFinished(options),
     prefersNearlyDone: () => isFinished(options) && !isOffering(offers),
-    random
+    random,
+    policy: options.policy
   })
   const parts: PieceExchange = {
     options,
     swarm,
     choking,
+    contenders,
     offers,
     exchange: {
       features: PeerSession.features,
       wantsPeers: () => wantsPeers(options),
-      converse: (key, introduced, join) => converse(parts, upload, extensionsOf(parts), key, introduced, join),
+      converse: (key, introduced, join) => converse(parts, upload, key, introduced, join),
       admit: (member) => admit(parts, member),
       left: (key, member, error) => left(parts, key, member, error),
       useOf: (member, now) => useOf(options, member, now),
@@ -137,8 +151,8 @@ export const wantsPeers = (options: Options): boolean => !isFinished(options) ||
 export const areBothDone = (options: Options, { protocol }: PeerSession.PeerSession): boolean =>
   isFinished(options) && Bitfield.isFull(protocol.has)
 
-/** What is exchanged with peers besides pieces. */
-const extensionsOf = (parts: PieceExchange): TorrentExtensions => {
+/** What is exchanged with a peer besides pieces. */
+const extensionsOf = (parts: PieceExchange, key: SupplierId, peerId: Uint8Array): TorrentExtensions => {
   const { offers, options, swarm } = parts
   return {
     ...options.extensions,
@@ -147,8 +161,11 @@ const extensionsOf = (parts: PieceExchange): TorrentExtensions => {
     contactsVersion: () => parts.contactsVersion,
     portChanged: () => void parts.contactsVersion++,
     seenAs: ({ host }, ourHost) => Swarm.seenAs(swarm, host, ourHost),
+    named: (client) => {
+      if (!Admission.admitsClient(swarm, key, peerId, client)) throw new NotAdmitted()
+    },
     found: (addresses) => {
-      Swarm.add(swarm, addresses)
+      Swarm.add(swarm, addresses, Candidate.exchange)
     }
   }
 }
@@ -156,7 +173,6 @@ const extensionsOf = (parts: PieceExchange): TorrentExtensions => {
 const converse = Effect.fnUntraced(function* (
   parts: PieceExchange,
   upload: Upload.Upload,
-  extensions: TorrentExtensions,
   ...[key, introduced, join]: Parameters<Swarm.Exchange<PeerSession.PeerSession>["converse"]>
 ) {
   const { choking, offers, options, swarm } = parts
@@ -177,13 +193,24 @@ const converse = Effect.fnUntraced(function* (
         () => Monotonic.nowUnsafe(clock)
       ),
     allowedFast,
-    extensions,
+    extensions: extensionsOf(parts, key, introduced.peerId),
     id: key,
-    onOpen: join,
+    onOpen: (session) => {
+      const refusal = join(session)
+      if (refusal === undefined) parts.contenders.set(key, contenderOf(parts, key, session))
+      return refusal
+    },
     onInterest: () => Choking.chooseSoon(choking),
     turns: parts.turns
   })
 })
+
+const contenderOf = ({ options, swarm }: PieceExchange, key: SupplierId, session: PeerSession.PeerSession): Contender =>
+  new Contender({
+    ...session,
+    origin: swarm.book.peers.get(key)?.origin ?? Candidate.incoming,
+    infoHash: options.infoHash
+  })
 
 const protocolOf = (
   { roster }: Swarm.Swarm<PeerSession.PeerSession>,
@@ -202,10 +229,11 @@ const left = (
   parts: PieceExchange,
   key: SupplierId,
   session: PeerSession.PeerSession,
-  error: Swarm.EncounterError | undefined
+  error: EncounterError | undefined
 ): boolean => {
   const { choking, offers, swarm } = parts
   const { protocol } = session
+  parts.contenders.delete(key)
   if (Contacts.dialAddress(session) !== undefined) parts.contactsVersion++
   if (offers !== undefined) Offers.leave(offers, key, Monotonic.nowUnsafe(swarm.clock))
   if (!protocol.uploads.isChoking) Choking.chooseSoon(choking)

@@ -20,6 +20,8 @@ import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import type * as Upload from "../peer/Upload.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
 import * as Bans from "./Bans.ts"
+import type { Origin } from "./Candidate.ts"
+import * as Candidate from "./Candidate.ts"
 import * as Choking from "./Choking.ts"
 import * as Dialling from "./Dialling.ts"
 import * as Encounters from "./Encounters.ts"
@@ -132,12 +134,17 @@ export interface Vote {
   readonly host: string
 }
 
-/** Adds addresses, and notes how their source sees us. Returns how many were new. */
-export const add = (self: PieceSwarm, addresses: ReadonlyArray<PeerAddress.PeerAddress>, vote?: Vote): number => {
+/** Adds addresses that the policy admits, and notes how their source sees us. Returns how many were new. */
+export const add = (
+  self: PieceSwarm,
+  addresses: ReadonlyArray<PeerAddress.PeerAddress>,
+  vote?: Vote,
+  origin: Origin = Candidate.given
+): number => {
   const parts = addresses.length === 0 ? self.parts : partsOf(self)
   if (parts === undefined) return 0
   if (vote !== undefined) Swarm.seenAs(parts.swarm, vote.voter, vote.host)
-  return Swarm.add(parts.swarm, addresses)
+  return Swarm.add(parts.swarm, addresses, origin)
 }
 
 /** Bans an address, and every session with it, until the ban ends. */

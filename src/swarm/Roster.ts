@@ -20,6 +20,8 @@ export interface Member {
   readonly isIncoming: boolean
   /** When the session began (milliseconds). */
   readonly openedAt: number
+  /** The name that the peer gives itself (BEP 10 `v`), if that is known when it joins. */
+  readonly client?: () => string | undefined
   /** Ends the session. Nothing more is read from the peer. */
   readonly failUnsafe: (error: PeerDropped) => void
 }

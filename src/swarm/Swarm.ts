@@ -19,24 +19,27 @@ import type { PeerId } from "../base/PeerId.ts"
 import type * as Prng from "../base/Prng.ts"
 import * as Callers from "../connect/Callers.ts"
 import * as Dial from "../connect/Dial.ts"
-import * as DialPriority from "../connect/DialPriority.ts"
 import * as Introduction from "../connect/Introduction.ts"
 import * as Places from "../connect/Places.ts"
 import { Dialer } from "../network/Transport.ts"
+import { NotAdmitted } from "../peer/NotAdmitted.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import type { SessionError } from "../peer/PeerSession.ts"
 import type { SupplierId, SupplierIds } from "../supply/SupplierId.ts"
 import type * as Handshake from "../wire/Handshake.ts"
+import * as Admission from "./Admission.ts"
 import * as Bans from "./Bans.ts"
+import type { Origin } from "./Candidate.ts"
+import * as Candidate from "./Candidate.ts"
 import * as Dialling from "./Dialling.ts"
+import type { EncounterError } from "./EncounterEnds.ts"
+import * as EncounterEnds from "./EncounterEnds.ts"
 import * as Encounters from "./Encounters.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as HangUps from "./HangUps.ts"
 import * as PeerBook from "./PeerBook.ts"
+import * as PolicyGuard from "./PolicyGuard.ts"
 import * as Roster from "./Roster.ts"
-
-/** What ends a dial or a session. */
-export type EncounterError = Introduction.IntroductionError | SessionError | Encounters.NoPlace
 
 /** What a swarm reports. */
 export type Fact =
@@ -54,6 +57,7 @@ export interface Swarm<M extends Roster.Member> {
   readonly peerId: PeerId
   readonly book: PeerBook.PeerBook
   readonly roster: Roster.Roster<M>
+  readonly admission: Admission.Admission
   readonly encounters: Encounters.Encounters
   readonly dialling: Dialling.Dialling
   readonly hangUps: HangUps.HangUps
@@ -89,6 +93,8 @@ export interface Options<M extends Roster.Member> extends Pick<Encounters.Option
   /** The places that all torrents of an engine share. */
   readonly places: Places.Places
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
+  /** The policy about peers; default the standard one. */
+  readonly policy?: PolicyGuard.PolicyGuard | undefined
   readonly report: (fact: Fact) => void
 }
 
@@ -105,10 +111,10 @@ export interface Exchange<M extends Roster.Member> {
   readonly converse: (
     key: SupplierId,
     introduced: Introduction.Introduced,
-    join: (member: M) => PeerDropped | undefined
+    join: (member: M) => SessionError | undefined
   ) => Effect.Effect<void, SessionError>
   /** Called when a member is about to join. If it returns an error, the session ends with it. */
-  readonly admit: (member: M) => PeerDropped | undefined
+  readonly admit: (member: M) => SessionError | undefined
   /**
    * Called when the session of a member has ended. Returns whether it was useful; if so, the peer is soon dialled
    * again.
@@ -124,7 +130,16 @@ export interface Exchange<M extends Roster.Member> {
 export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => {
   const external = ExternalAddress.make()
   const us = () => ({ ...external, port: options.port() ?? 0 })
-  const book = PeerBook.make(options.random, (address) => DialPriority.of(us(), address), options.ids)
+  const admission: Admission.Admission = {
+    infoHash: options.infoHash,
+    guard: options.policy ?? PolicyGuard.standard
+  }
+  const book = PeerBook.make(
+    options.random,
+    (address, origin) => Admission.priority(admission, { address, origin }, us()),
+    options.ids,
+    (address, origin) => Admission.rank(admission, { address, origin })
+  )
   const dialling = Dialling.make(book, options.maxDialing ?? Dialling.maxDialing)
   const { clock, fibers, maxConnections, places } = options
   return {
@@ -132,6 +147,7 @@ export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => 
     peerId: options.peerId,
     book,
     roster: Roster.make(options.dialAddress),
+    admission,
     hangUps: options.hangUps ?? HangUps.make(),
     callers: options.callers ?? Callers.make(),
     encounters: Encounters.make({ fibers, clock, max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
@@ -153,8 +169,9 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   const dialer = yield* Dialer
   yield* Dialling.run(dialling, {
     wantsPeers: exchange.wantsPeers,
+    admits: (peer) => Admission.admits(self.admission, peer),
     dialing: () => Places.dials(share),
-    takeDial: () => Places.takeDial(places, share),
+    takeDial: (peer) => Places.takeDial(places, share, peer.rank),
     leaveLine: () => Places.leaveLine(places, share),
     dial: (peer) => dial(self, exchange, dialer, peer)
   })
@@ -186,25 +203,31 @@ const dial = <M extends Roster.Member>(
   dialer: Dialer["Service"],
   peer: PeerBook.Peer
 ): Effect.Effect<void> =>
-  Encounters.dial<Introduction.Introduced, SessionError, Introduction.IntroductionError, never>(self.encounters, {
-    key: peer.key,
-    host: peer.address.host,
-    introduce: Effect.flatMap(Dial.connect(dialer, peer.address), (connection) =>
-      Introduction.dialled(connection, ourselves(self, exchange)).pipe(
-        Effect.tapError((error) => Effect.sync(() => isHangUp(error) && HangUps.add(self.hangUps, peer.key)))
-      )
-    ),
-    converse: (introduced, place) => converse(self, exchange, peer, introduced, place),
-    ended: (exit, place) => ended(self, exchange, peer, exit, place)
-  })
-
-/** Whether the peer closed or broke the connection before it sent its handshake. */
-const isHangUp = (error: Introduction.IntroductionError): boolean =>
-  error._tag === "ConnectionError" || (error._tag === "NotIntroduced" && error.reason === "closed")
+  Encounters.dial<Introduction.Introduced, SessionError, Introduction.IntroductionError | NotAdmitted, never>(
+    self.encounters,
+    {
+      key: peer.key,
+      host: peer.address.host,
+      rankOf: ({ peerId }) => Admission.rank(self.admission, { ...peer, peerId }),
+      introduce: Effect.flatMap(Dial.connect(dialer, peer.address), (connection) =>
+        Introduction.dialled(connection, ourselves(self, exchange)).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => EncounterEnds.isHangUp(error) && HangUps.add(self.hangUps, peer.key))
+          ),
+          Effect.filterOrFail(
+            ({ peerId }) => Admission.admits(self.admission, { ...peer, peerId }),
+            () => new NotAdmitted()
+          )
+        )
+      ),
+      converse: (introduced, place) => converse(self, exchange, peer, introduced, place),
+      ended: (exit, place) => ended(self, exchange, peer, exit, place)
+    }
+  )
 
 /**
  * Answers a peer that asks for the torrent, and closes `scope`, that of its connection, when its session has ended.
- * Closes it at once if there is no room, if the address is banned, or if no peers are wanted.
+ * Closes it at once if there is no room, if the address is banned or not admitted, or if no peers are wanted.
  */
 export const accept = <M extends Roster.Member>(
   self: Swarm<M>,
@@ -214,11 +237,20 @@ export const accept = <M extends Roster.Member>(
 ): Effect.Effect<void> =>
   Encounters.accept(self.encounters, scope, () => {
     if (!exchange.wantsPeers()) return undefined
-    const peer = PeerBook.arrive(self.book, caller.connection.remote, Monotonic.nowUnsafe(self.clock))
+    const now = Monotonic.nowUnsafe(self.clock)
+    const { remote } = caller.connection
+    const { peerId } = caller.handshake
+    const known = { address: remote, origin: Candidate.incoming, peerId }
+    if (!Admission.admits(self.admission, known)) {
+      PeerBook.notAdmitted(self.book, remote, now)
+      return undefined
+    }
+    const peer = PeerBook.arrive(self.book, remote, now)
     if (peer === undefined) return undefined
     return {
       key: peer.key,
       host: peer.address.host,
+      rank: Admission.rank(self.admission, known),
       run: (place) =>
         Effect.flatMap(Introduction.answer(caller, ourselves(self, exchange)), (introduced) =>
           converse(self, exchange, peer, introduced, place)
@@ -240,27 +272,21 @@ const converse = <M extends Roster.Member>(
     if (refusal !== undefined) return refusal
     place.occupant = {
       useOf: (now) => exchange.useOf(member, now),
-      leave: (why) => member.failUnsafe(new PeerDropped({ why: reasons[why] }))
+      leave: (why) => member.failUnsafe(new PeerDropped({ why: EncounterEnds.reasons[why] }))
     }
     return undefined
   })
-
-/** Why a peer has to leave its place, as the end of a sentence. */
-const reasons: Readonly<Record<Places.Why, string>> = {
-  useless: "it was of no use for 2 minutes, and others wait",
-  host: "its host has more connections than others that wait",
-  torrent: "another torrent needs its place",
-  descriptors: "this process has too many open files"
-}
 
 const join = <M extends Roster.Member>(
   self: Swarm<M>,
   exchange: Exchange<M>,
   peer: PeerBook.Peer,
   member: M
-): PeerDropped | undefined => {
+): SessionError | undefined => {
   if (peer.state === "banned") return new PeerDropped({ why: "it is banned" })
   if (!exchange.wantsPeers()) return new PeerDropped({ why: "nothing more is downloaded or uploaded" })
+  const client = member.client?.()
+  if (client !== undefined && !Admission.admitsClient(self, peer.key, member.peerId, client)) return new NotAdmitted()
   const refusal = exchange.admit(member)
   if (refusal !== undefined) return refusal
   self.roster.members.set(peer.key, member)
@@ -286,16 +312,19 @@ const ended = <M extends Roster.Member>(
     roster.members.delete(peer.key)
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     const isUseful = member !== undefined && exchange.left(peer.key, member, error)
-    const end = endOf(isUseful, error, place)
+    const end = EncounterEnds.endOf(isUseful, error, place)
+    const why = error?.why ?? EncounterEnds.reasonOf(exit)
+    const offence = EncounterEnds.offenceOf(end, error)
+    const banned = offence === undefined ? [] : Admission.judge(self, peer, { ...member, what: offence, why }, now)
+    expel(self, peer, banned, why)
     if (error?._tag === "SelfConnection") Bans.exclude(book, peer, now)
     else PeerBook.disconnected(book, peer, now, end)
     if (member !== undefined) {
       if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, end)
       if (exchange.isDone(member)) PeerBook.leave(book, peer)
     }
-    const why = error?.why ?? reasonOf(exit)
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    else if (peer.isDialable && !Exit.hasInterrupts(exit) && isUnreachable(end, error)) {
+    else if (peer.isDialable && !Exit.hasInterrupts(exit) && EncounterEnds.isUnreachable(end, error)) {
       report({ _tag: "PeerUnreachable", address: peer.address, why })
     }
     Dialling.wake(self.dialling)
@@ -308,56 +337,35 @@ const ended = <M extends Roster.Member>(
       : Effect.void
   })
 
-/**
- * Whether a dial failed because of the peer. One that we cancelled says nothing about the peer, nor does an incoming
- * connection about whether the peer can be reached. That we found ourselves is of no use to anybody.
- */
-const isUnreachable = (end: PeerBook.EncounterEnd, error: EncounterError | undefined): boolean =>
-  (end === "useful" || end === "failed") && error?._tag !== "SelfConnection"
-
-/** What the end of an encounter says about the peer. */
-const endOf = (
-  isUseful: boolean,
-  error: EncounterError | undefined,
-  place: Places.Place | undefined
-): PeerBook.EncounterEnd => {
-  if (error?._tag === "NoPlace") return "without a place"
-  if (place === undefined && Descriptors.isExhausted(error)) return "not tried"
-  if (place?.state === "displaced") return place.why === "useless" ? "useless" : "without a place"
-  return isUseful ? "useful" : "failed"
-}
-
 /** Notes where a peer that connected to us can be dialled, if it has sent the port at which it listens. */
 const rememberWhereItListens = <M extends Roster.Member>(
-  { book, clock, roster }: Swarm<M>,
+  { admission, book, clock, roster }: Swarm<M>,
   exchange: Exchange<M>,
   member: M,
   end: PeerBook.EncounterEnd
 ): void => {
   const now = Monotonic.nowUnsafe(clock)
   const address = member.isIncoming ? roster.dialAddress(member) : undefined
-  const peer = address && PeerBook.add(book, address, now)
+  const known = address && { address, origin: Candidate.incoming, peerId: member.peerId }
+  if (known === undefined || (end !== "not admitted" && !Admission.admits(admission, known))) return
+  const peer = PeerBook.add(book, known.address, now, known.origin)
   if (peer === undefined) return
   PeerBook.disconnected(book, peer, now, end)
   if (exchange.isDone(member)) PeerBook.leave(book, peer)
 }
 
-/** Why a session ended that has no error. */
-const reasonOf = (exit: Exit.Exit<void, EncounterError>): string => {
-  if (Exit.isSuccess(exit)) return "it closed the connection"
-  return Cause.hasDies(exit.cause) ? "an internal error ended the session" : "we ended the session"
-}
-
-/** Adds addresses; returns how many were new. */
+/** Adds addresses that the policy admits; returns how many were new. */
 export const add = <M extends Roster.Member>(
-  { book, clock, dialling, roster }: Swarm<M>,
-  addresses: ReadonlyArray<PeerAddress.PeerAddress>
+  { admission, book, clock, dialling, roster }: Swarm<M>,
+  addresses: ReadonlyArray<PeerAddress.PeerAddress>,
+  origin: Origin
 ): number => {
   const now = Monotonic.nowUnsafe(clock)
   let added = 0
   for (const address of addresses) {
     // A peer that connected to us is in the book under another address.
-    if (!Roster.isConnected(roster, address) && PeerBook.add(book, address, now) !== undefined) added++
+    if (Roster.isConnected(roster, address) || !Admission.admits(admission, { address, origin })) continue
+    if (PeerBook.add(book, address, now, origin) !== undefined) added++
   }
   if (added > 0) Dialling.wake(dialling)
   return added
@@ -368,13 +376,22 @@ export const seenAs = <M extends Roster.Member>(self: Swarm<M>, voter: string, h
   if (ExternalAddress.vote(self.external, voter, host)) self.isRankStale = true
 }
 
-/** Bans a peer, and ends sessions and dials that this affects. */
+/** Bans a peer that lied, and ends its session and whatever else the ban affects. */
 export const ban = <M extends Roster.Member>(self: Swarm<M>, key: number, why: string): void => {
-  const { book, encounters, roster } = self
-  const peer = book.peers.get(key)
-  const banned = peer === undefined ? [] : Bans.ban(book, peer, Monotonic.nowUnsafe(self.clock))
-  if (peer === undefined || banned.length === 0) return
-  self.report({ _tag: "PeerBanned", address: peer.address, why })
+  const peer = self.book.peers.get(key)
+  if (peer === undefined) return
+  const offence = { ...self.roster.members.get(key), what: "lie", why } as const
+  expel(self, peer, Admission.judge(self, peer, offence, Monotonic.nowUnsafe(self.clock)), why)
+}
+
+/** Ends the sessions with banned peers, and dials of them. One that is ending anyway does not notice. */
+const expel = <M extends Roster.Member>(
+  { encounters, report, roster }: Swarm<M>,
+  { address }: PeerBook.Peer,
+  banned: ReadonlyArray<PeerBook.Peer>,
+  why: string
+): void => {
+  if (banned.length > 0) report({ _tag: "PeerBanned", address, why })
   for (const { key } of banned) {
     const member = roster.members.get(key)
     if (member === undefined) Encounters.interruptUnsafe(encounters, key)

@@ -35,6 +35,7 @@ import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
 import * as Encounters from "../swarm/Encounters.ts"
 import * as HangUps from "../swarm/HangUps.ts"
+import { PeerPolicy } from "../swarm/PeerPolicy.ts"
 import * as Swarm from "../swarm/Swarm.ts"
 
 /** How many peers are dialled and asked at once. The info dict is small, so more would only burden them. */
@@ -107,6 +108,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     maxDialing: maxConnections,
     places: options.places,
     dialAddress: (session) => session.dialAddress(),
+    policy: { policy: yield* PeerPolicy, onDefect: (defect) => void Deferred.doneUnsafe(found, Effect.die(defect)) },
     report: () => reportChange()
   })
   yield* Effect.addFinalizer(() => Encounters.endAll(swarm.encounters))
@@ -176,7 +178,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       .pipe(
         Stream.runForEach((event) =>
           Effect.sync(() => {
-            if (event._tag === "Peers") Swarm.add(swarm, event.addresses)
+            const { source } = event
+            if (event._tag === "Peers") Swarm.add(swarm, event.addresses, { _tag: "Source", source })
             reportChange(event)
           })
         )

@@ -122,7 +122,8 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
     Effect.sync(() => {
       if (event._tag === "Peers") {
         const { addresses, externalHost, source } = event
-        PieceSwarm.add(swarm, addresses, externalHost === undefined ? undefined : { voter: source, host: externalHost })
+        const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
+        PieceSwarm.add(swarm, addresses, vote, { _tag: "Source", source })
       }
       note(self, event, report)
     })

@@ -33,6 +33,7 @@ import * as AllowedFast from "../peer/AllowedFast.ts"
 import * as Upload from "../peer/Upload.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
+import { PeerPolicy } from "../swarm/PeerPolicy.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as BudgetedDigests from "./BudgetedDigests.ts"
 import * as FileRemoval from "./FileRemoval.ts"
@@ -131,6 +132,10 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
       uploadSlots: options.uploadSlots,
       callers: options.callers,
       places: options.places,
+      policy: {
+        policy: yield* PeerPolicy,
+        onDefect: (defect) => TorrentLife.fail(life, Cause.die(defect))
+      },
       report: (event) => TorrentLife.report(life, event)
     },
     yield* Clock.Clock

@@ -30,13 +30,14 @@ const table = (options: { readonly slots: number; readonly isSeeding?: boolean; 
     isSeeding: options.isSeeding ?? false,
     step: (peers: ReadonlyArray<TestPeer>) => {
       const { slots, isSeeding, now } = self
-      const decisions = Choker.step(choker, peers, { slots, isSeeding, now, random })
+      const chosen = new Set(Choker.step(choker, peers, { slots, isSeeding, now, random }))
       for (const peer of unchoked) if (!peers.includes(peer)) unchoked.delete(peer)
-      for (const peer of decisions.choke) assert.isTrue(unchoked.delete(peer), `${peer.name} was choked already`)
-      for (const peer of decisions.unchoke) {
-        assert.isFalse(unchoked.has(peer), `${peer.name} was unchoked already`)
-        unchoked.add(peer)
+      const decisions = {
+        choke: [...unchoked].filter((peer) => !chosen.has(peer)),
+        unchoke: [...chosen].filter((peer) => !unchoked.has(peer))
       }
+      for (const peer of decisions.choke) unchoked.delete(peer)
+      for (const peer of decisions.unchoke) unchoked.add(peer)
       return decisions
     },
     /** Steps once a second up to `until`; `pass` is called before each step. */

@@ -11,9 +11,10 @@ const begin = Effect.fnUntraced(function* (max: number) {
   const book = PeerBook.make(() => 0.5)
   const dialling = Dialling.make(book, max)
   const dialled: Array<string> = []
-  const state = { dialing: 0, mayDial: true }
+  const state = { dialing: 0, mayDial: true, denied: new Set<string>() }
   yield* Dialling.run(dialling, {
     wantsPeers: () => state.mayDial,
+    admits: ({ address }) => !state.denied.has(address.host),
     takeDial: () => true,
     leaveLine: () => {},
     dialing: () => state.dialing,
@@ -42,6 +43,22 @@ describe("Dialling", () => {
 
       assert.deepStrictEqual([first, dialled.length], [["10.0.0.1", "10.0.0.2"], 3])
     })
+  )
+
+  it.effect(
+    "dials nobody whom the policy does not admit, asks about none of them for an hour, and dials the next",
+    () =>
+      Effect.gen(function* () {
+        const { book, dialled, dialling, state } = yield* begin(2)
+        state.denied.add("10.0.0.1")
+        const [denied] = [1, 2].map((host) => PeerBook.add(book, at(host), 0)!)
+
+        Dialling.wake(dialling)
+        yield* settle
+
+        assert.deepStrictEqual(dialled, ["10.0.0.2"])
+        assert.isAtLeast(denied!.dialAt, 0.75 * PeerBook.restWhenNotAdmitted)
+      })
   )
 
   it.effect("waits until the next address is due", () =>

@@ -28,6 +28,7 @@ const begin = Effect.fnUntraced(function* (max: number) {
       Encounters.dial(encounters, {
         key,
         host: `10.0.0.${key}`,
+        rankOf: () => 0,
         introduce,
         converse: () => run,
         ended: note(`dialled ${key}`)
@@ -50,6 +51,7 @@ const begin = Effect.fnUntraced(function* (max: number) {
         ? {
             key,
             host: `10.0.0.${key}`,
+            rank: 0,
             run: () => run,
             ended: note(`accepted ${key}`),
             refused: () => ended.push(`refused ${key}`)

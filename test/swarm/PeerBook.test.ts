@@ -51,6 +51,50 @@ describe("PeerBook", () => {
     assert.deepStrictEqual(order, [second, third, first, undefined])
   })
 
+  it("dials addresses of a higher rank first, also if they failed before and have a lower priority", () => {
+    const preferred = new Set(["10.0.0.3", "10.0.0.4"])
+    const book = PeerBook.make(
+      () => 0.5,
+      ({ host }) => (preferred.has(host) ? 0 : 1),
+      undefined,
+      ({ host }) => (preferred.has(host) ? 1 : 0)
+    )
+    const peers = [1, 2, 3, 4].map((host) => added(book, at(host)))
+    for (const peer of peers.slice(1, 3)) failDial(book, peer, 0)
+
+    const order = peers.map(() => {
+      const next = PeerBook.nextToDial(book, 5_000)!
+      PeerBook.dialing(book, next)
+      return next.address.host
+    })
+
+    assert.deepStrictEqual(order, ["10.0.0.4", "10.0.0.3", "10.0.0.1", "10.0.0.2"])
+  })
+
+  it("waits an hour with a peer that was not admitted, and holds it against its worth", () => {
+    const book = make()
+    const peer = added(book, at(1))
+    PeerBook.dialing(book, peer)
+
+    PeerBook.disconnected(book, peer, 0, "not admitted")
+
+    assert.deepStrictEqual([peer.dialAt, peer.failures], [PeerBook.restWhenNotAdmitted, 1])
+  })
+
+  it("bans for as long as it is told, and the host with it only if it is to count", () => {
+    const book = make()
+    const peers = [1, 2, 3, 4].map((port) => added(book, at(1, port)))
+
+    for (const peer of peers.slice(0, 3)) Bans.ban(book, peer, 0, { millis: 5_000, countsForHost: false })
+    const states = peers.map(({ state }) => state)
+    const hasPardoned = [4_999, 5_000].map((now) => Bans.pardon(book, now))
+
+    assert.deepStrictEqual(states, ["banned", "banned", "banned", "idle"])
+    assert.deepStrictEqual(hasPardoned, [false, true])
+    assert.deepStrictEqual([Bans.bannedCount(book), Bans.bansOf(peers[0]!, 5_000)], [0, 1])
+    assert.strictEqual(Bans.bansOf(peers[0]!, 5_000 + Bans.longestBan), 0)
+  })
+
   it("dials addresses that failed as often by priority, and unranked ones last", () => {
     const priorities = new Map<string, number>()
     const book = PeerBook.make(
