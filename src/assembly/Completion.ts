@@ -14,11 +14,14 @@
  * storage works. Only after the storage has confirmed the write does the piece count as stored, is its memory returned
  * and the fact reported.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
 import * as Gate from "../base/Gate.ts"
+import * as Histogram from "../base/Histogram.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { Tally } from "../base/Tally.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
@@ -60,6 +63,10 @@ export interface Options {
   readonly storage: PieceStore
   /** SHA-1 of each piece, from the metainfo. */
   readonly digestOf: (piece: PieceIndex) => Uint8Array
+  /** Where pieces are counted, and how long they took; default: nowhere. */
+  readonly tally?: Tally | undefined
+  /** Whether each digest and each write has a span of its own; default false: two spans a piece. */
+  readonly tracesPieces?: boolean | undefined
 }
 
 /**
@@ -67,8 +74,9 @@ export interface Options {
  * them.
  */
 export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options: Options) {
-  const { digestOf, storage } = options
+  const { digestOf, storage, tally } = options
   const hasher = yield* PieceHasher
+  const clock = yield* Clock.Clock
   const atOnce = writesInFlight(self.geometry.pieceLength)
   /** Pieces whose last write failed. */
   const failing = new Set<PieceIndex>()
@@ -76,6 +84,22 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   let reason: StorageError["reason"]["_tag"] | undefined
 
   const report = (fact: Facts.Fact) => Facts.offer(self.facts, fact)
+
+  const begin = (): number => (tally === undefined ? 0 : Monotonic.secondsUnsafe(clock))
+  const end = (times: Histogram.Histogram | undefined, begun: number): void => {
+    if (times !== undefined) Histogram.add(times, Monotonic.secondsUnsafe(clock) - begun)
+  }
+
+  /** Gives what is done with a piece a span, if that is wanted. */
+  const traced = <A>(name: string, act: (buffer: PieceBuffer.PieceBuffer) => Effect.Effect<A>) =>
+    options.tracesPieces !== true
+      ? act
+      : (buffer: PieceBuffer.PieceBuffer) =>
+          Effect.withSpan(
+            Effect.suspend(() => act(buffer)),
+            name,
+            { attributes: { "piecewise.piece": buffer.piece }, captureStackTrace: false }
+          )
 
   const digestsOf = Effect.fnUntraced(function* (buffer: PieceBuffer.PieceBuffer, blocks: Iterable<number>) {
     const digests = new Map<number, Uint8Array>()
@@ -113,6 +137,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
     const contributors = PieceBuffer.contributorsOf(buffer)
     const [sole] = contributors.size === 1 ? contributors : []
     const copy = sole === undefined ? { sha1s: yield* digestsOf(buffer, buffer.contributors.keys()) } : { sole }
+    if (tally !== undefined) tally.rejectedPieces++
     Distrust.fail(Assembly.distrustOf(self), self.suppliers, buffer, copy, yield* Monotonic.now)
     Assembly.waste(self, buffer.bytes.length)
     const isReplaceable = Distrust.hasOtherSource(self.suppliers, piece, contributors)
@@ -122,12 +147,15 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   })
 
   /** Compares a complete piece with its digest. Returns whether it is right; a wrong one loses its buffer. */
-  const verify = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<boolean> =>
-    Effect.flatMap(hasher.sha1(buffer.bytes), (digest) => {
+  const verify = traced("piecewise.piece.verify", (buffer): Effect.Effect<boolean> => {
+    const begun = begin()
+    return Effect.flatMap(hasher.sha1(buffer.bytes), (digest) => {
+      end(tally?.verifySeconds, begun)
       if (!Bytes.equals(digest, digestOf(buffer.piece))) return Effect.as(reject(buffer), false)
       const left = pass(buffer)
       return left === undefined ? right : Effect.andThen(left, right)
     })
+  })
 
   /**
    * Notes that a failing piece was answered, which shows that the storage works again. The others wait for their own
@@ -141,6 +169,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   /** Notes at once that a piece is stored. What it returns gives the memory back, and reports the fact. */
   const noteStored = ({ piece }: PieceBuffer.PieceBuffer): Effect.Effect<void> => {
+    if (tally !== undefined) tally.storedPieces++
     Assembly.noteStored(self, piece)
     storage.noteStored?.(piece)
     const fact: Facts.Fact = { _tag: "Stored", piece }
@@ -174,6 +203,7 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   /** Handles a failed write that is to be repeated. */
   const failed = Effect.fnUntraced(function* (piece: PieceIndex, error: StorageError) {
     failing.add(piece)
+    if (tally !== undefined) tally.failedWrites++
     // Another reason is news: one may pass by itself, and the next may not.
     if (self.isPaused && error.reason._tag === reason) return
     reason = error.reason._tag
@@ -184,13 +214,18 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
   })
 
   /** Writes once. Returns why it failed. A confirmed write is noted even after an interruption. */
-  const attempt = (buffer: PieceBuffer.PieceBuffer): Effect.Effect<StorageError | undefined> =>
-    Effect.uninterruptible(
+  const attempt = traced("piecewise.piece.write", (buffer): Effect.Effect<StorageError | undefined> => {
+    const begun = begin()
+    return Effect.uninterruptible(
       Effect.matchEffect(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece)), {
-        onSuccess: () => Effect.as(stored(buffer), undefined),
+        onSuccess: () => {
+          end(tally?.writeSeconds, begun)
+          return Effect.as(stored(buffer), undefined)
+        },
         onFailure: Effect.succeed
       })
     )
+  })
 
   /**
    * Whether the storage found wrong bytes, and it is not known yet whether they were wrong before they were sent to it.

@@ -16,6 +16,9 @@ import * as Schedule from "effect/Schedule"
  */
 export const nowUnsafe = (clock: Clock.Clock): number => Math.floor(Number(clock.monotonicTimeNanosUnsafe()) / 1e6)
 
+/** The same in seconds, with all digits of the clock: for what is over in less than a millisecond. */
+export const secondsUnsafe = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e9
+
 /** `nowUnsafe` of the fiber's clock. */
 export const now: Effect.Effect<number> = Effect.clockWith((clock) => Effect.sync(() => nowUnsafe(clock)))
 

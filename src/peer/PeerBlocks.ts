@@ -6,6 +6,7 @@
  * Hot path: a block costs one lookup of its request and one copy of its bytes (`test/bench/PeerProtocol.bench.ts`).
  */
 import * as Assembly from "../assembly/Assembly.ts"
+import * as Histogram from "../base/Histogram.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
@@ -39,6 +40,8 @@ export interface PeerBlocks extends Supplier.Supplier {
   usefulBytes: number
   /** When the last of these arrived, or the connection began. */
   lastUseful: number
+  /** Where the seconds are recorded that a request takes, of one block a piece; absent: nowhere. */
+  readonly requestSeconds: Histogram.Histogram | undefined
 }
 
 /** Reads the frames that answer our requests, and those that say which requests the peer would answer. */
@@ -95,6 +98,9 @@ export const sink = (
     if (!Assembly.received(self.assembly, self, request, self.now)) {
       Assembly.waste(self.assembly, size)
       return
+    }
+    if (self.requestSeconds !== undefined && request.block === 0) {
+      Histogram.add(self.requestSeconds, (self.now - request.sentAt) / 1_000)
     }
     PeerPatience.useful(self.patience)
     self.usefulBytes += size

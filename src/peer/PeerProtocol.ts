@@ -90,6 +90,8 @@ export interface Options {
   readonly serve: () => void
   /** The swarm should choose anew whom to unchoke, soon but not at once. */
   readonly interestChanged: () => void
+  /** As in `PeerBlocks`. */
+  readonly requestSeconds?: PeerBlocks.PeerBlocks["requestSeconds"]
   readonly now: number
 }
 
@@ -150,6 +152,7 @@ export const make = (options: Options): PeerProtocol => {
     downloadedBytes: 0,
     usefulBytes: 0,
     lastUseful: now,
+    requestSeconds: options.requestSeconds,
     uploadedBytes: 0,
     largerShareEnd: Number.POSITIVE_INFINITY,
     lastServed: now,

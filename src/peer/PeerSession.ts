@@ -68,6 +68,7 @@ export interface Options {
   readonly allowedFast?: PeerProtocol.Options["allowedFast"]
   /** What the extension protocol needs (BEP 10); absent: it is not spoken. */
   readonly extensions?: TorrentExtensions | undefined
+  readonly requestSeconds?: PeerProtocol.Options["requestSeconds"]
   /** The number of the peer's address. */
   readonly id: SupplierId
   /** Called once, before anything is read; what it returns ends the session. */
@@ -122,6 +123,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       wake,
       serve: () => void Latch.openUnsafe(requested),
       interestChanged: options.onInterest,
+      requestSeconds: options.requestSeconds,
       now: Monotonic.nowUnsafe(clock)
     })
   )

@@ -61,6 +61,8 @@ export interface Options {
   readonly places: Places
   /** The policy about peers; default the standard one. */
   readonly policy?: PolicyGuard.PolicyGuard | undefined
+  /** Where the time of requests is recorded; absent: nowhere. */
+  readonly requestSeconds?: PeerSession.Options["requestSeconds"]
   readonly report: (fact: Swarm.Fact) => void
 }
 
@@ -184,6 +186,7 @@ const converse = Effect.fnUntraced(function* (
     assembly: options.assembly,
     upload,
     limits: options.limits,
+    requestSeconds: options.requestSeconds,
     offer:
       offers &&
       Offers.offerOf(

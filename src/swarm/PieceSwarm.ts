@@ -14,6 +14,7 @@ import * as Signal from "../base/Signal.ts"
 import * as Callers from "../connect/Callers.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
+import * as Places from "../connect/Places.ts"
 import type { Dialer } from "../network/Transport.ts"
 import * as PeerPieces from "../peer/PeerPieces.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
@@ -52,8 +53,12 @@ export interface PieceSwarm {
 /** How many there are. */
 export interface Counts {
   readonly connected: number
+  /** Connections that are being opened. */
+  readonly dialling: number
   /** Connected peers that may request blocks. */
   readonly unchoked: number
+  /** Connected peers that want pieces from us. */
+  readonly interested: number
   /** Known addresses. */
   readonly known: number
   readonly banned: number
@@ -239,17 +244,23 @@ export const dismiss = Effect.fnUntraced(function* (self: PieceSwarm, why: strin
   if (!PieceExchange.wantsPeers(options)) Roster.dismiss(swarm.roster, () => true, why)
 })
 
-const none: Counts = { connected: 0, unchoked: 0, known: 0, banned: 0, hungUp: 0 }
+const none: Counts = { connected: 0, dialling: 0, unchoked: 0, interested: 0, known: 0, banned: 0, hungUp: 0 }
 
 /** Counts peers and addresses. */
 export const counts = ({ parts }: PieceSwarm): Counts => {
   if (parts === undefined) return none
-  const { book, hangUps, roster } = parts.swarm
+  const { book, encounters, hangUps, roster } = parts.swarm
   let unchoked = 0
-  for (const { protocol } of roster.members.values()) if (!protocol.uploads.isChoking) unchoked++
+  let interested = 0
+  for (const { protocol } of roster.members.values()) {
+    if (!protocol.uploads.isChoking) unchoked++
+    if (protocol.peerInterested) interested++
+  }
   return {
     connected: roster.members.size,
+    dialling: Places.dials(encounters.share),
     unchoked,
+    interested,
     known: book.peers.size,
     banned: Bans.bannedCount(book),
     hungUp: HangUps.count(hangUps, book)

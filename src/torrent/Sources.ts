@@ -7,6 +7,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
+import type { Tally } from "../base/Tally.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
@@ -54,6 +55,8 @@ export interface Options {
   readonly sources: ReadonlyArray<PeerSource>
   readonly context: PeerSourceContext
   readonly swarm: PieceSwarm.PieceSwarm
+  /** Where answers and failures are counted; default: nowhere. */
+  readonly tally?: Tally | undefined
   readonly report: (event: TorrentEvent) => void
 }
 
@@ -113,13 +116,19 @@ export const note = (self: Sources, event: PeerSourceEvent, report: Options["rep
   if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
 }
 
+const count = (tally: Tally, { _tag }: PeerSourceEvent): void => {
+  if (_tag === "Peers") tally.sourceAnswers++
+  else tally.sourceFailures++
+}
+
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {
-  const { context, sources, swarm, report } = options
+  const { context, sources, swarm, report, tally } = options
   setTrackers(self, context.trackers)
 
   const onEvent = (event: PeerSourceEvent) =>
     Effect.sync(() => {
+      if (tally !== undefined) count(tally, event)
       if (event._tag === "Peers") {
         const { addresses, externalHost, source } = event
         const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }

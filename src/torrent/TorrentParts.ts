@@ -4,6 +4,7 @@
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
+import type { Tally } from "../base/Tally.ts"
 import type { Ticker } from "../base/Ticker.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { Places } from "../connect/Places.ts"
@@ -40,6 +41,10 @@ export interface Options extends Omit<TorrentOptions, "files"> {
   readonly places: Places
   /** The blocks that all torrents of the engine keep in memory for uploads. */
   readonly readCache: ReadCache
+  /** What is counted for all torrents of the engine; absent: nothing is. */
+  readonly tally?: Tally | undefined
+  /** Whether the digest and the write of each piece have spans; default false. */
+  readonly tracesPieces?: boolean | undefined
 }
 
 /** What was counted in runs that have ended. */

@@ -18,6 +18,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Tally from "../base/Tally.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
@@ -99,6 +100,8 @@ export interface TorrentProgram {
   readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
   /** Takes a connection that a peer opened to the engine. Closes it at once if it is of no use now. */
   readonly accept: Accept
+  /** The parts of the run that has not ended yet. */
+  readonly parts: () => TorrentParts | undefined
 }
 
 /** What a torrent was like at the end of a run. */
@@ -195,6 +198,11 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
       const status = StatusReport.atEnd(ending, Monotonic.nowUnsafe(clock))
       const present = presentOf(ending)
       final = { status, stored: TorrentChange.storedOf(present), wanted: Bitfield.copy(present.wanted) }
+      const { assembly, upload } = ending
+      const { downloadedBytes, wastedBytes } = assembly
+      if (options.tally !== undefined) {
+        Tally.end(options.tally, { downloadedBytes, wastedBytes, uploadedBytes: upload.uploadedBytes })
+      }
       carried.downloadedBytes = status.downloadedBytes
       carried.wastedBytes = status.wastedBytes
       carried.uploadedBytes = status.uploadedBytes
@@ -357,6 +365,7 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
     asked,
     lasting: () => lasting,
     run: () => run,
+    parts: () => run ?? ending,
     present,
     addPeers,
     remove: ({ data }) =>

@@ -136,6 +136,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
         policy: yield* PeerPolicy,
         onDefect: (defect) => TorrentLife.fail(life, Cause.die(defect))
       },
+      requestSeconds: options.tally?.requestSeconds,
       report: (event) => TorrentLife.report(life, event)
     },
     yield* Clock.Clock
@@ -252,6 +253,7 @@ const supply = Effect.fnUntraced(function* (self: TorrentParts) {
     sources: options.sources,
     context: contextOf(self),
     swarm,
+    tally: options.tally,
     report: (event) => TorrentLife.report(life, event)
   })
   for (const { supply } of yield* SupplierSources) {
@@ -304,7 +306,8 @@ const work = Effect.fnUntraced(function* ({ assembly, facts, files, lasting, sto
     }
     TorrentFacts.onPiece(facts, fact)
   })
-  yield* Completion.run(assembly, { storage: files.writer, digestOf })
+  const { tally, tracesPieces } = lasting.options
+  yield* Completion.run(assembly, { storage: files.writer, digestOf, tally, tracesPieces })
   const onRecovered = (piece: PieceIndex): void => TorrentFacts.onRecovered(facts, piece)
   yield* Upload.recover(upload, { storage, digestOf, onRecovered })
   yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })

@@ -28,7 +28,15 @@ describe("Swarm", () => {
     yield* settle
 
     assert.deepStrictEqual([added, facts], [[1, 0], ["+10.0.0.1"]])
-    assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 1, banned: 0, hungUp: 0 })
+    assert.deepStrictEqual(swarm.counts(), {
+      connected: 1,
+      dialling: 0,
+      unchoked: 0,
+      interested: 0,
+      known: 1,
+      banned: 0,
+      hungUp: 0
+    })
   })
 
   test("dials in the order of BEP 40 once it knows its external address", function* () {
@@ -209,7 +217,15 @@ describe("Swarm", () => {
       yield* pass(120)
 
       assert.strictEqual(peer.counters.connections, 1)
-      assert.deepStrictEqual(swarm.counts(), { connected: 0, unchoked: 0, known: 1, banned: 0, hungUp: 0 })
+      assert.deepStrictEqual(swarm.counts(), {
+        connected: 0,
+        dialling: 0,
+        unchoked: 0,
+        interested: 0,
+        known: 1,
+        banned: 0,
+        hungUp: 0
+      })
     })
   })
 
@@ -334,7 +350,7 @@ describe("Swarm", () => {
 
         assert.deepStrictEqual(
           [turns, swarm.counts()],
-          [turns, { connected: 1, unchoked: 0, known: 2, banned: 1, hungUp: 0 }]
+          [turns, { connected: 1, dialling: 0, unchoked: 0, interested: 0, known: 2, banned: 1, hungUp: 0 }]
         )
         yield* Scope.close(scope, Exit.void)
         yield* settle
@@ -355,7 +371,15 @@ describe("Swarm", () => {
       for (const key of [0, 1, 2]) swarm.ban(idOf(key), "it lied")
       yield* settle
 
-      assert.deepStrictEqual(swarm.counts(), { connected: 1, unchoked: 0, known: 4, banned: 3, hungUp: 0 })
+      assert.deepStrictEqual(swarm.counts(), {
+        connected: 1,
+        dialling: 0,
+        unchoked: 0,
+        interested: 0,
+        known: 4,
+        banned: 3,
+        hungUp: 0
+      })
       assert.strictEqual((yield* counts).dials, 0)
     })
   })
