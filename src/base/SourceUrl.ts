@@ -36,6 +36,47 @@ export const parseTorrentFile = (text: string): URL | undefined => {
   return url
 }
 
+/**
+ * The host and port of a URL, all of it that may be written to a log. The rest is often a secret: a tracker knows its
+ * users by a passkey in the path or the query. Returns `undefined` if `text` is not a URL with a host.
+ */
+export const placeOf = (text: string): { readonly host: string; readonly port: number | undefined } | undefined => {
+  const url = URL.parse(text)
+  if (url === null || url.hostname === "") return undefined
+  return { host: url.hostname, port: url.port === "" ? undefined : Number(url.port) }
+}
+
+/** Parts of a URL that are shorter than this are no secret, and may be words of a sentence. */
+const shortestSecret = 6
+
+/** Words in the paths of most trackers. */
+const wellKnown = /^(announce|scrape)(\.php)?$/
+
+/** Replaces what may be a secret in the URL `source` where `text` repeats it, as errors and answers of trackers do. */
+export const withoutSecrets = (text: string, source: string): string => {
+  const url = URL.parse(source)
+  if (url === null) return source === "" ? text : text.replaceAll(source, hidden)
+  const parts = [...url.pathname.split("/"), ...url.searchParams.values(), url.username, url.password]
+  const secrets = new Set([source, url.href, ...parts.flatMap((part) => [part, decoded(part)])])
+  let shown = text
+  for (const secret of secrets) {
+    if (secret.length >= shortestSecret && !wellKnown.test(secret)) shown = shown.replaceAll(secret, hidden)
+  }
+  return shown
+}
+
+/** Shorter than any secret, so that text only becomes shorter, however a URL is made. */
+const hidden = "..."
+
+const decoded = (part: string): string => {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    // It is no encoding of UTF-8, so nobody shows it decoded.
+    return part
+  }
+}
+
 /** Returns whether `text` is a URL that a tracker may have. */
 export const isTracker = (text: string): boolean => parseTracker(text) !== undefined
 

@@ -23,4 +23,36 @@ describe("SourceUrl", () => {
     assert.strictEqual(SourceUrl.parseTorrentFile("http://a:b@nas.lan/t.torrent")?.href, "http://nas.lan/t.torrent")
     assert.isUndefined(SourceUrl.parseTorrentFile("file:///t.torrent"))
   })
+
+  it("shows the host and port of a URL, and nothing else of it", () => {
+    const place = SourceUrl.placeOf("https://me:secret@t.example:8443/secret/announce?passkey=secret#secret")
+
+    assert.deepStrictEqual(place, { host: "t.example", port: 8443 })
+    assert.deepStrictEqual(SourceUrl.placeOf("udp://[::1]:80"), { host: "[::1]", port: 80 })
+    assert.deepStrictEqual(SourceUrl.placeOf("http://t.example/"), { host: "t.example", port: undefined })
+    assert.isUndefined(SourceUrl.placeOf("a list"))
+  })
+
+  it("hides what may be a secret of a URL where a text repeats it, encoded or not", () => {
+    const url = "http://us%20er1:pass%2Fword@t.example/a%20secret/announce?key=9f8e7d&port=80"
+    const shown = (text: string) => SourceUrl.withoutSecrets(text, url)
+
+    assert.strictEqual(shown("no key 9f8e7d"), "no key ...")
+    assert.strictEqual(shown("a secret, or a%20secret"), "..., or ...")
+    assert.strictEqual(shown("pass/word of us er1"), "... of ...")
+    assert.strictEqual(shown(`cannot fetch ${url}`), "cannot fetch ...")
+    assert.strictEqual(
+      shown("its URL does not end in /announce, on port 80"),
+      "its URL does not end in /announce, on port 80"
+    )
+    assert.strictEqual(SourceUrl.withoutSecrets("a list is empty", "a list"), "... is empty")
+    assert.strictEqual(SourceUrl.withoutSecrets("why", ""), "why")
+  })
+
+  it("makes a text only shorter, however many parts a hostile URL has", () => {
+    const url = `http://t.example/${Array.from({ length: 20_000 }, (_, index) => `......${index}`).join("/")}`
+    const text = "......1".repeat(30)
+
+    assert.isAtMost(SourceUrl.withoutSecrets(text, url).length, text.length)
+  })
 })

@@ -22,6 +22,7 @@ import * as ListeningPort from "../../network/ListeningPort.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
 import * as AnnounceSchedule from "./AnnounceSchedule.ts"
+import * as AnnounceSpan from "./AnnounceSpan.ts"
 import type { AnnounceEvent, AnnounceResponse, TrackerError } from "./Tracker.ts"
 import { Tracker } from "./Tracker.ts"
 import * as TrackerAnswer from "./TrackerAnswer.ts"
@@ -129,16 +130,20 @@ const start = Effect.fnUntraced(function* (
     event: AnnounceEvent | undefined,
     { port, trackerId }: Pick<AnnounceSchedule.Announce, "port" | "trackerId">
   ) =>
-    tracker.announce(url, {
-      ...context.facts(),
-      infoHash: context.infoHash,
-      peerId: context.peerId,
-      port,
-      event,
-      numWant: event === "stopped" ? 0 : (options.numWant ?? defaultNumWant),
-      key,
-      trackerId
-    })
+    AnnounceSpan.trace(
+      url,
+      {
+        ...context.facts(),
+        infoHash: context.infoHash,
+        peerId: context.peerId,
+        port,
+        event,
+        numWant: event === "stopped" ? 0 : (options.numWant ?? defaultNumWant),
+        key,
+        trackerId
+      },
+      tracker
+    )
 
   // A finalizer is not interruptible, but `timeoutOption` runs the announces in their own fiber, which is.
   yield* Effect.addFinalizer(() =>

@@ -62,14 +62,9 @@ export const make = Effect.fnUntraced(function* (
       })
     )
   return Tracker.of({
-    announce: Effect.fn("HttpTracker.announce")(
-      (url: string, request: AnnounceRequest) => announce(client, url, request),
-      bounded
-    ),
-    scrape: Effect.fn("HttpTracker.scrape")(
-      (url: string, infoHash: Uint8Array) => scrape(client, url, infoHash),
-      bounded
-    )
+    // No spans: they would show the error, and with it the URL, which may have a passkey. `AnnounceSpan.ts` hides it.
+    announce: (url, request) => bounded(announce(client, url, request), url),
+    scrape: (url, infoHash) => bounded(scrape(client, url, infoHash), url)
   })
 })
 

@@ -133,14 +133,15 @@ export const make = Effect.fnUntraced(function* (
       })
     )
   return Tracker.of({
-    announce: Effect.fn("UdpTracker.announce")(function* (url: string, request: AnnounceRequest) {
+    // No spans: they would show the error, and with it the URL, which may have a passkey. `AnnounceSpan.ts` hides it.
+    announce: Effect.fnUntraced(function* (url: string, request: AnnounceRequest) {
       const target = yield* Effect.fromResult(checkUrl(url))
       const { response } = yield* askAny(client, yield* resolve(target, options.lookup), "Announced", (ids) =>
         UdpTrackerCodec.encodeAnnounce({ ...ids, request, urlData: target.urlData })
       )
       return Destination.shown(target.url) === "public" ? TrackerAnswer.withoutLoopback(response) : response
     }, bounded),
-    scrape: Effect.fn("UdpTracker.scrape")(function* (url: string, infoHash: Uint8Array) {
+    scrape: Effect.fnUntraced(function* (url: string, infoHash: Uint8Array) {
       const target = yield* Effect.fromResult(checkUrl(url))
       const { response } = yield* askAny(client, yield* resolve(target, options.lookup), "Scraped", (ids) =>
         UdpTrackerCodec.encodeScrape({ ...ids, infoHash })
