@@ -1,6 +1,7 @@
 /**
  * The contract of everything that finds peers: trackers, DHT, PEX, LSD, a fixed list.
  */
+import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -56,16 +57,29 @@ export interface PeerSourceContext {
 /**
  * Finds peers for any torrent. An engine makes one, and it learns of a torrent only when `peers` is called for it.
  *
- * The stream finds peers while it runs. It retries by itself, and reports failures as events, never as its end. A
- * source that has nothing more to report may end. After an interruption the stream may run for a few more seconds, to
- * announce that we leave.
+ * The stream finds peers while it runs. A source that has nothing more to report may end. After an interruption the
+ * stream may run for a few more seconds, to announce that we leave. A stream that fails, or dies, is reported as a
+ * `Failed` event and run again: after 10 seconds, then twice as long each time, at most 10 minutes, and from 10 seconds
+ * on again once it has reported peers (`SourceRun`). So it never ends its torrent. A source that consists of several,
+ * such as trackers, reports their failures as events itself.
  *
  * If the torrent is private, a source that asks anything except the torrent's trackers returns an empty stream (BEP
  * 27). A list of addresses that the user gave asks nobody, so it still emits them.
+ *
+ * `R` are the services that the stream needs. They are taken from the context of `Engine.add`, or of the layer that
+ * provides the source to all torrents (`PeerSources.layer`).
  */
-export interface PeerSource {
-  readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent>
+export interface PeerSource<out E = never, out R = never> {
+  /** Its name in reports of failures before its first event; default `peer source`. */
+  readonly name?: string | undefined
+  readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent, E, R>
 }
+
+/** Provides the services that a source needs. */
+export const provideContext = <E, R>(self: PeerSource<E, R>, context: Context.Context<R>): PeerSource<E> => ({
+  ...self,
+  peers: (torrent) => Stream.provideContext(self.peers(torrent), context)
+})
 
 /** What a source reports. */
 export type PeerSourceEvent =

@@ -4,16 +4,29 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { PeerSource } from "./PeerSource.ts"
+import * as Scope from "effect/Scope"
+import * as PeerSource from "./PeerSource.ts"
 
-/** The sources that every torrent of an engine asks, all at once. */
-export class PeerSources extends Context.Service<PeerSources, ReadonlyArray<PeerSource>>()(
+/** The sources that every torrent of an engine asks, all at once. They may fail, and need no more services. */
+export class PeerSources extends Context.Service<PeerSources, ReadonlyArray<PeerSource.PeerSource<unknown>>>()(
   "piecewise/discovery/PeerSources"
 ) {}
 
-/** Provides the given sources. */
-export const layer = (sources: ReadonlyArray<PeerSource>): Layer.Layer<PeerSources> =>
-  Layer.succeed(PeerSources, sources)
+/** Provides sources with the services that they need, taken from the context of the effect. */
+export const provide = <R>(
+  sources: ReadonlyArray<PeerSource.PeerSource<unknown, R>>
+): Effect.Effect<ReadonlyArray<PeerSource.PeerSource<unknown>>, never, R> =>
+  Effect.map(Effect.context<R>(), (context) => {
+    // A run of a source is not to leave anything in the scope of whoever made it.
+    const services = Context.omit(Scope.Scope)(context) as Context.Context<R>
+    return sources.map((source) => PeerSource.provideContext(source, services))
+  })
+
+/** Provides the given sources. `R` are the services that they need. */
+export const layer = <R = never>(
+  sources: ReadonlyArray<PeerSource.PeerSource<unknown, R>>
+): Layer.Layer<PeerSources, never, R> =>
+  Layer.effect(PeerSources, provide(sources)) as Layer.Layer<PeerSources, never, R>
 
 /** No sources: a torrent has only the peers it is given and those that connect to it. */
 export const none: Layer.Layer<PeerSources> = layer([])

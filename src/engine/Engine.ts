@@ -26,7 +26,7 @@ import * as Incoming from "../connect/Incoming.ts"
 import * as Places from "../connect/Places.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
-import { PeerSources } from "../discovery/PeerSources.ts"
+import * as PeerSources from "../discovery/PeerSources.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Magnet } from "../metainfo/Magnet.ts"
 import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
@@ -75,7 +75,7 @@ export class OnlyV2 extends Data.TaggedError("OnlyV2")<{}> {
 }
 
 /** The services that an engine needs. */
-export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | PeerSources
+export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | PeerSources.PeerSources
 
 /** Runs torrents. */
 export class Engine extends Context.Service<
@@ -92,10 +92,10 @@ export class Engine extends Context.Service<
      * yield* torrent.completed
      * ```
      */
-    readonly add: (
+    readonly add: <R = never>(
       source: Metainfo | Magnet,
-      options?: AddOptions
-    ) => Effect.Effect<Torrent, AlreadyAdded | OnlyV2, Scope.Scope>
+      options?: AddOptions<R>
+    ) => Effect.Effect<Torrent, AlreadyAdded | OnlyV2, Scope.Scope | R>
     /** The torrents that there are, in the order in which they were added. */
     readonly torrents: Effect.Effect<ReadonlyArray<Torrent>>
     /** The torrent with an info hash, if it is there. */
@@ -113,7 +113,10 @@ export class Engine extends Context.Service<
      * trackers and web seeds of a torrent file that was found are added to those of the link. Fails with `OnlyV2` if
      * the link is of version 2 only, or with `MetainfoError` if the info dict is invalid although its digest matches.
      */
-    readonly metadata: (link: Magnet, options?: MetadataOptions) => Effect.Effect<Metadata, OnlyV2 | MetainfoError>
+    readonly metadata: <R = never>(
+      link: Magnet,
+      options?: MetadataOptions<R>
+    ) => Effect.Effect<Metadata, OnlyV2 | MetainfoError, R>
     /** Replaces the rate limits for all torrents together. A limit that is absent is lifted. */
     readonly setLimits: (limits: RateLimits.Limits) => Effect.Effect<void>
     /**
@@ -167,6 +170,9 @@ const withHash = (source: Metainfo | Magnet): Metainfo | MagnetFetch.Link | unde
   return infoHash === undefined ? undefined : { ...source, infoHash }
 }
 
+/** The sources of one torrent. */
+type Sources = ReadonlyArray<PeerSource.PeerSource<unknown>>
+
 /** Our identity in one swarm. */
 type Identity = Pick<MagnetFetch.Options, "peerId" | "random">
 
@@ -177,7 +183,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     Dialer,
     PieceHasher,
     ResumeStore,
-    PeerSources,
+    PeerSources.PeerSources,
     Encryption,
     SupplierSources,
     MetadataSources,
@@ -215,16 +221,17 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   })
 
   const port = yield* ListeningPort.make(listening?.address.port)
-  const shared = Context.get(services, PeerSources)
-  const sourcesOf = ({ peers = [], sources = [] }: Pick<AddOptions, "peers" | "sources">) => [
+  const shared = Context.get(services, PeerSources.PeerSources)
+  const sourcesOf = (peers: ReadonlyArray<PeerAddress> = [], own: Sources): Sources => [
     ...(peers.length === 0 ? [] : [PeerSource.fromAddresses(peers)]),
     ...shared,
-    ...sources
+    ...own
   ]
 
   const fetchOf = (
     link: MagnetFetch.Link,
-    asked: MetadataOptions,
+    asked: Pick<AddOptions<unknown>, "peers" | "platform">,
+    own: Sources,
     { peerId, random }: Identity
   ): MagnetFetch.Options => ({
     link,
@@ -232,13 +239,14 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     random,
     port,
     places,
-    sources: sourcesOf({ peers: [...link.peers, ...(asked.peers ?? [])], sources: asked.sources }),
+    sources: sourcesOf([...link.peers, ...(asked.peers ?? [])], own),
     platform: asked.platform,
     maxBytes: options.maxMetadataBytes
   })
   const sourceOf = (
     source: Metainfo | MagnetFetch.Link,
-    asked: AddOptions,
+    asked: AddOptions<unknown>,
+    own: Sources,
     identity: Identity
   ): Pick<TorrentProgram.ProgramOptions, "source" | "files"> =>
     "layout" in source
@@ -249,24 +257,29 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
             name: MagnetFetch.nameOf(source),
             trackers: MagnetFetch.trackersOf(source),
             fetch: (meanwhile) =>
-              Effect.provideContext(MagnetFetch.run(fetchOf(source, asked, identity), meanwhile), services)
+              Effect.provideContext(MagnetFetch.run(fetchOf(source, asked, own, identity), meanwhile), services)
           },
           files: asked.files ?? MagnetFetch.filesOf(source)
         }
 
   const start = Effect.fnUntraced(
-    function* (source: Metainfo | MagnetFetch.Link, asked: AddOptions, stop: Effect.Effect<void>) {
+    function* (
+      source: Metainfo | MagnetFetch.Link,
+      asked: AddOptions<unknown>,
+      own: Sources,
+      stop: Effect.Effect<void>
+    ) {
       const { infoHash } = source
       if (!(yield* Registry.claim(registry, infoHash))) return yield* new AlreadyAdded({ infoHash })
       yield* SharedWork.use(whileUsed)
       const identity = yield* makeIdentity
       const program = yield* TorrentProgram.make({
         ...asked,
-        ...sourceOf(source, asked, identity),
+        ...sourceOf(source, asked, own, identity),
         infoHash,
         peerId: identity.peerId,
         port,
-        sources: sourcesOf(asked),
+        sources: sourcesOf(asked.peers, own),
         engineLimits: limits,
         ticker,
         callers,
@@ -282,12 +295,13 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     Effect.provideService(BufferBudget.BufferBudget, budget),
     Effect.provideContext(services)
   )
-  const add = Effect.fnUntraced(function* (source: Metainfo | Magnet, asked: AddOptions = {}) {
+  const add = Effect.fnUntraced(function* <R = never>(source: Metainfo | Magnet, asked: AddOptions<R> = {}) {
     const link = withHash(source)
     if (link === undefined) return yield* new OnlyV2()
     // A torrent that is removed ends before the scope of its caller.
     const scope = yield* Scope.fork(yield* Effect.scope)
-    const started = Scope.provide(start(link, asked, Scope.close(scope, Exit.void)), scope)
+    const own = yield* PeerSources.provide(asked.sources ?? [])
+    const started = Scope.provide(start(link, asked, own, Scope.close(scope, Exit.void)), scope)
     return yield* Effect.onError(started, (cause) => Scope.close(scope, Exit.failCause(cause)))
   })
   const listenFor = (infoHash: InfoHash.InfoHash) => (accept: Incoming.Accept) => {
@@ -299,13 +313,20 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       )
     )
   }
-  const metadata = Effect.fnUntraced(function* (link: Magnet, asked: MetadataOptions = {}) {
+  const metadata = Effect.fnUntraced(function* <R = never>(link: Magnet, asked: MetadataOptions<R> = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
-    const fetching = fetchOf({ ...link, infoHash }, asked, yield* makeIdentity)
+    const own = yield* PeerSources.provide(asked.sources ?? [])
+    const fetching = fetchOf({ ...link, infoHash }, asked, own, yield* makeIdentity)
     const fetched = MagnetFetch.run(fetching, { listen: listenFor(infoHash), report: asked.report })
-    return yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetched))
-  }, Effect.provideContext(services))
+    return yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetched)).pipe(
+      Effect.provideContext(services)
+    )
+  })
+  const metadata = <R = never>(link: Magnet, options: MetadataOptions<R> = {}) =>
+    Effect.flatMap(sourcesOf({ ...options, peers: [...link.peers, ...(options.peers ?? [])] }), (sources) =>
+      fetch(link, options, sources)
+    )
 
   const engine = Engine.of({
     add,

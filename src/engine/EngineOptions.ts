@@ -50,18 +50,18 @@ export interface ListenOptions {
 /** Default of `EngineOptions.maxConnections`. */
 export const defaultMaxConnections = 200
 
-/** How a torrent is added. */
-export interface AddOptions extends TorrentOptions {
+/** How a torrent is added. `R` are the services that its sources need. */
+export interface AddOptions<out R = never> extends TorrentOptions {
   /** Addresses to try besides those that the sources find. */
   readonly peers?: ReadonlyArray<PeerAddress> | undefined
   /** Peer sources besides those that every torrent asks (`PeerSources`). */
-  readonly sources?: ReadonlyArray<PeerSource.PeerSource> | undefined
+  readonly sources?: ReadonlyArray<PeerSource.PeerSource<unknown, R>> | undefined
   /** The platform whose rules the file names of a magnet link must follow; default as in `Metainfo.decodeInfo`. */
   readonly platform?: Metainfo.Options["platform"]
 }
 
 /** How the info dict of a magnet link is fetched. */
-export interface MetadataOptions extends Pick<AddOptions, "peers" | "sources" | "platform"> {
+export interface MetadataOptions<out R = never> extends Pick<AddOptions<R>, "peers" | "sources" | "platform"> {
   /** Called with the progress of the fetch, and with the events of its sources. */
   readonly report?: MetadataFetch.Options["report"]
 }

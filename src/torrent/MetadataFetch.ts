@@ -25,6 +25,7 @@ import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import type { PeerSource, PeerSourceEvent } from "../discovery/PeerSource.ts"
+import * as SourceRun from "../discovery/SourceRun.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
@@ -60,7 +61,7 @@ export interface Options {
   readonly port: ListeningPort.ListeningPort
   /** The trackers that the link names, in tiers. */
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
-  readonly sources: ReadonlyArray<PeerSource>
+  readonly sources: ReadonlyArray<PeerSource<unknown>>
   /** The URLs of torrent files that the link names, best first. */
   readonly urls?: ReadonlyArray<string> | undefined
   /** The most bytes of an info dict, and of a torrent file; default `MetadataLimit.defaultMaxBytes`. */
@@ -162,9 +163,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  const listen = (source: PeerSource) =>
-    source
-      .peers({
+  const listen = (source: PeerSource<unknown>) =>
+    SourceRun.run(
+      source,
+      {
         infoHash,
         peerId: options.peerId,
         port: options.port,
@@ -174,16 +176,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         completed: Effect.never,
         wantsMore: () => members.size === 0,
         facts: () => ({ downloaded: 0, uploaded: 0, left: 1 })
-      })
-      .pipe(
-        Stream.runForEach((event) =>
-          Effect.sync(() => {
-            const { source } = event
-            if (event._tag === "Peers") Swarm.add(swarm, event.addresses, { _tag: "Source", source })
-            reportChange(event)
-          })
-        )
-      )
+      },
+      (event) =>
+        Effect.sync(() => {
+          const { source } = event
+          if (event._tag === "Peers") Swarm.add(swarm, event.addresses, { _tag: "Source", source })
+          reportChange(event)
+        })
+    )
 
   /** Takes the first torrent file of a source that has the info hash. */
   const ask = ({ metadata }: MetadataSource) =>

@@ -4,11 +4,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { Tally } from "../base/Tally.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
+import * as SourceRun from "../discovery/SourceRun.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -52,7 +52,7 @@ export const haveRefused = (self: Sources): boolean => {
 
 /** What is needed to run sources. */
 export interface Options {
-  readonly sources: ReadonlyArray<PeerSource>
+  readonly sources: ReadonlyArray<PeerSource<unknown>>
   readonly context: PeerSourceContext
   readonly swarm: PieceSwarm.PieceSwarm
   /** Where answers and failures are counted; default: nowhere. */
@@ -137,7 +137,7 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
       note(self, event, report)
     })
 
-  return Effect.forEach(sources, (source) => Stream.runForEach(source.peers(context), onEvent), {
+  return Effect.forEach(sources, (source) => SourceRun.run(source, context, onEvent), {
     concurrency: "unbounded",
     discard: true
   })

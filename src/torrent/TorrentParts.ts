@@ -30,7 +30,7 @@ export interface Options extends Omit<TorrentOptions, "files"> {
   readonly peerId: PeerId
   /** The port at which peers can connect to us. */
   readonly port: ListeningPort
-  readonly sources: ReadonlyArray<PeerSource>
+  readonly sources: ReadonlyArray<PeerSource<unknown>>
   /** The limits of all torrents of the engine together. */
   readonly engineLimits: RateLimits.EngineLimits
   /** What is done every second for all torrents of the engine. */
