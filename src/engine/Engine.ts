@@ -323,10 +323,6 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       Effect.provideContext(services)
     )
   })
-  const metadata = <R = never>(link: Magnet, options: MetadataOptions<R> = {}) =>
-    Effect.flatMap(sourcesOf({ ...options, peers: [...link.peers, ...(options.peers ?? [])] }), (sources) =>
-      fetch(link, options, sources)
-    )
 
   const engine = Engine.of({
     add,

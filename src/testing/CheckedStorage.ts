@@ -1,13 +1,15 @@
 /**
- * A storage that knows the right bytes of every piece: a decorator that counts the writes, and dies before the medium
- * sees a wrong byte, a write to a file that was not claimed, a claim of a file that was not reserved, or a second
- * writer to a path. It is the outermost decorator, next to the engine; faults belong below it.
+ * A storage that knows the right bytes of every piece, or their digests: a decorator that counts the writes, and dies
+ * before the medium sees a wrong byte, a write to a file that was not claimed, a claim of a file that was not reserved,
+ * or a second writer to a path. It is the outermost decorator, next to the engine; faults belong below it.
  */
 import * as Effect from "effect/Effect"
 import * as Bytes from "../base/Bytes.ts"
+import * as InfoHash from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
-import { Storage, type TorrentStorage } from "../storage/Storage.ts"
+import { type OpenOptions, Storage, type TorrentStorage } from "../storage/Storage.ts"
 
 /** The writes of one torrent. */
 export interface Writes {
@@ -25,26 +27,49 @@ interface Account extends Writes {
   readonly wrong: Array<string>
 }
 
-/** Puts a check around `storage`. `contentOf` returns the right bytes of a torrent's pieces. */
-export const make = (
-  storage: Storage["Service"],
-  contentOf: (layout: FileLayout.FileLayout) => (piece: PieceIndex) => Uint8Array
-) => {
-  const accounts = new Map<FileLayout.FileLayout, Account>()
+/** Returns what is wrong with the bytes of a piece, as the end of a sentence; `undefined` if they are right. */
+export type Judge = (piece: PieceIndex, bytes: Uint8Array) => Effect.Effect<string | undefined>
+
+/** Knows the right bytes of each piece. */
+export const judgeByContent =
+  (content: (piece: PieceIndex) => Uint8Array): Judge =>
+  (piece, bytes) =>
+    Effect.sync(() => {
+      const right = content(piece)
+      if (Bytes.equals(bytes, right)) return undefined
+      return `is wrong at ${right.findIndex((byte, index) => byte !== bytes[index])}`
+    })
+
+/** Knows the digest of each piece. */
+export const judgeByDigest =
+  (hasher: PieceHasher["Service"], digestOf: (piece: PieceIndex) => Uint8Array): Judge =>
+  (piece, bytes) =>
+    Effect.map(hasher.sha1(bytes), (sha1) =>
+      Bytes.equals(sha1, digestOf(piece)) ? undefined : "does not have its digest"
+    )
+
+/**
+ * Puts a check around `storage`. `judgeOf` is asked at each write who judges the bytes of a torrent; without a judge
+ * they are not checked.
+ */
+export const make = (storage: Storage["Service"], judgeOf: (torrent: OpenOptions) => Judge | undefined) => {
+  /** By info hash in hex. */
+  const accounts = new Map<string, Account>()
   /** The opening that writes to each path. */
   const writers = new Map<string, TorrentStorage>()
 
-  const accountOf = (layout: FileLayout.FileLayout): Account => {
-    const known = accounts.get(layout)
+  const accountOf = (infoHash: InfoHash.InfoHash): Account => {
+    const hex = InfoHash.toHex(infoHash)
+    const known = accounts.get(hex)
     if (known !== undefined) return known
     const account: Account = { confirmed: new Map(), attempts: 0, wrong: [] }
-    accounts.set(layout, account)
+    accounts.set(hex, account)
     return account
   }
 
-  const around = (layout: FileLayout.FileLayout, torrent: TorrentStorage) => {
-    const account = accountOf(layout)
-    const content = contentOf(layout)
+  const around = (options: OpenOptions, torrent: TorrentStorage) => {
+    const { infoHash, layout } = options
+    const account = accountOf(infoHash)
     const paths = Array.from(FileLayout.indices(layout), (file) => FileLayout.pathOf(layout, file).join("/"))
     const claimed = new Set<number>()
 
@@ -67,15 +92,11 @@ export const make = (
         return free === undefined ? effect : die(`${paths[free]} was to be ${what}, and is not reserved`)
       })
 
-    const wrongWrite = (piece: PieceIndex, bytes: Uint8Array, right: Uint8Array): string | undefined => {
-      if (!Bytes.equals(bytes, right)) {
-        const at = right.findIndex((byte, index) => byte !== bytes[index])
-        return `a write of ${bytes.length} bytes for piece ${piece} is wrong at ${at}`
-      }
-      const unclaimed = FileLayout.pieceSpans(layout, piece).find(
+    const unclaimed = (piece: PieceIndex): string | undefined => {
+      const span = FileLayout.pieceSpans(layout, piece).find(
         ({ file }) => !FileLayout.isPadding(layout, file) && !claimed.has(file)
       )
-      return unclaimed && `piece ${piece} was to be written to ${paths[unclaimed.file]}, which is not claimed`
+      return span && `piece ${piece} was to be written to ${paths[span.file]}, which is not claimed`
     }
 
     const checked: TorrentStorage = {
@@ -103,24 +124,23 @@ export const make = (
             })
           )
         ),
-      writePiece: (piece, bytes, sha1) =>
-        Effect.suspend(() => {
-          account.attempts++
-          const right = content(piece)
-          const wrong = wrongWrite(piece, bytes, right)
-          if (wrong !== undefined) {
-            // A storage that verifies gets unverified bytes, and must refuse wrong ones.
-            const isJudged = torrent.verifies === true && sha1 !== undefined
-            return isJudged ? Effect.andThen(torrent.writePiece(piece, bytes, sha1), die(wrong)) : die(wrong)
-          }
-          return Effect.tap(torrent.writePiece(piece, bytes, sha1), () =>
-            Effect.sync(() => {
-              // The caller must leave the bytes alone until the write returns.
-              if (!Bytes.equals(bytes, right)) account.wrong.push(`piece ${piece} changed while it was written`)
-              account.confirmed.set(piece, (account.confirmed.get(piece) ?? 0) + 1)
-            })
-          )
-        }),
+      writePiece: Effect.fnUntraced(function* (piece, bytes, sha1) {
+        account.attempts++
+        const right = yield* judgeOf(options)?.(piece, bytes) ?? Effect.undefined
+        const wrong = right && `a write of ${bytes.length} bytes for piece ${piece} ${right}`
+        if (wrong !== undefined) {
+          // A storage that verifies gets unverified bytes, and must refuse wrong ones.
+          if (torrent.verifies === true && sha1 !== undefined) yield* torrent.writePiece(piece, bytes, sha1)
+          return yield* die(wrong)
+        }
+        const free = unclaimed(piece)
+        if (free !== undefined) return yield* die(free)
+        const before = bytes.slice()
+        yield* torrent.writePiece(piece, bytes, sha1)
+        // The caller must leave the bytes alone until the write returns.
+        if (!Bytes.equals(bytes, before)) account.wrong.push(`piece ${piece} changed while it was written`)
+        account.confirmed.set(piece, (account.confirmed.get(piece) ?? 0) + 1)
+      }),
       rename: (file, path) =>
         reserved(
           [file],
@@ -145,14 +165,16 @@ export const make = (
           // Released before the medium releases it, because scopes close from the last to the first.
           Effect.flatMap((torrent) =>
             Effect.acquireRelease(
-              Effect.sync(() => around(options.layout, torrent)),
+              Effect.sync(() => around(options, torrent)),
               ({ close }) => close
             )
           ),
           Effect.map(({ checked }) => checked)
         )
     }),
-    /** The writes of the torrent with this layout. */
-    writes: (layout: FileLayout.FileLayout): Writes => accountOf(layout)
+    /** What was wrong first, of any torrent. */
+    wrong: (): string | undefined => [...accounts.values()].flatMap(({ wrong }) => wrong)[0],
+    /** The writes of a torrent. */
+    writes: (infoHash: InfoHash.InfoHash): Writes => accountOf(infoHash)
   }
 }

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
@@ -49,8 +50,8 @@ export class Simulation extends Context.Service<
      * fibers wake no earlier than without it.
      */
     readonly leap: (duration: Duration.Input) => Effect.Effect<void>
-    /** Runs `effect` and moves the clock until it ends. */
-    readonly during: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+    /** Runs `effect` and moves the clock until it ends. Runs `inspect` after every step. */
+    readonly during: <A, E, R>(effect: Effect.Effect<A, E, R>, inspect?: Effect.Effect<void>) => Effect.Effect<A, E, R>
     /** Tasks of all fibers so far: a program that sleeps for ever or has ended adds none. */
     readonly turns: () => number
   }
@@ -162,10 +163,10 @@ const make = Effect.fnUntraced(function* (seed: number, tasks: () => number) {
       ahead.elapsedMillis += Duration.toMillis(duration)
     })
 
-  const during = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const during = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>, inspect?: Effect.Effect<void>) {
     const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
     yield* settle
-    while (fiber.pollUnsafe() === undefined) yield* advance(shortStep)
+    while (fiber.pollUnsafe() === undefined) yield* advance(shortStep, inspect)
     return yield* Fiber.join(fiber)
   })
 
@@ -218,3 +219,15 @@ export const run = <A, E, R>(
       Effect.provideService(Scheduler.Scheduler, scheduler)
     )
   }) as Effect.Effect<A, E, Exclude<R, Simulation | PieceHasher | Scope.Scope>>
+
+/** What a simulated program runs with, until the scope closes: its clock, chance, scheduler, digests and control. */
+export const services = (seed: number): Effect.Effect<Context.Context<Simulation | PieceHasher>, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const { scheduler, tasks } = makeScheduler()
+    return Effect.gen(function* () {
+      const time = yield* Layer.build(Layer.fresh(TestClock.layer()))
+      const control = yield* Effect.provideContext(make(seed, tasks), time)
+      const random = yield* Random.withSeed(Random.Random, seed)
+      return Context.merge(time, control).pipe(Context.add(Random.Random, random))
+    }).pipe(Effect.provideService(Scheduler.Scheduler, scheduler))
+  })

@@ -5,23 +5,31 @@
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
-import * as Bytes from "../base/Bytes.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Engine from "../engine/Engine.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import type * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type * as CheckedStorage from "./CheckedStorage.ts"
-import type { KnownTorrent } from "./KnownTorrent.ts"
 import type * as ScriptedPeer from "./ScriptedPeer.ts"
 import type * as Simulation from "./Simulation.ts"
 
-/** A torrent of the engine, and the peers that were made for it. */
+/** A torrent of the engine. */
 export interface Subject {
-  readonly known: KnownTorrent
   readonly torrent: Torrent
-  readonly peers: ReadonlyArray<ScriptedPeer.Serving>
+  readonly metainfo: Metainfo
+  /** The most peers that may be unchoked. */
+  readonly slots: number
+  /** Scripted peers that no other engine knows. */
+  readonly peers: () => ReadonlyArray<ScriptedPeer.ScriptedPeer>
+  /** Judges bytes of the torrent that are on the medium. */
+  readonly judge: CheckedStorage.Judge
+  /** Whether any of its files existed when it was added. */
+  readonly hadFiles: boolean
 }
 
 /** The laws of one engine. */
@@ -43,10 +51,10 @@ export const make = (options: {
   readonly checked: ReturnType<typeof CheckedStorage.make>
   readonly medium: MemoryStorage.MemoryMedium["Service"]
   readonly resume: MemoryResumeStore.MemoryResumeStore["Service"]
-  /** What runs in the engine now, with the upload slots of each. */
-  readonly subjects: () => Iterable<readonly [Subject, slots: number]>
+  /** What runs in the engine now. */
+  readonly subjects: () => Iterable<Subject>
   /** Pieces that an earlier run has stored. */
-  readonly storedBefore: (known: KnownTorrent) => Bitfield.Bitfield
+  readonly storedBefore: (infoHash: InfoHash) => Bitfield.Bitfield
 }): SwarmLaws => {
   const { bufferBytes, checked, engine, medium, resume, simulation } = options
   let mostBufferedBytes = 0
@@ -60,8 +68,8 @@ export const make = (options: {
     if (buffered <= bufferBytes) return
     // A repair after a failed flush does not wait, so one piece may be above the bound.
     let repairBytes = 0
-    for (const [{ known, torrent }] of options.subjects()) {
-      const { pieceLength } = known.metainfo.layout.geometry
+    for (const { metainfo, torrent } of options.subjects()) {
+      const { pieceLength } = metainfo.layout.geometry
       if ((yield* torrent.status).state._tag === "StorageFailing") repairBytes = Math.max(repairBytes, pieceLength)
     }
     const allowed = bufferBytes + repairBytes
@@ -69,29 +77,49 @@ export const make = (options: {
   })
 
   /** Whether the files hold the right bytes of a piece, whichever program wrote them. */
-  const isOnMedium = ({ content, metainfo: { layout } }: KnownTorrent, piece: PieceIndex): boolean =>
-    FileLayout.pieceSpans(layout, piece).every(({ begin, file, fileOffset, length }) => {
-      if (FileLayout.isPadding(layout, file)) return true
-      const found = medium.read(FileLayout.pathOf(layout, file).join("/"))?.subarray(fileOffset, fileOffset + length)
-      return found !== undefined && Bytes.equals(found, content(piece).subarray(begin, begin + length))
-    })
+  const isOnMedium = ({ judge, metainfo }: Subject, piece: PieceIndex): Effect.Effect<boolean> => {
+    const { layout } = metainfo
+    const bytes = new Uint8Array(PieceGeometry.pieceSize(layout.geometry, piece))
+    for (const { begin, file, fileOffset, length } of FileLayout.pieceSpans(layout, piece)) {
+      if (FileLayout.isPadding(layout, file)) continue
+      const found = medium.read(FileLayout.pathOf(layout, file).join("/"))
+      if (found === undefined || found.length < fileOffset + length) return Effect.succeed(false)
+      bytes.set(found.subarray(fileOffset, fileOffset + length), begin)
+    }
+    return Effect.map(judge(piece, bytes), (wrong) => wrong === undefined)
+  }
+
+  /** Pieces of the torrent that were stored in this run, or may have been there before. */
+  const countStored = Effect.fnUntraced(function* (subject: Subject, confirmed: ReadonlyMap<number, number>) {
+    const { geometry } = subject.metainfo.layout
+    let count = confirmed.size
+    if (!subject.hadFiles) return count
+    for (let piece = 0; piece < geometry.pieceCount; piece++) {
+      if (!confirmed.has(piece) && (yield* isOnMedium(subject, piece as PieceIndex))) count++
+    }
+    return count
+  })
 
   return {
     inspectBuffers,
     inspect: Effect.gen(function* () {
       yield* inspectBuffers
-      for (const [{ known, peers, torrent }, slots] of options.subjects()) {
-        const { infoHash, layout } = known.metainfo
-        const { confirmed, wrong } = checked.writes(layout)
-        if (wrong.length > 0) return yield* broken(wrong[0]!)
+      const wrong = checked.wrong()
+      if (wrong !== undefined) return yield* broken(wrong)
+      for (const subject of options.subjects()) {
+        const { metainfo, slots, torrent } = subject
+        const { infoHash } = metainfo
+        const { confirmed } = checked.writes(infoHash)
         for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
-          if (confirmed.has(piece) || Bitfield.has(options.storedBefore(known), piece)) continue
-          if (isOnMedium(known, piece as PieceIndex)) continue
+          if (confirmed.has(piece) || Bitfield.has(options.storedBefore(infoHash), piece)) continue
+          if (yield* isOnMedium(subject, piece as PieceIndex)) continue
           return yield* broken(`resume data names piece ${piece}, which was never stored`)
         }
-        for (const { counters } of peers) {
+        for (const { counters } of subject.peers()) {
           if (counters.haves <= confirmed.size * counters.connections) continue
-          return yield* broken(`a peer heard of ${counters.haves} pieces, and ${confirmed.size} were stored`)
+          const stored = yield* countStored(subject, confirmed)
+          if (counters.haves <= stored * counters.connections) continue
+          return yield* broken(`a peer heard of ${counters.haves} pieces, and ${stored} were stored`)
         }
         const { unchokedPeers } = yield* torrent.status
         if (unchokedPeers > slots) return yield* broken(`${unchokedPeers} peers are unchoked, in ${slots} slots`)

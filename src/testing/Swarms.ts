@@ -19,10 +19,12 @@ import * as Stream from "effect/Stream"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
+import * as InfoHash from "../base/InfoHash.ts"
+import type { PeerSource } from "../discovery/PeerSource.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
-import * as FileLayout from "../metainfo/FileLayout.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
@@ -30,119 +32,36 @@ import * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as Choker from "../swarm/Choker.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
-import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as CheckedStorage from "./CheckedStorage.ts"
 import * as FaultyStorage from "./FaultyStorage.ts"
+import * as JoinedPeers from "./JoinedPeers.ts"
 import type { KnownTorrent } from "./KnownTorrent.ts"
+import * as KnownTorrents from "./KnownTorrents.ts"
 import * as MemoryNetwork from "./MemoryNetwork.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
 import * as ScriptedPeer from "./ScriptedPeer.ts"
 import * as Simulation from "./Simulation.ts"
 import * as SwarmLaws from "./SwarmLaws.ts"
 import * as SwarmSnapshot from "./SwarmSnapshot.ts"
+import type { Download, DownloadOptions, NeighbourOptions, Options, Summary, World } from "./SwarmWorld.ts"
 
-/** What was on the medium and in the resume data at some moment. */
-export type Snapshot = SwarmSnapshot.Snapshot
+export type {
+  Download,
+  DownloadOptions,
+  NeighbourOptions,
+  Options,
+  Snapshot,
+  Summary,
+  World
+} from "./SwarmWorld.ts"
 
-/** A torrent of the engine, with the peers that were made for it. */
-export interface Download extends SwarmLaws.Subject {
-  /** Everything it has emitted so far. */
-  readonly events: ReadonlyArray<TorrentEvent>
-  readonly isComplete: () => boolean
-  /** Stops the torrent, and moves the clock as long as that takes. Its peers continue. */
-  readonly stop: Effect.Effect<void>
-  /** Stops the torrent as `stop` does, but takes the time that others move. */
-  readonly halt: Effect.Effect<void>
-}
-
-/** How a torrent is added. */
-export interface DownloadOptions extends Engine.AddOptions {
-  /** Peers to make for it, whose addresses it gets. */
-  readonly behaviours?: ReadonlyArray<PeerBehaviour> | undefined
-  /** What an earlier run left. */
-  readonly from?: Snapshot | undefined
-  /** The machine was restarted since: what was not flushed then is wrong on the medium. */
-  readonly cutsPower?: boolean | undefined
-}
-
-/** The result of a download. */
-export interface Summary {
-  readonly isComplete: boolean
-  /** Whether the medium holds every byte of every file, all of them right. */
-  readonly isRight: boolean
-  /** Simulated milliseconds since the world began. */
-  readonly millis: number
-  readonly events: ReadonlyArray<TorrentEvent>
-  readonly status: TorrentStatus
-  /** What each peer saw. */
-  readonly counters: ReadonlyArray<ScriptedPeer.Counters>
-  /** How often the storage confirmed the write of each piece. */
-  readonly writes: ReadonlyArray<number>
-  /** The most bytes that buffers of all torrents took at once, as far as inspections saw. */
-  readonly mostBufferedBytes: number
-}
-
-/** What a swarm runs in. */
-export interface World {
-  readonly simulation: Simulation.Simulation["Service"]
-  readonly engine: Engine.Engine["Service"]
-  readonly network: MemoryNetwork.MemoryNetwork["Service"]
-  readonly faults: FaultyStorage.StorageFaults["Service"]
-  readonly medium: MemoryStorage.MemoryMedium["Service"]
-  readonly resume: MemoryResumeStore.MemoryResumeStore["Service"]
-  /** The host of its engine: the engine dials from there. */
-  readonly host: string
-  /**
-   * Another engine on a host of its own, with a medium of its own, in the same network. All engines share the time and
-   * the laws: whichever clock is moved, the laws of every engine are inspected.
-   */
-  readonly beside: (options?: NeighbourOptions) => Effect.Effect<World, never, Scope.Scope>
-  /** Starts a peer on a host of its own. */
-  readonly join: (
-    known: KnownTorrent,
-    behaviour: PeerBehaviour
-  ) => Effect.Effect<ScriptedPeer.Serving, never, Scope.Scope>
-  /** Adds a torrent to the engine, until the scope closes or it is stopped. */
-  readonly download: (
-    known: KnownTorrent,
-    options?: DownloadOptions
-  ) => Effect.Effect<Download, Engine.AlreadyAdded, Scope.Scope>
-  /** Moves the clock, and inspects the laws after every step. */
-  readonly advance: (duration: Duration.Input) => Effect.Effect<void>
-  /** Moves the clock until `isDone`, for `limit` at most; returns whether it is. */
-  readonly until: (isDone: () => boolean, limit: Duration.Input) => Effect.Effect<boolean>
-  /** What the medium and the resume data hold now: the remains of a process that is killed. */
-  readonly snapshot: (known: KnownTorrent) => Snapshot
-  readonly summary: (download: Download) => Effect.Effect<Summary>
-}
-
-/** How a world is made. */
-export interface Options {
-  /** Determines all chance. Default 1. */
-  readonly seed?: number | undefined
-  readonly engine?: Engine.EngineOptions | undefined
-  /** What links between hosts are like. Default: bytes take no time. */
-  readonly link?: Partial<MemoryNetwork.LinkOptions> | undefined
-  /**
-   * What else the network is like. On a slow link the default window takes most of a minute to send, and all other
-   * messages wait behind it: real ones have `windowBytes` and `sendBufferBytes` of a second or two.
-   */
-  readonly network?: Omit<MemoryNetwork.Options, "seed" | "link"> | undefined
-  /** Wraps the storage, below the check of its writes: to harm one torrent and not the others. */
-  readonly storage?: ((storage: Storage["Service"]) => Storage["Service"]) | undefined
-  /** Bytes that fit on the medium. Default: no limit. */
-  readonly capacity?: number | undefined
-  /** Whether the medium verifies pieces itself, as the io-daemon does. Default: no. */
-  readonly verifies?: boolean | undefined
-  /** How the engine dials, instead of over the network from its host. */
-  readonly dialer?: Dialer["Service"] | undefined
-}
-
-/** How another engine of a world is made. */
-export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies" | "dialer">
+/** The services that the engine of a world runs on. */
+export type Services = Engine.Requirements | Listener | MemoryNetwork.MemoryNetwork
 
 /** What the engines of a world have in common. */
 interface Shared {
+  readonly peers: JoinedPeers.JoinedPeers
+  readonly sources: ReadonlyArray<PeerSource>
   readonly simulation: Simulation.Simulation["Service"]
   readonly hasher: PieceHasher["Service"]
   readonly network: Context.Context<MemoryNetwork.MemoryNetwork | Dialer | Listener>
@@ -157,14 +76,21 @@ interface Shared {
 
 /** Builds a world and runs a program in it. The program's scope ends with it. */
 export const use = <A, E, R>(options: Options, program: (world: World) => Effect.Effect<A, E, R>) =>
-  Simulation.run(options.seed ?? 1, Effect.flatMap(makeFirst(options), program))
+  Simulation.run(
+    options.seed ?? 1,
+    Effect.flatMap(makeFirst(options), ({ world }) => program(world))
+  )
 
-const makeFirst = Effect.fnUntraced(function* (options: Options) {
+/** Builds a world in a simulation, until the scope closes, and returns what else is in it. */
+export const makeFirst = Effect.fnUntraced(function* (options: Options) {
   const simulation = yield* Simulation.Simulation
   const network = yield* Layer.build(
     MemoryNetwork.layer({ ...options.network, seed: simulation.seed, link: options.link })
   )
+  const peers = yield* JoinedPeers.make
   const shared: Shared = {
+    peers,
+    sources: options.findsPeers === true ? [JoinedPeers.source(peers)] : [],
     simulation,
     hasher: yield* PieceHasher,
     network,
@@ -173,32 +99,31 @@ const makeFirst = Effect.fnUntraced(function* (options: Options) {
     hosts: 0,
     emitted: 0
   }
-  return yield* make(options, shared)
+  return { peers, ...(yield* make(options, shared)) }
 })
 
-/** The layout of a torrent whose metadata was fetched is another object. */
-const isSameLayout = (one: FileLayout.FileLayout, other: FileLayout.FileLayout): boolean =>
-  one.geometry.totalLength === other.geometry.totalLength &&
-  FileLayout.pathOf(one, 0).join("/") === FileLayout.pathOf(other, 0).join("/")
+interface Made {
+  readonly world: World
+  readonly services: Context.Context<Services>
+}
 
-const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, never, Scope.Scope> = Effect.fnUntraced(
+const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, never, Scope.Scope> = Effect.fnUntraced(
   function* (options, shared) {
     const { hasher, network, simulation } = shared
     const { seed } = simulation
     const number = shared.engines++
     const host = number === 0 ? MemoryNetwork.defaultHost : `10.128.0.${number}`
-    const torrents: Array<KnownTorrent> = []
-    /** With the upload slots of each. */
-    const downloads = new Map<Download, number>()
-    const before = new Map<KnownTorrent, Bitfield.Bitfield>()
+    const torrents = KnownTorrents.make(hasher)
+    const subjects = new Set<SwarmLaws.Subject>()
+    /** Pieces that an earlier run has stored, by info hash in hex. */
+    const before = new Map<string, Bitfield.Bitfield>()
     const engineLimits = options.engine?.limits
 
     const { capacity, verifies } = options
     const memory = yield* Effect.provideService(MemoryStorage.make({ capacity, verifies }), PieceHasher, hasher)
     const faulty = FaultyStorage.make(memory.storage, seed + number)
-    const checked = CheckedStorage.make(
-      options.storage?.(faulty.storage) ?? faulty.storage,
-      (layout) => torrents.find(({ metainfo }) => isSameLayout(metainfo.layout, layout))!.content
+    const checked = CheckedStorage.make(options.storage?.(faulty.storage) ?? faulty.storage, ({ infoHash }) =>
+      KnownTorrents.judgeOf(torrents, infoHash)
     )
     const { inside: resume, store } = MemoryResumeStore.make()
     const inside: SwarmSnapshot.Memory = { ...memory, store, resume }
@@ -207,26 +132,97 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       Context.add(PieceHasher, hasher),
       Context.merge(Context.omit(Dialer, Listener)(network)),
       Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
-      Context.add(PeerSources, []),
+      Context.add(PeerSources, shared.sources),
       (services) => (options.dialer === undefined ? services : Context.add(services, Dialer, options.dialer))
     )
-    const engine = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
+    const bare = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)
     const laws = SwarmLaws.make({
       simulation,
-      engine,
+      engine: bare,
       bufferBytes: options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes,
       checked,
       medium: memory.medium,
       resume,
-      subjects: () => downloads,
-      storedBefore: (known) => before.get(known) ?? Bitfield.make(0)
+      subjects: () => subjects,
+      storedBefore: (infoHash) => before.get(InfoHash.toHex(infoHash)) ?? Bitfield.make(0)
+    })
+    /** The scopes of all torrents: they end with the world, while its clock still moves. */
+    const running = new Set<Scope.Closeable>()
+    yield* Effect.addFinalizer((exit) =>
+      Effect.forEach([...running], (scope) => Scope.close(scope, exit), { concurrency: "unbounded", discard: true })
+    )
+
+    /** Adds a torrent in a scope of its own, and holds it to the laws. */
+    const start = Effect.fnUntraced(function* <R>(
+      source: Metainfo | Magnet,
+      options: Engine.AddOptions<R>,
+      {
+        onEvent,
+        ...subject
+      }: Pick<SwarmLaws.Subject, "peers" | "slots"> & {
+        readonly onEvent?: ((event: TorrentEvent) => void) | undefined
+      }
+    ) {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const watch = (torrent: Torrent, metainfo: Metainfo) => {
+        KnownTorrents.note(torrents, metainfo)
+        const hadFiles = memory.medium.torrent(metainfo.layout).paths.length > 0
+        const judge = KnownTorrents.judgeOf(torrents, metainfo.infoHash)!
+        const watched: SwarmLaws.Subject = { ...subject, torrent, metainfo, judge, hadFiles }
+        subjects.add(watched)
+        return Scope.addFinalizer(
+          scope,
+          Effect.sync(() => subjects.delete(watched))
+        )
+      }
+      if ("layout" in source) KnownTorrents.note(torrents, source)
+      const torrent = yield* bare.add(source, options).pipe(
+        Scope.provide(scope),
+        Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
+      )
+      running.add(scope)
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.sync(() => running.delete(scope))
+      )
+      if ("layout" in source) yield* watch(torrent, source)
+      else {
+        const known = Effect.flatMap(torrent.metainfo, (metainfo) => watch(torrent, metainfo))
+        yield* Effect.forkIn(Effect.ignore(known), scope)
+      }
+      yield* Effect.forkIn(
+        Stream.runForEach(torrent.events, (event) =>
+          Effect.suspend(() => {
+            onEvent?.(event)
+            shared.emitted++
+            return laws.inspectBuffers
+          })
+        ),
+        scope
+      )
+      return { torrent, scope }
+    })
+
+    const engine = Engine.Engine.of({
+      ...bare,
+      add: <R = never>(source: Metainfo | Magnet, options: Engine.AddOptions<R> = {}) =>
+        Effect.map(
+          start(source, options, {
+            // The limits of a user's program may change.
+            slots: options.uploadSlots ?? Choker.mostSlotsFor(undefined),
+            peers: () => (shared.engines === 1 ? JoinedPeers.of(shared.peers, source.infoHash!) : [])
+          }),
+          ({ torrent }) => torrent
+        )
     })
     const control = Context.get(network, MemoryNetwork.MemoryNetwork)
 
-    const join: World["join"] = Effect.fnUntraced(function* ({ content, metainfo }: KnownTorrent, behaviour) {
+    const join: World["join"] = Effect.fnUntraced(function* (known: KnownTorrent, behaviour) {
+      KnownTorrents.add(torrents, known)
+      const { content, metainfo } = known
       const host = `10.0.${shared.hosts >>> 8}.${shared.hosts++ & 255}`
       const { layout, infoHash } = metainfo
-      return yield* Effect.orDie(
+      const peer = yield* Effect.orDie(
         ScriptedPeer.serve({
           infoHash,
           geometry: layout.geometry,
@@ -235,21 +231,31 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
           listen: { host, port: 6_881 }
         })
       ).pipe(Effect.provide(MemoryNetwork.host(host)), Effect.provideContext(network))
+      yield* JoinedPeers.add(shared.peers, infoHash, peer)
+      return peer
     })
 
     const download: World["download"] = Effect.fnUntraced(function* (known, options = {}) {
-      torrents.push(known)
+      KnownTorrents.add(torrents, known)
+      const { metainfo } = known
       if (options.from !== undefined) {
-        before.set(known, options.from.stored)
+        before.set(InfoHash.toHex(metainfo.infoHash), options.from.stored)
         yield* Effect.orDie(SwarmSnapshot.restore(inside, known, options.from))
         if (options.cutsPower === true) yield* SwarmSnapshot.cutPower(inside, known, options.from)
       }
       const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
-      const scope = yield* Scope.fork(yield* Effect.scope)
-      const torrent = yield* engine
-        .add(known.metainfo, { ...options, peers: [...(options.peers ?? []), ...peers.map(({ address }) => address)] })
-        .pipe(Effect.catchTag("OnlyV2", Effect.die), Scope.provide(scope))
       const events: Array<TorrentEvent> = []
+      const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
+      const addresses = [...(options.peers ?? []), ...peers.map(({ address }) => address)]
+      const { scope, torrent } = yield* start(
+        metainfo,
+        { ...options, peers: addresses },
+        {
+          slots: options.uploadSlots ?? Choker.mostSlotsFor(limits.length > 0 ? Math.min(...limits) : undefined),
+          peers: () => peers,
+          onEvent: (event) => events.push(event)
+        }
+      ).pipe(Effect.catchTag("OnlyV2", Effect.die))
       const halt = Scope.close(scope, Exit.void)
       const self: Download = {
         known,
@@ -260,25 +266,6 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         stop: simulation.during(halt),
         halt
       }
-      const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
-      downloads.set(
-        self,
-        options.uploadSlots ?? Choker.mostSlotsFor(limits.length > 0 ? Math.min(...limits) : undefined)
-      )
-      yield* Scope.addFinalizer(
-        scope,
-        Effect.sync(() => downloads.delete(self))
-      )
-      yield* Effect.forkIn(
-        Stream.runForEach(torrent.events, (event) =>
-          Effect.suspend(() => {
-            events.push(event)
-            shared.emitted++
-            return laws.inspectBuffers
-          })
-        ),
-        scope
-      )
       return self
     })
 
@@ -289,7 +276,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       simulation,
       engine,
       host,
-      beside: (options = {}) => make(options, shared),
+      beside: (options = {}) => Effect.map(make(options, shared), ({ world }) => world),
       network: control,
       faults: faulty.faults,
       medium: memory.medium,
@@ -297,6 +284,15 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       join,
       download,
       advance: (duration) => simulation.advance(duration, inspectAll),
+      during: Effect.fnUntraced(function* (effect, limit = "1 hour") {
+        const millis = Duration.toMillis(limit)
+        const late = Effect.andThen(
+          Effect.sleep(limit),
+          Effect.die(new Error(`seed ${seed}: the program has not ended after ${millis} ms of simulated time`))
+        )
+        const watched = Effect.tap(Effect.raceFirst(effect, late), () => inspectAll)
+        return yield* simulation.during(watched, inspectAll)
+      }),
       until: Effect.fnUntraced(function* (isDone, limit) {
         const end = simulation.nowUnsafe() + Duration.toMillis(limit)
         yield* simulation.settle
@@ -312,7 +308,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
       snapshot: (known) => SwarmSnapshot.take(inside, known),
       summary: Effect.fnUntraced(function* ({ events, isComplete, known, peers, torrent }) {
         const { layout } = known.metainfo
-        const { confirmed } = checked.writes(layout)
+        const { confirmed } = checked.writes(known.metainfo.infoHash)
         const medium = memory.medium.torrent(layout)
         return {
           isComplete: isComplete(),
@@ -329,7 +325,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<World, 
         }
       })
     }
-    return world
+    return { world, services }
   }
 )
 

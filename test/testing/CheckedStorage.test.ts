@@ -2,8 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
+import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import * as CheckedStorage from "../../src/testing/CheckedStorage.ts"
@@ -12,13 +15,15 @@ import { claim, infoHashOf } from "../storage/openings.ts"
 
 const { layout } = small.metainfo
 const first = 0 as PieceIndex
+/** The layout of another decoding of the same torrent. */
+const sameLayout = Result.getOrThrow(Metainfo.decode(small.bytes)).layout
 const options = { infoHash: infoHashOf(layout), layout }
 
 const opened = Effect.gen(function* () {
   const { medium, storage } = yield* MemoryStorage.make()
-  const checked = CheckedStorage.make(storage, () => small.content)
+  const checked = CheckedStorage.make(storage, () => CheckedStorage.judgeByContent(small.content))
   const torrent = yield* checked.storage.open(options)
-  return { checked, medium, storage, torrent, writes: checked.writes(layout) }
+  return { checked, medium, storage, torrent, writes: checked.writes(options.infoHash) }
 }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
 
 const deathOf = (effect: Effect.Effect<unknown, unknown>) =>
@@ -87,7 +92,7 @@ describe("CheckedStorage", () => {
       const careless = Storage.of({
         open: (options) => Effect.map(storage.open(options), (torrent) => ({ ...torrent, reserve: () => Effect.void }))
       })
-      const checked = CheckedStorage.make(careless, () => small.content)
+      const checked = CheckedStorage.make(careless, () => undefined)
       const [one, two] = yield* Effect.all([checked.storage.open(options), checked.storage.open(options)])
       yield* one.reserve([0])
 
@@ -96,6 +101,40 @@ describe("CheckedStorage", () => {
       yield* two.reserve([0])
 
       assert.include(second, "has two writers")
+    })
+  )
+
+  it.effect("checks the digests of a torrent whose bytes it does not know", () =>
+    Effect.gen(function* () {
+      const hasher = yield* PieceHasher
+      const { storage } = yield* opened
+      const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(small.metainfo, piece)
+      const checked = CheckedStorage.make(storage, () => CheckedStorage.judgeByDigest(hasher, digestOf))
+      const torrent = yield* checked.storage.open(options)
+      yield* claim(torrent, layout)
+      const bytes = small.content(first)
+
+      yield* torrent.writePiece(first, bytes)
+      bytes[9]! ^= 1
+      const wrong = yield* deathOf(torrent.writePiece(first, bytes))
+
+      assert.include(wrong, "a write of 65536 bytes for piece 0 does not have its digest")
+      assert.deepStrictEqual([...checked.writes(options.infoHash).confirmed], [[0, 1]])
+    }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+  )
+
+  it.effect("knows a torrent by its info hash, whatever layout it is opened with", () =>
+    Effect.gen(function* () {
+      const { checked, torrent } = yield* opened
+      yield* claim(torrent, layout)
+      yield* torrent.writePiece(first, small.content(first))
+      const again = yield* checked.storage.open({ ...options, layout: sameLayout })
+
+      yield* torrent.release(layout.files.keys().toArray())
+      yield* claim(again, layout)
+      yield* again.writePiece(first, small.content(first))
+
+      assert.deepStrictEqual([...checked.writes(options.infoHash).confirmed], [[0, 2]])
     })
   )
 })
