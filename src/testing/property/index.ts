@@ -1,0 +1,3 @@
+/** Properties of programs, and what they draw from. Needs fast-check. */
+export * as Arbitraries from "../Arbitraries.ts"
+export * as Property from "../Property.ts"
