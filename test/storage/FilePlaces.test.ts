@@ -21,7 +21,7 @@ SkippedFiles.suite(
   Layer.effect(
     SkippedFiles.DownloadFolder,
     Effect.map(Disk, ({ root }) => SkippedFiles.DownloadFolder.of({ folder: root }))
-  ).pipe(Layer.provideMerge(FakeDisk.layer()))
+  ).pipe(Layer.merge(FakeDisk.files), Layer.provideMerge(FakeDisk.layer()))
 )
 
 const names = Effect.map(Disk, ({ root }) => [...listFiles(root).keys()].sort())

@@ -11,7 +11,7 @@ import * as FileSystemStorage from "../../src/storage/provider/node/FileSystemSt
 import * as LockNames from "../../src/storage/provider/node/locks/LockNames.ts"
 import { type NodeFileSystem, nodeFileSystem } from "../../src/storage/provider/node/NodeFile.ts"
 import { Storage } from "../../src/storage/Storage.ts"
-import { MediumFiles } from "./MediumFiles.ts"
+import { MediumFiles } from "../../src/testing/suite/MediumFiles.ts"
 
 /** A fresh download folder (`root`) beside a place that must stay untouched (`outside`); removed with the layer. */
 export class Disk extends Context.Service<

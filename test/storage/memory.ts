@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
-import { MediumFiles } from "./MediumFiles.ts"
+import { MediumFiles } from "../../src/testing/suite/MediumFiles.ts"
 
 /** A fresh medium. */
 export const layer = (options?: MemoryStorage.MemoryStorageOptions) =>

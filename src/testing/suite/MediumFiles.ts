@@ -1,3 +1,4 @@
+/** What the suites of a medium of files ask to be done to its files. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
@@ -22,4 +23,4 @@ export class MediumFiles extends Context.Service<
     readonly link: (from: string, to: string) => Effect.Effect<void>
     readonly remove: (path: string) => Effect.Effect<void>
   }
->()("piecewise/test/storage/MediumFiles") {}
+>()("piecewise/testing/MediumFiles") {}
