@@ -1,10 +1,13 @@
 import { globSync, readFileSync } from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Http from "../examples/http.ts"
@@ -13,14 +16,21 @@ import * as Read from "../examples/read.ts"
 import * as Seed from "../examples/seed.ts"
 import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
+import * as OwnSource from "../examples/peer-source.ts"
+import * as Retries from "../examples/property.ts"
+import * as Sqlite from "../examples/sqlite-storage.ts"
+import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
-import type { Metainfo } from "../src/metainfo/Metainfo.ts"
+import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
+import { Storage } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
 import type { Torrent } from "../src/torrent/Torrent.ts"
+import * as TestEngine from "../src/testing/TestEngine.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
+import { temporaryFolder } from "./storage/disk.ts"
 
 const folder = path.resolve(import.meta.dirname, "..", "examples")
 const { pieceCount } = small.metainfo.layout.geometry
@@ -42,10 +52,10 @@ const within = Effect.fnUntraced(function* <A, E, R>(world: Swarms.World, exampl
 })
 
 describe("the examples", () => {
-  it("are seven programs of 15 to 60 lines", () => {
+  it("are programs of 15 to 60 lines", () => {
     const files = globSync("*.ts", { cwd: folder })
 
-    assert.strictEqual(files.length, 7)
+    assert.isAbove(files.length, 8)
     for (const file of files) {
       const lines = readFileSync(path.join(folder, file), "utf8").trimEnd().split("\n").length
       assert.isTrue(lines >= 15 && lines <= 60, `${file} has ${lines} lines`)
@@ -119,21 +129,12 @@ describe("the examples", () => {
 
   it.effect("several: downloads all its torrents", () =>
     Swarms.use(
-      { seed, engine: { limits: Several.limits } },
+      { seed, findsPeers: true, engine: { limits: Several.limits } },
       Effect.fnUntraced(function* (world) {
-        const knownOf = ({ name }: Metainfo): KnownTorrent => (name === other.metainfo.name ? other : small)
-        // Adds torrents through the world, which checks what they write.
-        const engine = Engine.Engine.of({
-          ...world.engine,
-          add: (metainfo, options) =>
-            Effect.map(
-              world.download(knownOf(metainfo as Metainfo), { ...options, behaviours: [PeerBehaviour.honest] }),
-              ({ torrent }) => torrent
-            )
-        })
+        for (const known of [small, other]) yield* world.join(known, PeerBehaviour.honest)
 
         const all = Several.downloadAll([small.metainfo, other.metainfo])
-        const names = yield* within(world, Effect.provideService(all, Engine.Engine, engine))
+        const names = yield* within(world, Effect.provideService(all, Engine.Engine, world.engine))
 
         assert.deepStrictEqual(names, ["known", "other"])
       })
@@ -170,6 +171,74 @@ describe("the examples", () => {
         ["StorageFailed", "StorageRecovered", "Completed"]
       )
       assert.deepStrictEqual(again, summary)
+    })
+  )
+
+  it.effect("peer-source: reports that its directory fails, and downloads from the peers that it then finds", () =>
+    Effect.gen(function* () {
+      const { during, join } = yield* TestEngine.TestEngine
+      const { address } = yield* join(small, PeerBehaviour.honest)
+      const asked: Array<string> = []
+      const said: Array<unknown> = []
+      const directory = HttpClient.make((request, url) => {
+        asked.push(url.pathname)
+        const answer = asked.length < 3 ? new Response("later", { status: 503 }) : Response.json([address])
+        return Effect.succeed(HttpClientResponse.fromWeb(request, answer))
+      })
+
+      yield* OwnSource.download(small.metainfo, "http://directory").pipe(
+        during,
+        Effect.provideService(HttpClient.HttpClient, directory),
+        // Peers are found by the directory alone.
+        Effect.provideService(Console.Console, { ...globalThis.console, log: (line) => void said.push(line) })
+      )
+
+      assert.deepStrictEqual(asked, Array(3).fill(`/${InfoHash.toHex(small.metainfo.infoHash)}`))
+      assert.lengthOf(said, 3)
+      for (const line of said.slice(0, 2)) assert.match(String(line), /^our directory: .*503/)
+      assert.strictEqual(said[2], "known is complete")
+    }).pipe(Effect.provide(TestEngine.layer({ findsPeers: false })))
+  )
+
+  it.effect("sqlite-storage: keeps a download, which a later opening of the file finds", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const file = path.join(folder, "torrents.sqlite")
+      const { layout } = small.metainfo
+      yield* Effect.gen(function* () {
+        const storage = yield* Storage
+        yield* Swarms.use(
+          { seed, storage: () => storage },
+          Effect.fnUntraced(function* (world) {
+            const download = yield* world.download(small, { behaviours: [PeerBehaviour.honest] })
+            assert.isTrue(yield* world.until(download.isComplete, "1 minute"))
+          })
+        )
+      }).pipe(Effect.provide(Layer.provide(Sqlite.layer(file), NodePieceHasher.layer)))
+
+      const found = yield* Storage.pipe(
+        Effect.flatMap((storage) => storage.open(small.metainfo)),
+        Effect.flatMap((torrent) => torrent.readBlock(0 as never, 0, layout.geometry.pieceLength)),
+        Effect.scoped,
+        Effect.provide(Layer.provide(Sqlite.layer(file), NodePieceHasher.layer))
+      )
+
+      assert.deepStrictEqual(Uint8Array.from(found.bytes), small.content(0 as never))
+    })
+  )
+
+  it.live("property: holds for the retries of its program, finds those that are too few, and replays from a seed", () =>
+    Effect.gen(function* () {
+      yield* Retries.check(Retries.download, { runs: 10 })
+      const once = (bytes: Uint8Array) => Retries.download(bytes, 1)
+
+      const failed = yield* Effect.flip(Retries.check(once, { runs: 30, seed: 1 }))
+      const { path, seed } = failed
+      const again = yield* Effect.flip(Retries.check(once, { runs: 1, seed, path }))
+
+      assert.deepInclude(failed.counterexample, { failedOpens: 2, failedWrites: 0 })
+      assert.include(failed.message, "PIECEWISE_SEED=1")
+      assert.deepStrictEqual(again.counterexample, failed.counterexample)
     })
   )
 })

@@ -1,0 +1,325 @@
+/**
+ * Storage over a store of objects: S3 and its like, a table of a database, a key-value store. You write four operations
+ * (`ObjectStore`), and this keeps the contract of `Storage`: a piece is one object, and a file is the pieces that it
+ * lies in.
+ *
+ * ```ts
+ * const layer = Layer.effect(Storage.Storage, Effect.flatMap(connect, ObjectStorage.make))
+ * ```
+ *
+ * Objects of a torrent have keys below its info hash, so torrents share no file, and a path only names a file in
+ * messages. Bytes of unwanted files are in the pieces that they share. A change by another program is noticed if it
+ * adds or deletes objects, or changes their versions. Only one process at a time may write a torrent to a store: this
+ * process keeps its own torrents apart, and does not see those of others.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import type { PieceIndex } from "../../../base/PieceGeometry.ts"
+import * as PieceGeometry from "../../../base/PieceGeometry.ts"
+import * as Turn from "../../../base/Turn.ts"
+import { PieceHasher } from "../../../hash/PieceHasher.ts"
+import * as FileLayout from "../../../metainfo/FileLayout.ts"
+import {
+  FileChanged,
+  type FileClaim,
+  FileExists,
+  type FlushedFile,
+  NotStored,
+  type OpenOptions,
+  Storage,
+  StorageError,
+  type StorageReason,
+  StorageUnavailable,
+  type TorrentStorage,
+  WriterConflict
+} from "../../Storage.ts"
+import * as ObjectIndex from "./ObjectIndex.ts"
+
+export type { Listed } from "./ObjectIndex.ts"
+
+/**
+ * Bytes under keys. Keys consist of lower-case letters, digits, `/` and `-`, and have at most 80 characters. Failures
+ * are the reasons of `Storage.ts`: `StorageUnavailable` for what may pass, `StorageRefused` for what lasts, `DiskFull`.
+ */
+export interface ObjectStore {
+  /**
+   * Stores an object in place of an earlier one, whole or not at all. Returns its version, or `undefined` if the store has none.
+   * The bytes may be reused once this returns, and may lie in shared memory, which some clients must copy.
+   */
+  readonly put: (key: string, bytes: Uint8Array) => Effect.Effect<string | undefined, StorageReason>
+  /** `length` bytes from `begin` of an object, in fresh memory; `undefined` if there is no such object, or it is shorter. */
+  readonly get: (key: string, begin: number, length: number) => Effect.Effect<Uint8Array | undefined, StorageReason>
+  /** All objects whose keys begin with a prefix. */
+  readonly list: (prefix: string) => Effect.Effect<Iterable<ObjectIndex.Listed>, StorageReason>
+  /** Deletes objects. A missing one is no error. */
+  readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, StorageReason>
+  /** Makes what was put survive a power cut. Default: it does when `put` returns. */
+  readonly flush?: Effect.Effect<void, StorageReason> | undefined
+}
+
+/** Markers of files that are put at once. */
+const putsAtOnce = 16
+
+/** A storage over a store. */
+export const make = Effect.fnUntraced(function* (store: ObjectStore) {
+  const hasher = yield* PieceHasher
+  /** The opening that writes each file, by info hash in hex and index. */
+  const writers = new Map<string, object>()
+  return Storage.of({
+    open: (options) =>
+      Effect.map(
+        Effect.acquireRelease(open({ store, hasher, writers }, options), ({ close }) => Effect.sync(close)),
+        ({ torrent }) => torrent
+      )
+  })
+})
+
+/** Provides a storage over a store. */
+export const layer = (store: ObjectStore): Layer.Layer<Storage, never, PieceHasher> =>
+  Layer.effect(Storage, make(store))
+
+interface Shared {
+  readonly store: ObjectStore
+  readonly hasher: PieceHasher["Service"]
+  readonly writers: Map<string, object>
+}
+
+const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { infoHash, layout }: OpenOptions) {
+  const { geometry } = layout
+  const me = {}
+  let isClosed = false
+  let index = ObjectIndex.make(infoHash, layout)
+  /** Our own changes since the listing under way began: it may or may not show them. */
+  let since: Array<(index: ObjectIndex.ObjectIndex) => void> | undefined
+  const turn = Turn.make()
+  const paths = Array.from(FileLayout.indices(layout), (file) => FileLayout.pathOf(layout, file).join("/"))
+  /** Claimed files, and why each may not be written until it is claimed again. */
+  const claims = new Map<number, FileChanged | undefined>()
+
+  const failing = (operation: StorageError["operation"]) =>
+    Effect.mapError((reason: StorageReason) => StorageError.of(operation, [reason]))
+
+  const failed = (operation: StorageError["operation"], reasons: ReadonlyArray<StorageReason>) => {
+    const [first, ...others] = reasons
+    return first === undefined ? Effect.void : Effect.fail(StorageError.of(operation, [first, ...others]))
+  }
+
+  const note = (change: (index: ObjectIndex.ObjectIndex) => void): void => {
+    change(index)
+    since?.push(change)
+  }
+
+  /** Lists the objects again. */
+  const refresh = Turn.take(
+    turn,
+    Effect.suspend(() => {
+      const changes: typeof since = []
+      since = changes
+      return Effect.map(store.list(ObjectIndex.prefix(index)), (listed) => {
+        const next = ObjectIndex.make(infoHash, layout)
+        ObjectIndex.read(next, listed)
+        for (const change of changes) change(next)
+        index = next
+      }).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            since = undefined
+          })
+        )
+      )
+    })
+  )
+  yield* failing("open")(refresh)
+
+  const writerKey = (file: number): string => `${index.hex}/${file}`
+  const isReserved = (file: number): boolean => writers.get(writerKey(file)) === me
+
+  /** The defect of a caller that did not reserve these files first. */
+  const reserved = (files: Iterable<number>): Effect.Effect<void> => {
+    for (const file of files) if (!isReserved(file)) return Effect.die(new Error(`${paths[file]} is not reserved`))
+    return Effect.void
+  }
+
+  const release = (files: Iterable<number>): void => {
+    for (const file of files) {
+      if (!isReserved(file)) continue
+      writers.delete(writerKey(file))
+      claims.delete(file)
+    }
+  }
+
+  /** What is wrong with a claim, if anything. */
+  const objection = (claim: FileClaim): StorageReason | undefined => {
+    const path = paths[claim.file]!
+    const now = ObjectIndex.factsOf(index, claim.file)
+    if (claim.as === "new") return now === undefined ? undefined : new FileExists({ path })
+    if (claim.as === "overwritten") return undefined
+    const { facts } = claim
+    if (now === undefined) return new FileChanged({ path, why: "was deleted" })
+    if (now.identity !== facts.identity) return new FileChanged({ path, why: "was replaced" })
+    if (now.length < facts.length) return new FileChanged({ path, why: "was cut off" })
+    const isSame = now.length === facts.length && now.mtimeNs === facts.mtimeNs
+    return isSame ? undefined : new FileChanged({ path, why: "was changed" })
+  }
+
+  const mark = Effect.fnUntraced(function* (file: number) {
+    const identity = ((yield* Random.nextIntBetween(1, 0x7fff_ffff)) >>> 0).toString(16)
+    yield* store.put(ObjectIndex.fileKey(index, file, identity), new Uint8Array(0))
+    note((index) => index.files.set(file, identity))
+  })
+
+  const claimAll = Effect.fnUntraced(function* (asked: ReadonlyArray<FileClaim>) {
+    for (const { file } of asked) {
+      // Writes in flight must fail from now on, even if the claim fails.
+      if (claims.has(file))
+        claims.set(file, claims.get(file) ?? new FileChanged({ path: paths[file]!, why: "was changed" }))
+    }
+    if (asked.some(({ as }) => as === "found")) yield* failing("claim")(refresh)
+    const reasons: Array<StorageReason> = []
+    const accepted = asked.filter((claim) => {
+      const reason = objection(claim)
+      if (reason !== undefined) reasons.push(reason)
+      return reason === undefined
+    })
+    const missing = accepted.filter(({ file }) => !index.files.has(file))
+    yield* failing("claim")(
+      Effect.forEach(missing, ({ file }) => mark(file), { concurrency: putsAtOnce, discard: true })
+    )
+    for (const { file } of accepted) claims.set(file, undefined)
+    yield* failed("claim", reasons)
+    return asked.map(({ file }) => ObjectIndex.factsOf(index, file)!)
+  }, Effect.uninterruptible)
+
+  const write = Effect.fnUntraced(function* (piece: PieceIndex, bytes: Uint8Array) {
+    const size = PieceGeometry.pieceSize(geometry, piece)
+    if (bytes.length !== size)
+      return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes: ${bytes.length}`))
+    const files = ObjectIndex.filesOf(index, piece)
+    const unclaimed = files.find((file) => !claims.has(file))
+    if (unclaimed !== undefined) return yield* Effect.die(new Error(`${paths[unclaimed]} is not claimed`))
+    yield* failed(
+      "write",
+      files.flatMap((file) => claims.get(file) ?? [])
+    )
+    const version = yield* failing("write")(store.put(ObjectIndex.pieceKey(index, piece), bytes))
+    note((index) => ObjectIndex.setPiece(index, piece, version ?? ""))
+  }, Effect.uninterruptible)
+
+  /** The first file of a range that does not exist. */
+  const missingIn = (offset: number, length: number): number | undefined =>
+    FileLayout.realSpans(layout, offset, length).find(({ file }) => !index.files.has(file))?.file
+
+  const read = Effect.fnUntraced(function* (piece: PieceIndex, begin: number, length: number) {
+    const size = PieceGeometry.pieceSize(geometry, piece)
+    if (begin < 0 || length < 1 || begin + length > size) {
+      return yield* Effect.die(new RangeError(`piece ${piece} has ${size} bytes, not ${length} from ${begin}`))
+    }
+    const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
+    const spans = FileLayout.realSpans(layout, offset, length)
+    const missing = missingIn(offset, length)
+    const bytes =
+      missing === undefined && index.pieces.has(piece)
+        ? yield* failing("read")(store.get(ObjectIndex.pieceKey(index, piece), begin, length))
+        : undefined
+    if (bytes === undefined) {
+      if (missing === undefined) note((index) => ObjectIndex.removePiece(index, piece))
+      const path = paths[missing ?? spans[0]?.file ?? 0]!
+      return yield* StorageError.of("read", [new NotStored({ path })])
+    }
+    return { bytes, files: spans.flatMap(({ file }) => ObjectIndex.factsOf(index, file) ?? []) }
+  })
+
+  const digest = Effect.fnUntraced(function* (piece: PieceIndex) {
+    const size = PieceGeometry.pieceSize(geometry, piece)
+    const isThere = index.pieces.has(piece) && missingIn(PieceGeometry.pieceOffset(geometry, piece), size) === undefined
+    const bytes = isThere ? yield* failing("digest")(store.get(ObjectIndex.pieceKey(index, piece), 0, size)) : undefined
+    return { piece, sha1: bytes && (yield* hasher.sha1(bytes)) }
+  })
+
+  const flushOne = (file: number): FlushedFile => {
+    const facts = ObjectIndex.factsOf(index, file)
+    const reason = claims.get(file) ?? (facts === undefined ? new NotStored({ path: paths[file]! }) : undefined)
+    return reason === undefined ? { file, facts: facts! } : { file, reason }
+  }
+
+  const removeAll = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
+    yield* refresh
+    const gone = files.filter((file) => index.files.has(file))
+    const left = new Set(index.files.keys())
+    for (const file of gone) left.delete(file)
+    // A piece stays as long as it has a byte of a file that stays.
+    const isKept = (piece: number) => ObjectIndex.filesOf(index, piece).some((file) => left.has(file))
+    const pieces = new Set<number>()
+    for (const file of gone) {
+      const { end, first } = FileLayout.filePieces(layout, file)
+      for (let piece = first; piece < end; piece++) if (index.pieces.has(piece) && !isKept(piece)) pieces.add(piece)
+    }
+    // Pieces of nothing but padding go with the last file.
+    if (left.size === 0) for (const piece of index.pieces.keys()) pieces.add(piece)
+    yield* store.remove([
+      ...gone.map((file) => ObjectIndex.fileKey(index, file, index.files.get(file)!)),
+      ...[...pieces].map((piece) => ObjectIndex.pieceKey(index, piece))
+    ])
+    note((index) => {
+      for (const file of gone) index.files.delete(file)
+      for (const piece of pieces) ObjectIndex.removePiece(index, piece)
+    })
+    for (const file of gone) {
+      if (claims.has(file)) claims.set(file, new FileChanged({ path: paths[file]!, why: "was deleted" }))
+    }
+  }, Effect.uninterruptible)
+
+  const torrent: TorrentStorage = {
+    digestBytes: geometry.pieceLength,
+    look: (files) => Effect.map(failing("look")(refresh), () => files.map((file) => ObjectIndex.factsOf(index, file))),
+    reserve: (files) =>
+      Effect.suspend(() => {
+        const path = paths[files[0] ?? 0]!
+        if (isClosed) return failed("reserve", [new StorageUnavailable({ path, why: "the torrent is closed" })])
+        const taken = files.filter((file) => (writers.get(writerKey(file)) ?? me) !== me)
+        const holder = "another torrent of this process"
+        if (taken.length > 0) {
+          return failed(
+            "reserve",
+            taken.map((file) => new WriterConflict({ path: paths[file]!, holder }))
+          )
+        }
+        for (const file of files) writers.set(writerKey(file), me)
+        return Effect.void
+      }),
+    release: (files) => Effect.sync(() => release(files)),
+    claim: (asked) =>
+      Effect.andThen(
+        Effect.suspend(() => reserved(asked.map(({ file }) => file))),
+        claimAll(asked)
+      ),
+    prepare: () => Effect.void,
+    writePiece: write,
+    readBlock: read,
+    digests: (pieces) => Stream.mapEffect(Stream.fromIterable(pieces), digest),
+    flush: (files) => Effect.map(failing("flush")(store.flush ?? Effect.void), () => files.map(flushOne)),
+    rename: (file, to) =>
+      Effect.suspend(() => {
+        const path = to.join("/")
+        if (!isReserved(file)) return reserved([file])
+        if (path !== paths[file] && paths.includes(path)) return failed("rename", [new FileExists({ path })])
+        paths[file] = path
+        return Effect.void
+      }),
+    remove: (files) =>
+      Effect.andThen(
+        Effect.suspend(() => reserved(files)),
+        failing("remove")(removeAll(files))
+      )
+  }
+
+  return {
+    torrent,
+    close: () => {
+      isClosed = true
+      release(FileLayout.indices(layout))
+    }
+  }
+})
