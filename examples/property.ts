@@ -24,7 +24,7 @@ export const download = (bytes: Uint8Array, retries = 5) =>
     Effect.retry({
       schedule: Schedule.exponential("1 second"),
       times: retries,
-      while: (error) => error._tag === "StorageError" && isPassing(error)
+      while: (error) => error._tag === "piecewise/StorageError" && isPassing(error)
     })
   )
 

@@ -18,7 +18,7 @@ export type Value = number | bigint | Uint8Array | ReadonlyArray<Value> | Dictio
 export type Dictionary = ReadonlyMap<string, Value>
 
 /** The input is not bencode, or exceeds a limit. `why` is a clause about what is at byte `offset`. */
-export class BencodeError extends Data.TaggedError("BencodeError")<{
+export class BencodeError extends Data.TaggedError("piecewise/BencodeError")<{
   readonly offset: number
   readonly why: string
   /** `maxTokens`, if there are more. */

@@ -266,7 +266,7 @@ const outcomeOf = (
 }
 
 const whyFailed = (error: Extract<TorrentEvent, { _tag: "Failed" }>["error"], directory: string): string =>
-  error._tag === "ContentExists"
+  error._tag === "piecewise/ContentExists"
     ? `${Path.join(directory, error.message)}. Move it away, or replace it with --overwrite, which keeps the pieces that match`
     : error.message
 

@@ -92,7 +92,7 @@ const isAdmitted = (admits: (address: PeerAddress) => boolean, { remote }: Conne
 
 /** Whether what a stranger sent is no handshake of the protocol. An encrypted connection begins with random bytes. */
 const isForeign = (exit: Exit.Exit<void, Introduction.IntroductionError>): boolean =>
-  Option.getOrUndefined(Exit.findErrorOption(exit))?._tag === "WireError"
+  Option.getOrUndefined(Exit.findErrorOption(exit))?._tag === "piecewise/WireError"
 
 /** Reads the handshake of a stranger, and passes its connection to the torrent that it asks for. */
 const greet = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {

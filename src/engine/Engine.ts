@@ -58,7 +58,7 @@ export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOption
 export type { EngineStatus } from "./EngineStatus.ts"
 
 /** The torrent was already added to the engine, and has not stopped. */
-export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
+export class AlreadyAdded extends Data.TaggedError("piecewise/AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
   override get message() {
     return `torrent ${InfoHash.toHex(this.infoHash)} is already running`
   }
@@ -68,7 +68,7 @@ export class AlreadyAdded extends Data.TaggedError("AlreadyAdded")<{ readonly in
 type WithoutListener = EngineOptions & { readonly listen?: undefined }
 
 /** The magnet link cannot be fetched, because it only has an info hash of version 2 (BEP 52). */
-export class OnlyV2 extends Data.TaggedError("OnlyV2")<{}> {
+export class OnlyV2 extends Data.TaggedError("piecewise/OnlyV2")<{}> {
   override get message() {
     return "the magnet link names a version 2 torrent (BEP 52), which is not supported yet"
   }

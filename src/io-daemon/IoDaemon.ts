@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 
 /** No daemon can be reached. `why` is the end of a sentence. */
-export class IoDaemonUnavailable extends Data.TaggedError("IoDaemonUnavailable")<{ readonly why: string }> {
+export class IoDaemonUnavailable extends Data.TaggedError("piecewise/IoDaemonUnavailable")<{ readonly why: string }> {
   override get message() {
     return `the io-daemon is not there: ${this.why}`
   }

@@ -22,7 +22,7 @@ import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
 import * as IoDaemonUrl from "./IoDaemonUrl.ts"
 
 /** The daemon refused the request. */
-export class IoDaemonRefused extends Data.TaggedError("IoDaemonRefused")<{
+export class IoDaemonRefused extends Data.TaggedError("piecewise/IoDaemonRefused")<{
   readonly status: number
   readonly refusal: IoDaemonProtocol.Refusal
 }> {
@@ -49,7 +49,7 @@ const passing: ReadonlySet<string> = new Set(["busy", "timeout"])
 
 /** Whether the same request may succeed a moment later. */
 export const isTransient = (error: IoDaemonError): boolean =>
-  error._tag === "IoDaemonUnavailable" || passing.has(error.refusal.kind)
+  error._tag === "piecewise/IoDaemonUnavailable" || passing.has(error.refusal.kind)
 
 /**
  * When to retry: soon at first, because a restart is quick, and at least once a second, so that the end of a failure is

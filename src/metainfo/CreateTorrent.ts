@@ -21,7 +21,7 @@ import * as SafePath from "./SafePath.ts"
 import * as SourceFiles from "./SourceFiles.ts"
 
 /** A torrent could not be made. `why` is a sentence a user can read; it names the file. */
-export class CreateError extends Data.TaggedError("CreateError")<{ readonly why: string }> {
+export class CreateError extends Data.TaggedError("piecewise/CreateError")<{ readonly why: string }> {
   override get message() {
     return this.why
   }

@@ -40,7 +40,7 @@ export interface Magnet {
 }
 
 /** A text is no magnet link for a torrent. `why` is a clause about the link. */
-export class MagnetError extends Data.TaggedError("MagnetError")<{ readonly why: string }> {
+export class MagnetError extends Data.TaggedError("piecewise/MagnetError")<{ readonly why: string }> {
   override get message() {
     return `Bad magnet link: ${this.why}.`
   }

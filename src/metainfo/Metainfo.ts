@@ -29,7 +29,7 @@ import * as TorrentUrls from "./TorrentUrls.ts"
 export type { Names, Platform } from "./SafePath.ts"
 
 /** The bytes are no torrent that can be downloaded. `why` is a sentence a user can read; it names the field. */
-export class MetainfoError extends Data.TaggedError("MetainfoError")<{ readonly why: string }> {
+export class MetainfoError extends Data.TaggedError("piecewise/MetainfoError")<{ readonly why: string }> {
   override get message() {
     return this.why
   }

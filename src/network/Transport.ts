@@ -13,7 +13,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
  * A connection could not be made, or broke. `why` ends a sentence: `connection refused`. `code` is the system's, if it
  * says that this process is short of descriptors (`Descriptors.isExhausted`), which says nothing about the peer.
  */
-export class ConnectionError extends Data.TaggedError("ConnectionError")<{
+export class ConnectionError extends Data.TaggedError("piecewise/ConnectionError")<{
   readonly address: PeerAddress
   readonly why: string
   readonly code?: string

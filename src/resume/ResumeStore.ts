@@ -20,7 +20,7 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 
 /** Resume data could not be read or written. `why` ends a sentence. */
-export class ResumeError extends Data.TaggedError("ResumeError")<{
+export class ResumeError extends Data.TaggedError("piecewise/ResumeError")<{
   readonly operation: "load" | "save" | "append" | "remove"
   readonly path: string
   readonly why: string

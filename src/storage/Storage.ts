@@ -119,7 +119,7 @@ const lasting: ReadonlyArray<StorageReason["_tag"]> = [
 ]
 
 /** What went wrong in one operation. `message` is one sentence a user can read. */
-export class StorageError extends Data.TaggedError("StorageError")<{
+export class StorageError extends Data.TaggedError("piecewise/StorageError")<{
   readonly operation:
     | "open"
     | "look"

@@ -16,7 +16,7 @@ export type EncounterError = Introduction.IntroductionError | SessionError | Enc
 
 /** Whether the peer closed or broke the connection before it sent its handshake. */
 export const isHangUp = (error: Introduction.IntroductionError): boolean =>
-  error._tag === "ConnectionError" || (error._tag === "NotIntroduced" && error.reason === "closed")
+  error._tag === "piecewise/ConnectionError" || (error._tag === "NotIntroduced" && error.reason === "closed")
 
 /** Why a peer has to leave its place, as the end of a sentence. */
 export const reasons: Readonly<Record<Places.Why, string>> = {
@@ -58,6 +58,6 @@ export const offenceOf = (
   end: PeerBook.EncounterEnd,
   error: EncounterError | undefined
 ): PeerPolicy.Offence["what"] | undefined => {
-  if (error?._tag === "WireError") return error.isFlood === true ? "flood" : "protocol error"
+  if (error?._tag === "piecewise/WireError") return error.isFlood === true ? "flood" : "protocol error"
   return end === "useless" ? "useless" : undefined
 }

@@ -184,7 +184,7 @@ export const lan: ReadonlyArray<string> = [
 ]
 
 /** A text that should be a subnet, an address or a range of addresses. */
-export class InvalidSubnet extends Data.TaggedError("InvalidSubnet")<{ readonly text: string }> {
+export class InvalidSubnet extends Data.TaggedError("piecewise/InvalidSubnet")<{ readonly text: string }> {
   override get message() {
     return `${JSON.stringify(this.text)} is no subnet such as 10.0.0.0/8 or fd00::/8`
   }

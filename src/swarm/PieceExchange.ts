@@ -240,7 +240,7 @@ const left = (
   if (Contacts.dialAddress(session) !== undefined) parts.contactsVersion++
   if (offers !== undefined) Offers.leave(offers, key, Monotonic.nowUnsafe(swarm.clock))
   if (!protocol.uploads.isChoking) Choking.chooseSoon(choking)
-  return (protocol.usefulBytes > 0 || protocol.uploadedBytes > 0) && error?._tag !== "WireError"
+  return (protocol.usefulBytes > 0 || protocol.uploadedBytes > 0) && error?._tag !== "piecewise/WireError"
 }
 
 /** Does what is due for the suppliers. To be called every second. */

@@ -70,7 +70,7 @@ const configured: Config.Config<PropertySettings> = Config.all({
 export const layerFromEnv: Layer.Layer<never, Config.ConfigError> = Layer.effect(Settings, configured)
 
 /** A property does not hold. `message` is fast-check's report: counterexample, seed, path, and what went wrong. */
-export class PropertyFailed extends Data.TaggedError("PropertyFailed")<{
+export class PropertyFailed extends Data.TaggedError("piecewise/PropertyFailed")<{
   readonly report: string
   readonly seed: number
   /** `undefined` if there is no counterexample, because too many runs were skipped. */

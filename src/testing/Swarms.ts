@@ -257,7 +257,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
           peers: () => peers,
           onEvent: (event) => events.push(event)
         }
-      ).pipe(Effect.catchTag("OnlyV2", Effect.die))
+      ).pipe(Effect.catchTag("piecewise/OnlyV2", Effect.die))
       const halt = Scope.close(scope, Exit.void)
       const self: Download = {
         known,

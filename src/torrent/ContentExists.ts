@@ -20,7 +20,7 @@ export interface ExistingFile {
  * Files at the torrent's paths are not proved to be its own. They stay as they are, and nothing was written, unless the
  * torrent is added with `overwrite`.
  */
-export class ContentExists extends Data.TaggedError("ContentExists")<{
+export class ContentExists extends Data.TaggedError("piecewise/ContentExists")<{
   /** At least one. */
   readonly files: ReadonlyArray<ExistingFile>
 }> {

@@ -152,5 +152,5 @@ export const endOf = ({
 }: TorrentLife): Effect.Effect<never, TorrentError | TorrentStopped> | undefined => {
   if (phase === "stopped") return Effect.fail(new TorrentStopped({ infoHash }))
   if (phase !== "failed") return undefined
-  return error!._tag === "TorrentDefect" ? Effect.die(error!.cause) : Effect.fail(error!)
+  return error!._tag === "piecewise/TorrentDefect" ? Effect.die(error!.cause) : Effect.fail(error!)
 }

@@ -12,7 +12,7 @@ import type { ContentExists } from "./ContentExists.ts"
 export type { ContentExists } from "./ContentExists.ts"
 
 /** A bug in the engine, or in a layer that it runs on: an unexpected exception. */
-export class TorrentDefect extends Data.TaggedError("TorrentDefect")<{ readonly cause: unknown }> {
+export class TorrentDefect extends Data.TaggedError("piecewise/TorrentDefect")<{ readonly cause: unknown }> {
   override get message() {
     return `the torrent stopped for an internal error: ${this.cause instanceof Error ? this.cause.message : this.cause}`
   }

@@ -10,7 +10,7 @@ import type { StorageError } from "../storage/Storage.ts"
  * The torrent was stopped: its scope closed, or it was removed from the engine. Whatever was waited for does not happen
  * any more.
  */
-export class TorrentStopped extends Data.TaggedError("TorrentStopped")<{ readonly infoHash: InfoHash.InfoHash }> {
+export class TorrentStopped extends Data.TaggedError("piecewise/TorrentStopped")<{ readonly infoHash: InfoHash.InfoHash }> {
   override get message() {
     return `torrent ${InfoHash.toHex(this.infoHash)} has stopped`
   }
@@ -21,7 +21,7 @@ export class TorrentStopped extends Data.TaggedError("TorrentStopped")<{ readonl
  * is left, and why: of files, `reason` and `others` have a path each. What is remembered of the torrent was kept, unless
  * it is what could not be deleted, so the torrent may be added and removed again.
  */
-export class RemovalFailed extends Data.TaggedError("RemovalFailed")<{
+export class RemovalFailed extends Data.TaggedError("piecewise/RemovalFailed")<{
   readonly infoHash: InfoHash.InfoHash
   readonly error: StorageError | ResumeError
 }> {

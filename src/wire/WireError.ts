@@ -7,7 +7,7 @@ import * as Data from "effect/Data"
  * The peer sent bytes that the wire protocol does not allow. `why` ends a sentence: `a have of 3 bytes instead of 5`.
  * `isFlood`: each of its messages is allowed, but it sent them without end.
  */
-export class WireError extends Data.TaggedError("WireError")<{
+export class WireError extends Data.TaggedError("piecewise/WireError")<{
   readonly why: string
   readonly isFlood?: boolean | undefined
 }> {

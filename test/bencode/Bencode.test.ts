@@ -122,7 +122,7 @@ describe("Bencode.decode", () => {
   it("reports the fault and its offset in one sentence", () => {
     const error = Result.getOrThrow(Result.flip(Bencode.decode(bytes("li03ee"))))
 
-    assert.strictEqual(error._tag, "BencodeError")
+    assert.strictEqual(error._tag, "piecewise/BencodeError")
     assert.strictEqual(error.message, "Bad bencoding at byte 2: an integer has a leading zero.")
   })
 

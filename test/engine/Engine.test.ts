@@ -75,7 +75,7 @@ describe("Engine", () => {
       yield* Scope.close(scope, Exit.void)
       yield* engine.add(small.metainfo)
 
-      assert.strictEqual(refusal._tag, "AlreadyAdded")
+      assert.strictEqual(refusal._tag, "piecewise/AlreadyAdded")
       assert.match(refusal.message, /^torrent [0-9a-f]{40} is already running$/)
     })
   )
@@ -375,10 +375,10 @@ describe("Engine", () => {
           yield* advance("2 seconds")
           const { name, state } = yield* torrent.status
 
-          assert.strictEqual(refusal._tag, "OnlyV2")
+          assert.strictEqual(refusal._tag, "piecewise/OnlyV2")
           assert.deepStrictEqual([state._tag, name], ["Failed", InfoHash.toHex(infoHash)])
-          assert.strictEqual((yield* Fiber.join(error))._tag, "MetainfoError")
-          assert.strictEqual((yield* Effect.flip(torrent.metainfo))._tag, "MetainfoError")
+          assert.strictEqual((yield* Fiber.join(error))._tag, "piecewise/MetainfoError")
+          assert.strictEqual((yield* Effect.flip(torrent.metainfo))._tag, "piecewise/MetainfoError")
         }).pipe(Effect.provideService(MetadataSources, [source]), Effect.provide(services(PeerSources.none)))
       })
     )

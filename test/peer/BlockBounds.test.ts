@@ -17,7 +17,7 @@ describe("BlockBounds", () => {
   it("reports which message names a piece that does not exist", () => {
     assert.deepStrictEqual(
       failureOf(() => BlockBounds.requirePiece(geometry, 2, "a have")),
-      { _tag: "WireError", why: "a have of piece 2, of which there are 2" }
+      { _tag: "piecewise/WireError", why: "a have of piece 2, of which there are 2" }
     )
   })
 

@@ -170,7 +170,7 @@ describe("PeerProtocol", () => {
         assert.deepStrictEqual(after.requests, before.requests)
         assert.deepStrictEqual([after.counts[0], after.wasted], [1, length])
         assert.deepStrictEqual([BufferPool.lentCount(assembly.pool), protocol.usefulBytes], [1, 0])
-        assert.deepStrictEqual([failure?._tag, failure?.why], ["WireError", "blocks that nobody requested"])
+        assert.deepStrictEqual([failure?._tag, failure?.why], ["piecewise/WireError", "blocks that nobody requested"])
       })
     }
 

@@ -180,7 +180,7 @@ describe("PeerProtocol, with extensions", () => {
     yield* refill(protocol)
 
     assert.deepStrictEqual(tags(heard(protocol)), ["NotInterested"])
-    assert.strictEqual(failureOf(() => say(protocol, [dontHave(4)]))?._tag, "WireError")
+    assert.strictEqual(failureOf(() => say(protocol, [dontHave(4)]))?._tag, "piecewise/WireError")
   })
 
   test("takes back an announced piece that cannot be read any more", function* () {

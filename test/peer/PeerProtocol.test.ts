@@ -119,7 +119,7 @@ describe("PeerProtocol", () => {
 
         const failure = failureOf(() => say(protocol, says))
 
-        assert.strictEqual(failure?._tag, "WireError")
+        assert.strictEqual(failure?._tag, "piecewise/WireError")
         assert.match(failure?.why ?? "", why)
       })
     }
@@ -266,7 +266,7 @@ describe("PeerProtocol", () => {
 
       assert.deepStrictEqual(
         failures.map((failure) => failure?._tag),
-        [undefined, "WireError"]
+        [undefined, "piecewise/WireError"]
       )
       assert.isAtMost(protocol.outbox.length, borne * 17 + 17)
     })

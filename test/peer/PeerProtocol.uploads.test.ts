@@ -88,7 +88,7 @@ describe("PeerProtocol, uploading", () => {
     const failures = [more, [request(3, 0)]].map((messages) => failureOf(() => say(protocol, messages))?._tag)
 
     assert.deepStrictEqual(first, [reject(2, 0)])
-    assert.deepStrictEqual(failures, [undefined, "WireError"])
+    assert.deepStrictEqual(failures, [undefined, "piecewise/WireError"])
     assert.strictEqual(protocol.uploads.waiting, 0)
   })
 

@@ -124,7 +124,7 @@ describe("files that change between two runs", () => {
 
       const error = yield* Effect.flip(planted.torrent.completed)
 
-      assert.strictEqual(error._tag, "ContentExists")
+      assert.strictEqual(error._tag, "piecewise/ContentExists")
     }))
 })
 
@@ -173,7 +173,7 @@ describe("fault 78: a file that is replaced between the start of a run and its f
         assert.strictEqual(state._tag, "Downloading")
         assert.isAbove(storedPieces, 3)
         assert.deepStrictEqual(world.medium.read(path)!, left)
-        assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "ContentExists")
+        assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "piecewise/ContentExists")
       }))
 
   test("by its own bytes, is completed", (world) =>
@@ -203,7 +203,7 @@ describe("fault 78: a file that is replaced between the start of a run and its f
       yield* world.advance("1 minute")
 
       assert.deepStrictEqual(world.medium.read(path), theirs)
-      assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "ContentExists")
+      assert.strictEqual((yield* Effect.flip(download.torrent.completed))._tag, "piecewise/ContentExists")
     }))
 
   test("by any other is overwritten if it may be", (world) =>
@@ -434,7 +434,7 @@ describe("files that change while a torrent runs", () => {
       yield* world.advance("1 minute")
 
       const error = yield* Effect.flip(download.torrent.completed)
-      assert.deepStrictEqual(error._tag === "ContentExists" && error.files, [
+      assert.deepStrictEqual(error._tag === "piecewise/ContentExists" && error.files, [
         { path: a, totalPieces: 8, verifiedPieces: 8, excessBytes: 1_000, isOther: false }
       ])
       assert.isFalse(download.isComplete())

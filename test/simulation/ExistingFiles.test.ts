@@ -49,7 +49,7 @@ describe("files that exist at a torrent's paths", () => {
       const error = yield* failure(download)
       yield* world.advance("1 minute")
 
-      assert.strictEqual(error._tag, "ContentExists")
+      assert.strictEqual(error._tag, "piecewise/ContentExists")
       assert.deepStrictEqual(error.files, [
         { path: c, totalPieces: 13, verifiedPieces: 0, excessBytes: 0, isOther: false }
       ])
@@ -209,7 +209,7 @@ describe("files that exist at a torrent's paths", () => {
         yield* world.download(shared, { behaviours: [{}], files: ["skip", "normal", "skip"] })
       )
 
-      assert.strictEqual(error._tag, "ContentExists")
+      assert.strictEqual(error._tag, "piecewise/ContentExists")
       assert.deepStrictEqual(world.medium.read("shared/x"), foreign(1_000))
     }))
 
@@ -293,7 +293,7 @@ describe("files that exist at a torrent's paths", () => {
       yield* world.advance("1 minute")
 
       const { state } = yield* download.torrent.status
-      assert.strictEqual(state._tag === "Failed" && state.error._tag, "ContentExists")
+      assert.strictEqual(state._tag === "Failed" && state.error._tag, "piecewise/ContentExists")
       assert.deepStrictEqual(world.medium.read("shared/x"), foreign(1_000))
     }))
 
@@ -391,7 +391,7 @@ describe("torrents with the same paths", () => {
       const remembered = world.resume.saved(second.known.metainfo.infoHash)
       yield* world.until(first.isComplete, "2 minutes")
 
-      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "WriterConflict")
+      assert.strictEqual(error._tag === "piecewise/StorageError" && error.reason._tag, "WriterConflict")
       assert.isUndefined(remembered)
       assert.isTrue((yield* world.summary(first)).isRight)
     }))

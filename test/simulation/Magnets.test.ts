@@ -54,7 +54,7 @@ describe("a torrent that is added by a magnet link", () => {
 
       assert.deepStrictEqual([before.state._tag, before.name, before.totalBytes], ["FetchingMetadata", "shown", 0])
       assert.deepStrictEqual(listed, [torrent])
-      assert.strictEqual(twice._tag, "AlreadyAdded")
+      assert.strictEqual(twice._tag, "piecewise/AlreadyAdded")
       assert.deepStrictEqual([fetching.state._tag, fetching.knownPeers], ["FetchingMetadata", 1])
       assert.deepStrictEqual((yield* Fiber.join(metainfo)).infoBytes, small.metainfo.infoBytes)
       const after = yield* torrent.status
@@ -75,7 +75,7 @@ describe("a torrent that is added by a magnet link", () => {
       yield* world.advance("1 minute")
 
       const { state } = yield* torrent.status
-      assert.strictEqual(state._tag === "Failed" && state.error._tag, "TorrentDefect")
+      assert.strictEqual(state._tag === "Failed" && state.error._tag, "piecewise/TorrentDefect")
       assert.isTrue(Option.isSome(yield* engine.get(wrong.metainfo.infoHash)), "it is listed until it is removed")
     }))
 
@@ -91,7 +91,7 @@ describe("a torrent that is added by a magnet link", () => {
       yield* world.simulation.during(torrent.remove({ data: true }))
 
       assert.deepStrictEqual([paused.state._tag, paused.isPaused, connections], ["Paused", true, 0])
-      assert.strictEqual((yield* Fiber.join(waiting))._tag, "TorrentStopped")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "piecewise/TorrentStopped")
       assert.deepStrictEqual(yield* engine.torrents, [])
       const again = yield* engine.add(linkOf(small), { peers: [addressOf(world)] })
       yield* world.advance("100 millis")

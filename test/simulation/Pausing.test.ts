@@ -122,7 +122,7 @@ describe("a paused torrent", () => {
       const { state } = yield* second.torrent.status
 
       assert.strictEqual(state._tag, "Failed")
-      if (state._tag === "Failed" && state.error._tag === "StorageError")
+      if (state._tag === "Failed" && state.error._tag === "piecewise/StorageError")
         assert.strictEqual(state.error.reason._tag, "WriterConflict")
     }))
 

@@ -302,7 +302,7 @@ describe("torrent.read", () => {
       world.faults.recover()
       yield* world.advance("10 seconds")
 
-      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "DiskFull")
+      assert.strictEqual(error._tag === "piecewise/StorageError" && error.reason._tag, "DiskFull")
       assert.strictEqual((yield* download.torrent.status).wantedPieces, 8)
     }))
 
@@ -396,7 +396,7 @@ describe("torrent.read", () => {
 
       assert.isFalse(before)
       assert.isTrue(isRight(reading, small, 0))
-      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "StorageRefused")
+      assert.strictEqual(error._tag === "piecewise/StorageError" && error.reason._tag, "StorageRefused")
       assert.isTrue(Exit.isFailure(hopeless.fiber.pollUnsafe()!))
     }))
 
@@ -422,7 +422,7 @@ describe("torrent.read", () => {
 
       const error = yield* Effect.flip(Stream.runDrain(torrent.read(0)))
 
-      assert.strictEqual(error._tag, "ContentExists")
+      assert.strictEqual(error._tag, "piecewise/ContentExists")
     }))
 
   const moment = fc.record({

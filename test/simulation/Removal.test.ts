@@ -139,7 +139,7 @@ describe("a removed torrent", () => {
       yield* world.until(again.isComplete, "1 minute")
       yield* world.simulation.during(again.torrent.remove({ data: true }))
 
-      assert.strictEqual(error._tag, "RemovalFailed")
+      assert.strictEqual(error._tag, "piecewise/RemovalFailed")
       assert.include(error.message, "was not deleted")
       assert.isNotEmpty(left)
       assert.strictEqual((yield* download.torrent.status).state._tag, "Stopped")
@@ -161,8 +161,8 @@ describe("a removed torrent", () => {
       const late = yield* Effect.flip(torrent.remove({ data: true }))
 
       assert.deepStrictEqual(one, two)
-      assert.strictEqual(late._tag, "TorrentStopped")
-      assert.strictEqual((yield* Effect.flip(torrent.recheck))._tag, "TorrentStopped")
+      assert.strictEqual(late._tag, "piecewise/TorrentStopped")
+      assert.strictEqual((yield* Effect.flip(torrent.recheck))._tag, "piecewise/TorrentStopped")
     }))
 
   test("of a read-only one no file is deleted", (world) =>

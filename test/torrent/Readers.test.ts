@@ -179,7 +179,7 @@ describe("Readers", () => {
       Readers.end(readers)
       const exit = yield* Fiber.await(fiber)
 
-      assert.strictEqual(Exit.isFailure(exit) && String(exit.cause).includes("TorrentStopped"), true)
+      assert.strictEqual(Exit.isFailure(exit) && String(exit.cause).includes("piecewise/TorrentStopped"), true)
       assert.deepStrictEqual([selection.readers?.size, readers.beginning?.size], [0, 0])
     }).pipe(budget)
   )

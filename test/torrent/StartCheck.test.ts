@@ -94,7 +94,7 @@ describe("StartCheck", () => {
 
       const error = yield* Effect.flip(start())
 
-      assert.deepStrictEqual(error._tag === "ContentExists" && error.files.map(({ path }) => path), ["t/a"])
+      assert.deepStrictEqual(error._tag === "piecewise/ContentExists" && error.files.map(({ path }) => path), ["t/a"])
       assert.deepStrictEqual(medium.read("t/a"), before)
       assert.deepStrictEqual(medium.paths(), ["t/a"])
     }))
@@ -117,7 +117,7 @@ describe("StartCheck", () => {
       const wanting = yield* Effect.flip(start({ files: ["normal", "skip"] }))
 
       assert.deepStrictEqual(skipping.standings, { 0: "foreign" })
-      assert.strictEqual(wanting._tag, "ContentExists")
+      assert.strictEqual(wanting._tag, "piecewise/ContentExists")
     }))
 
   test("finds the right pieces of foreign files if nothing will be written", () =>
@@ -137,8 +137,8 @@ describe("StartCheck", () => {
 
       const error = yield* Effect.flip(start({ isReadOnly: true }))
 
-      assert.strictEqual(error._tag, "ContentExists")
-      assert.deepStrictEqual(error._tag === "ContentExists" && error.files.map(({ excessBytes }) => excessBytes), [3])
+      assert.strictEqual(error._tag, "piecewise/ContentExists")
+      assert.deepStrictEqual(error._tag === "piecewise/ContentExists" && error.files.map(({ excessBytes }) => excessBytes), [3])
     }))
 
   describe("if every file with stored pieces is gone", () => {
@@ -301,6 +301,6 @@ describe("StartCheck", () => {
 
       const error = yield* Effect.flip(start())
 
-      assert.strictEqual(error._tag === "StorageError" && error.reason._tag, "StorageUnavailable")
+      assert.strictEqual(error._tag === "piecewise/StorageError" && error.reason._tag, "StorageUnavailable")
     }))
 })

@@ -164,7 +164,7 @@ describe("Torrent", () => {
 
           const { state } = yield* download.torrent.status
           assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
-          assert.strictEqual(state._tag === "Failed" && state.error._tag, "TorrentDefect")
+          assert.strictEqual(state._tag === "Failed" && state.error._tag, "piecewise/TorrentDefect")
           assert.match(state._tag === "Failed" ? state.error.message : "", /internal error: no such luck/)
           assert.strictEqual(tags(download).filter((tag) => tag === "Failed").length, 1)
           assert.strictEqual(world.medium.openCount(), 0)
@@ -187,7 +187,7 @@ describe("Torrent", () => {
       const error = yield* Fiber.join(waiting)
 
       const after = yield* download.torrent.status
-      assert.strictEqual(error._tag, "TorrentStopped")
+      assert.strictEqual(error._tag, "piecewise/TorrentStopped")
       assert.strictEqual(before.connectedPeers, 1)
       assert.isAbove(before.downloadBytesPerSecond, 0)
       assert.strictEqual(after.state._tag, "Stopped")

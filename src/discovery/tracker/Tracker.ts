@@ -63,7 +63,7 @@ export interface ScrapeResponse {
 export type RetryAfter = number | "never"
 
 /** An announce or a scrape failed. `why` reads well after the tracker's URL and a colon: `connection refused`. */
-export class TrackerError extends Data.TaggedError("TrackerError")<{
+export class TrackerError extends Data.TaggedError("piecewise/TrackerError")<{
   readonly url: string
   readonly why: string
   /** Set if the tracker said when to ask again (BEP 31), or if asking again is pointless. */

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /** What a case tests does not hold. `message` names the case and says what was expected. */
-export class SuiteFailure extends Data.TaggedError("SuiteFailure")<{
+export class SuiteFailure extends Data.TaggedError("piecewise/SuiteFailure")<{
   /** The name of the case. */
   readonly name: string
   readonly why: string

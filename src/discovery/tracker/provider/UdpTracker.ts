@@ -124,7 +124,7 @@ export const make = Effect.fnUntraced(function* (
     effect.pipe(
       Effect.scoped,
       Effect.catchTags({
-        ConnectionError: ({ why }) => Effect.fail(new TrackerError({ url, why })),
+        "piecewise/ConnectionError": ({ why }) => Effect.fail(new TrackerError({ url, why })),
         TrackerRefused: ({ why }) => Effect.fail(new TrackerError({ url, why }))
       }),
       Effect.timeoutOrElse({
@@ -245,12 +245,12 @@ const askAny = <Tag extends "Announced" | "Scraped">(
   const ipv6 = addresses.filter((address) => familyOf(address) === "ipv6")
   if (ipv4.length === 0 || ipv6.length === 0) return ask(client, addresses, expects, encode)
   // A machine without one family still has the other. Without both, the error of IPv4 is reported.
-  const overIpv4 = Effect.catchTag(ask(client, ipv4, expects, encode), "ConnectionError", (error) =>
-    Effect.catchTag(ask(client, ipv6, expects, encode), "ConnectionError", () => Effect.fail(error))
+  const overIpv4 = Effect.catchTag(ask(client, ipv4, expects, encode), "piecewise/ConnectionError", (error) =>
+    Effect.catchTag(ask(client, ipv6, expects, encode), "piecewise/ConnectionError", () => Effect.fail(error))
   )
   const overIpv6 = Effect.catchTag(
     Effect.delay(ask(client, ipv6, expects, encode), familyPatience),
-    "ConnectionError",
+    "piecewise/ConnectionError",
     () => Effect.never
   )
   return Effect.raceFirst(overIpv4, overIpv6)

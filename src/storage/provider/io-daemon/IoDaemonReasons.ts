@@ -19,13 +19,13 @@ import {
 
 /** Whether the daemon has forgotten the set, or what was reserved and claimed of it. */
 export const isForgotten = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && forgotten.has(error.refusal.kind)
+  error._tag === "piecewise/IoDaemonRefused" && forgotten.has(error.refusal.kind)
 
 const forgotten: ReadonlySet<string> = new Set(["unknown_set", "not_reserved", "not_claimed"])
 
 /** Whether another program writes to the files. */
 export const isTakenOver = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.kind === "writer_conflict"
+  error._tag === "piecewise/IoDaemonRefused" && error.refusal.kind === "writer_conflict"
 
 /** Whether it leaves open what became of the file. */
 export const isUncertain = (error: IoDaemonRefused): boolean =>
@@ -51,15 +51,15 @@ export const changedBy = (refused: IoDaemonRefused, path: string): IoDaemonRefus
 
 /** Whether the id is registered with another list of files. */
 export const isConflict = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.kind === "set_conflict"
+  error._tag === "piecewise/IoDaemonRefused" && error.refusal.kind === "set_conflict"
 
 /** Whether only one file is to blame, so that the others can still be used. */
 export const isOfFile = (error: IoDaemonError): error is IoDaemonRefused =>
-  error._tag === "IoDaemonRefused" && error.refusal.path !== undefined
+  error._tag === "piecewise/IoDaemonRefused" && error.refusal.path !== undefined
 
 /** What an error of the daemon means to the callers of storage. */
 export const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
-  if (error._tag === "IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
+  if (error._tag === "piecewise/IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
   const { holder = "somebody else", kind, message, path: file, why = message } = error.refusal
   // The root itself has no components.
   const path = file === undefined || file === "" ? directory : `${directory}/${file}`
