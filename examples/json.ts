@@ -4,15 +4,18 @@
  */
 import { readFile } from "node:fs/promises"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Schedule, Stream } from "effect"
-import { Bottleneck, Engine, Metainfo, PeerAddress, type Torrent } from "piecewise"
+import { Console, Effect, Schedule, Schema, Stream } from "effect"
+import { Bottleneck, Engine, Metainfo, PeerAddress, type Torrent, TorrentEvent } from "piecewise"
 import { NodeEngine } from "piecewise/node"
+
+/** Encodes an event as JSON. Another program decodes it with the same schema. */
+const encode = Schema.encodeSync(Schema.fromJsonString(Schema.toCodecJson(TorrentEvent.TorrentEvent)))
 
 /** The events and progress of a torrent as JSON lines, until it is complete or has failed. */
 export const lines = (torrent: Torrent.Torrent): Stream.Stream<string> => {
   const events = torrent.events.pipe(
     Stream.takeUntil(({ _tag }) => _tag === "Completed" || _tag === "Failed"),
-    Stream.map((event) => ({ ...event }))
+    Stream.map((event) => encode(event))
   )
   const progress = Stream.fromEffectSchedule(torrent.status, Schedule.spaced("1 second")).pipe(
     Stream.map(({ bottleneck, downloadBytesPerSecond, missingBytes }) => ({
@@ -20,9 +23,10 @@ export const lines = (torrent: Torrent.Torrent): Stream.Stream<string> => {
       missingBytes,
       downloadBytesPerSecond,
       why: Bottleneck.describe(bottleneck)
-    }))
+    })),
+    Stream.map((line) => JSON.stringify(line))
   )
-  return Stream.merge(events, progress, { haltStrategy: "left" }).pipe(Stream.map((line) => JSON.stringify(line)))
+  return Stream.merge(events, progress, { haltStrategy: "left" })
 }
 
 const program = Effect.gen(function* () {

@@ -4,11 +4,15 @@
  * A piece can hold bytes of several files. If one of them is wanted, the whole piece is fetched; the storage decides
  * where to keep the bytes of unwanted files.
  */
+import * as Schema from "effect/Schema"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 
+/** The schema of a priority. */
+export const PiecePriority = Schema.Literals(["skip", "normal", "high"])
+
 /** `high` pieces are fetched before `normal` ones, whatever their rarity; `skip` ones are not fetched. */
-export type PiecePriority = "skip" | "normal" | "high"
+export type PiecePriority = typeof PiecePriority.Type
 
 const rank = { skip: 0, normal: 1, high: 2 } as const
 

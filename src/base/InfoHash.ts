@@ -4,6 +4,10 @@
  * `metainfo/` computes digests; `metainfo/Magnet.ts` reads links that carry a hash.
  */
 import type * as Brand from "effect/Brand"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as Bytes from "./Bytes.ts"
 
 /** A v1 info hash, 20 bytes. */
@@ -43,3 +47,45 @@ export const toHex = (self: InfoHash | InfoHashV2): string => Bytes.toHex(self)
 
 /** Whether two info hashes are the same. */
 export const equals = (self: InfoHash | InfoHashV2, that: InfoHash | InfoHashV2): boolean => Bytes.equals(self, that)
+
+/** Makes the schema of an info hash of `bytes` bytes. */
+const schemaOf = <A extends Uint8Array>(
+  name: string,
+  bytes: number,
+  isHash: (value: unknown) => value is A
+): Schema.Codec<A, string> => {
+  const expected = `${bytes * 2} hexadecimal digits`
+  const fromHexText = {
+    decode: SchemaGetter.transformEffect((text: string) => {
+      const hash = Bytes.fromHex(text)
+      return isHash(hash) ? Effect.succeed(hash) : Effect.fail(new SchemaIssue.InvalidValue({ expected }))
+    }),
+    encode: SchemaGetter.transform((hash: A) => Bytes.toHex(hash))
+  }
+  const hexText = Schema.String.check(Schema.isPattern(new RegExp(`^[0-9a-f]{${bytes * 2}}$`)))
+  const hash = Schema.declare<A>(isHash, {
+    identifier: `piecewise/${name}`,
+    expected: `an info hash of ${bytes} bytes`,
+    toCodecJson: () => Schema.link<A>()(Schema.String, fromHexText),
+    toCodecArbitrary: () => Schema.link<A>()(hexText, fromHexText),
+    toEquivalence: () => Bytes.equals
+  })
+  return Schema.String.annotate({ expected }).pipe(Schema.decodeTo(hash, fromHexText))
+}
+
+/**
+ * The schema of an info hash: lower-case hexadecimal digits in JSON, read in either case. Making an info hash needs no
+ * schema, see `fromBytes` and `fromHex`.
+ */
+export const InfoHash: Schema.Codec<InfoHash, string> = schemaOf(
+  "InfoHash",
+  length,
+  (value): value is InfoHash => value instanceof Uint8Array && value.length === length
+)
+
+/** The schema of a v2 info hash, as `InfoHash`. */
+export const InfoHashV2: Schema.Codec<InfoHashV2, string> = schemaOf(
+  "InfoHashV2",
+  lengthV2,
+  (value): value is InfoHashV2 => value instanceof Uint8Array && value.length === lengthV2
+)

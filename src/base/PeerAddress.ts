@@ -4,6 +4,10 @@
  * Untrusted addresses are made by `make`, `parse` or `CompactPeers`, which give a host its one canonical form. The
  * swarm decides whether an address is banned or worth a connection.
  */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as IpAddress from "./IpAddress.ts"
 import * as Reach from "./Reach.ts"
 
@@ -85,3 +89,47 @@ export const reachOf = ({ host, port }: PeerAddress): Reach.Reach =>
 
 /** Whether it can be dialled: it has a port, and a host that is not unspecified, multicast or broadcast. */
 export const isDialable = (self: PeerAddress): boolean => reachOf(self) !== "none"
+
+const expected = "an address as HOST:PORT or [IPV6]:PORT"
+
+const fromText = {
+  decode: SchemaGetter.transformEffect((text: string) => {
+    const address = parse(text)
+    return address === undefined ? Effect.fail(new SchemaIssue.InvalidValue({ expected })) : Effect.succeed(address)
+  }),
+  encode: SchemaGetter.transform(format)
+}
+
+const isPeerAddress = (value: unknown): value is PeerAddress =>
+  typeof value === "object" &&
+  value !== null &&
+  "host" in value &&
+  typeof value.host === "string" &&
+  "port" in value &&
+  typeof value.port === "number"
+
+/**
+ * The schema of an address: the text of `format` in JSON, which is one word to read, compare and group by, and the form
+ * that command lines and other clients use. Decoding gives the host its canonical form, as `parse` does. A host that is
+ * not canonical is encoded as it is.
+ */
+export const PeerAddress: Schema.Codec<PeerAddress, string> = Schema.String.annotate({ expected }).pipe(
+  Schema.decodeTo(
+    Schema.declare<PeerAddress>(isPeerAddress, {
+      identifier: "piecewise/PeerAddress",
+      expected: "an address",
+      toCodecJson: () => Schema.link<PeerAddress>()(Schema.String, fromText),
+      toCodecArbitrary: () =>
+        Schema.link<PeerAddress>()(
+          Schema.String.check(
+            Schema.isPattern(
+              /^(?:(?:[1-9]\d|1\d\d)(?:\.[1-9]\d){3}|\[2001:db8::[1-9a-f][0-9a-f]{0,3}\]|[a-z]{1,9}\.example):[1-9]\d{0,3}$/
+            )
+          ),
+          fromText
+        ),
+      toEquivalence: () => equals
+    }),
+    fromText
+  )
+)

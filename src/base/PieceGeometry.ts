@@ -7,6 +7,7 @@
  * its torrent once, in the module that received it. The functions are pure.
  */
 import type * as Brand from "effect/Brand"
+import * as Schema from "effect/Schema"
 
 /** The length of a block, which is what one request asks for. It is 16 KiB, the length that all clients use (BEP 3). */
 export const blockLength = 16_384
@@ -16,6 +17,12 @@ export const blockShift = 14
 
 /** The index of a piece, an integer from 0 up to `pieceCount - 1`. It has been checked against its torrent. */
 export type PieceIndex = number & Brand.Brand<"piecewise/PieceIndex">
+
+/**
+ * The schema of a piece index, a number in JSON. It cannot know the torrent, so `isPieceIndex` must check a decoded
+ * index that is used with one.
+ */
+export const PieceIndex: Schema.Codec<PieceIndex, number> = Schema.Natural.pipe(Schema.brand("piecewise/PieceIndex"))
 
 /** The sizes of a torrent from which all others are computed. */
 export interface PieceGeometry {

@@ -7,8 +7,8 @@
  *
  * Byte strings and spans that `decode` returns are views into its input and stay valid until it is changed.
  */
-import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 
 /** A decoded value. An integer is a `number` if it is a safe one, else a `bigint`; a byte string is a view. */
@@ -18,12 +18,12 @@ export type Value = number | bigint | Uint8Array | ReadonlyArray<Value> | Dictio
 export type Dictionary = ReadonlyMap<string, Value>
 
 /** The input is not bencode, or exceeds a limit. `why` is a clause about what is at byte `offset`. */
-export class BencodeError extends Data.TaggedError("piecewise/BencodeError")<{
-  readonly offset: number
-  readonly why: string
+export class BencodeError extends Schema.TaggedError<BencodeError>()("piecewise/BencodeError", {
+  offset: Schema.Natural,
+  why: Schema.String,
   /** `maxTokens`, if there are more. */
-  readonly tooMany?: number | undefined
-}> {
+  tooMany: Schema.optional(Schema.Number)
+}) {
   override get message() {
     return `Bad bencoding at byte ${this.offset}: ${this.why}.`
   }

@@ -3,12 +3,12 @@
  * layers (storage, sockets, hashing, resume data, peer sources) can be replaced.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as BufferBudget from "../assembly/BufferBudget.ts"
@@ -19,6 +19,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
+import * as Size from "../base/Size.ts"
 import * as Ticker from "../base/Ticker.ts"
 import * as Callers from "../connect/Callers.ts"
 import { Encryption } from "../connect/Encryption.ts"
@@ -58,7 +59,9 @@ export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOption
 export type { EngineStatus } from "./EngineStatus.ts"
 
 /** The torrent was already added to the engine, and has not stopped. */
-export class AlreadyAdded extends Data.TaggedError("piecewise/AlreadyAdded")<{ readonly infoHash: InfoHash.InfoHash }> {
+export class AlreadyAdded extends Schema.TaggedError<AlreadyAdded>()("piecewise/AlreadyAdded", {
+  infoHash: InfoHash.InfoHash
+}) {
   override get message() {
     return `torrent ${InfoHash.toHex(this.infoHash)} is already running`
   }
@@ -68,7 +71,7 @@ export class AlreadyAdded extends Data.TaggedError("piecewise/AlreadyAdded")<{ r
 type WithoutListener = EngineOptions & { readonly listen?: undefined }
 
 /** The magnet link cannot be fetched, because it only has an info hash of version 2 (BEP 52). */
-export class OnlyV2 extends Data.TaggedError("piecewise/OnlyV2")<{}> {
+export class OnlyV2 extends Schema.TaggedError<OnlyV2>()("piecewise/OnlyV2", {}) {
   override get message() {
     return "the magnet link names a version 2 torrent (BEP 52), which is not supported yet"
   }
@@ -189,8 +192,9 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     MetadataSources,
     PeerPolicy.PeerPolicy
   )(yield* Effect.context<Requirements>())
-  const budget = BufferBudget.make(options.bufferBytes ?? BufferBudget.defaultBufferBytes)
-  const readCache = ReadCache.make(options.readCacheBytes)
+  const maxMetadataBytes = Size.bytesOf(options.maxMetadataBytes)
+  const budget = BufferBudget.make(Size.bytesOf(options.bufferBytes) ?? BufferBudget.defaultBufferBytes)
+  const readCache = ReadCache.make(Size.bytesOf(options.readCacheBytes))
   const limits = RateLimits.makeEngine(options.limits ?? {}, yield* Monotonic.now)
   const callers = Callers.make()
   const places = Places.make(options.maxConnections ?? EngineOptionsOf.defaultMaxConnections)
@@ -241,7 +245,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     places,
     sources: sourcesOf([...link.peers, ...(asked.peers ?? [])], own),
     platform: asked.platform,
-    maxBytes: options.maxMetadataBytes
+    maxBytes: maxMetadataBytes
   })
   const sourceOf = (
     source: Metainfo | MagnetFetch.Link,

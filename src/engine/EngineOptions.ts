@@ -2,6 +2,7 @@
  * What a program chooses when it makes an engine, adds a torrent, or fetches the metadata of a magnet link.
  */
 import type { PeerAddress } from "../base/PeerAddress.ts"
+import type { Size } from "../base/Size.ts"
 import type * as PeerSource from "../discovery/PeerSource.ts"
 import type * as Metainfo from "../metainfo/Metainfo.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
@@ -14,9 +15,9 @@ export interface EngineOptions {
    * Most bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is reserved for
    * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
    */
-  readonly bufferBytes?: number | undefined
+  readonly bufferBytes?: Size | undefined
   /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */
-  readonly readCacheBytes?: number | undefined
+  readonly readCacheBytes?: Size | undefined
   /**
    * Most connections to peers of all torrents together, incoming ones included; default 200. If torrents want more,
    * they share them evenly, and take turns if there are more torrents. Up to 40 more may be opening. More connections
@@ -27,7 +28,7 @@ export interface EngineOptions {
    * The most bytes of metadata that are fetched for a magnet link; default 64 MiB. While its peers contradict each
    * other, a fetch may hold that much and 48 MiB more.
    */
-  readonly maxMetadataBytes?: number | undefined
+  readonly maxMetadataBytes?: Size | undefined
   /** Rate limits for all torrents together, shared evenly among them; default no limits. */
   readonly limits?: RateLimits.Limits | undefined
   /**

@@ -4,13 +4,15 @@
  * `IoDaemonProtocol.ts` defines the requests to it.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 
 /** No daemon can be reached. `why` is the end of a sentence. */
-export class IoDaemonUnavailable extends Data.TaggedError("piecewise/IoDaemonUnavailable")<{ readonly why: string }> {
+export class IoDaemonUnavailable extends Schema.TaggedError<IoDaemonUnavailable>()("piecewise/IoDaemonUnavailable", {
+  why: Schema.String
+}) {
   override get message() {
     return `the io-daemon is not there: ${this.why}`
   }

@@ -5,7 +5,6 @@
  * with another token. Failures that pass by themselves are retried for a while: a daemon that is gone, hangs, or has no
  * room. What the daemon refuses fails at once. All requests of the contract may be repeated without harm.
  */
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import type * as HttpClientError from "effect/http/HttpClientError"
@@ -13,6 +12,7 @@ import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
 import * as Monotonic from "../base/Monotonic.ts"
@@ -22,10 +22,11 @@ import * as IoDaemonProtocol from "./IoDaemonProtocol.ts"
 import * as IoDaemonUrl from "./IoDaemonUrl.ts"
 
 /** The daemon refused the request. */
-export class IoDaemonRefused extends Data.TaggedError("piecewise/IoDaemonRefused")<{
-  readonly status: number
-  readonly refusal: IoDaemonProtocol.Refusal
-}> {
+export class IoDaemonRefused extends Schema.TaggedError<IoDaemonRefused>()("piecewise/IoDaemonRefused", {
+  /** The status of the HTTP answer. */
+  status: Schema.Int,
+  refusal: IoDaemonProtocol.Refusal
+}) {
   override get message() {
     return this.refusal.message
   }

@@ -254,18 +254,23 @@ const factsFields = {
 
 const toFacts = <A extends { readonly mtimeNs: string }>(facts: A) => ({ ...facts, mtimeNs: BigInt(facts.mtimeNs) })
 
-const refusalFields = {
+/** The schema of the daemon's reason for an error. Programs decide by `kind`, and people read `message`. */
+export const Refusal = Schema.Struct({
   kind: Schema.String,
   message: Schema.String,
+  /** The path of the file that is to blame, below the root, with `/` between its components. */
   path: Schema.optionalKey(Schema.String),
+  /** What is wrong with that file, as the end of a sentence. */
   why: Schema.optionalKey(Schema.String),
+  /** Which program or torrent has reserved the requested files, as the end of a sentence. */
   holder: Schema.optionalKey(Schema.String)
-}
+})
+
+/** The daemon's reason for an error. */
+export type Refusal = typeof Refusal.Type
 
 const decodeFileJson = Schema.decodeUnknownResult(
-  Schema.fromJsonString(
-    Schema.NullOr(Schema.Union([Schema.Struct(factsFields), Schema.Struct({ error: Schema.Struct(refusalFields) })]))
-  )
+  Schema.fromJsonString(Schema.NullOr(Schema.Union([Schema.Struct(factsFields), Schema.Struct({ error: Refusal })])))
 )
 
 const decodeFilesJson = Schema.decodeUnknownResult(
@@ -298,19 +303,7 @@ export const decodeFiles = (value: string): Result.Result<ReadonlyArray<Facts & 
     : Result.fail("the io-daemon sent something that says nothing of files")
 }
 
-/** The daemon's reason for an error. Programs decide by `kind`, and people read `message`. */
-export interface Refusal {
-  readonly kind: string
-  readonly message: string
-  /** The path of the file that is to blame, below the root, with `/` between its components. */
-  readonly path?: string | undefined
-  /** What is wrong with that file, as the end of a sentence. */
-  readonly why?: string | undefined
-  /** Which program or torrent has reserved the requested files, as the end of a sentence. */
-  readonly holder?: string | undefined
-}
-
-const decodeRefusalJson = Schema.decodeUnknownResult(Schema.fromJsonString(Schema.Struct(refusalFields)))
+const decodeRefusalJson = Schema.decodeUnknownResult(Schema.fromJsonString(Refusal))
 
 /** Parses the body of an error. If the body is not the daemon's own, returns a refusal that names the HTTP status. */
 export const decodeRefusal = (status: number, body: string): Refusal => {

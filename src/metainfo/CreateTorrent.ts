@@ -5,12 +5,12 @@
  * `SourceFiles.ts` decides which files of a folder are taken, and in which order; `onProgress` is called for those that
  * are left out.
  */
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
@@ -21,7 +21,7 @@ import * as SafePath from "./SafePath.ts"
 import * as SourceFiles from "./SourceFiles.ts"
 
 /** A torrent could not be made. `why` is a sentence a user can read; it names the file. */
-export class CreateError extends Data.TaggedError("piecewise/CreateError")<{ readonly why: string }> {
+export class CreateError extends Schema.TaggedError<CreateError>()("piecewise/CreateError", { why: Schema.String }) {
   override get message() {
     return this.why
   }

@@ -4,43 +4,46 @@
  * Everything in a link is a stranger's suggestion. Lists are bounded, and URLs of unsupported schemes are dropped.
  * Whoever connects to a URL checks where it leads, even after a redirect; `SafePath.ts` makes a name a file name.
  */
-import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 
-/** File indices from `first` to `last`, both included. */
-export interface FileRange {
-  readonly first: number
-  readonly last: number
-}
+/** The schema of file indices from `first` to `last`, both included. */
+export const FileRange = Schema.Struct({ first: Schema.Natural, last: Schema.Natural })
 
-/** What a magnet link says. It has at least one of the two hashes. */
-export interface Magnet {
-  readonly infoHash: InfoHash.InfoHash | undefined
-  readonly infoHashV2: InfoHash.InfoHashV2 | undefined
+/** File indices from `first` to `last`, both included. */
+export type FileRange = typeof FileRange.Type
+
+/** The schema of what a magnet link says. */
+export const Magnet = Schema.Struct({
+  infoHash: Schema.UndefinedOr(InfoHash.InfoHash),
+  infoHashV2: Schema.UndefinedOr(InfoHash.InfoHashV2),
   /** `dn`: a name to show until the metainfo is known. Not yet safe as a file name. */
-  readonly name: string | undefined
+  name: Schema.UndefinedOr(Schema.String),
   /** `tr`: tracker URLs (http, https, udp, ws, wss) in the order of the link, without duplicates. */
-  readonly trackers: ReadonlyArray<string>
+  trackers: Schema.Array(Schema.String),
   /** `ws`: web seed URLs (http, https; BEP 19). */
-  readonly webSeeds: ReadonlyArray<string>
+  webSeeds: Schema.Array(Schema.String),
   /** `xs`: URLs of the torrent file (http, https). */
-  readonly exactSources: ReadonlyArray<string>
+  exactSources: Schema.Array(Schema.String),
   /** `as`: URLs that may have the torrent file too, to be tried after the exact ones. */
-  readonly acceptableSources: ReadonlyArray<string>
+  acceptableSources: Schema.Array(Schema.String),
   /** `x.pe`: addresses to dial at once. */
-  readonly peers: ReadonlyArray<PeerAddress.PeerAddress>
+  peers: Schema.Array(PeerAddress.PeerAddress),
   /**
    * `so`: the files to download, ascending ranges that do not touch; `undefined` for all. The indices may not exist.
    */
-  readonly select: ReadonlyArray<FileRange> | undefined
-}
+  select: Schema.UndefinedOr(Schema.Array(FileRange))
+})
+
+/** What a magnet link says. It has at least one of the two hashes. */
+export type Magnet = typeof Magnet.Type
 
 /** A text is no magnet link for a torrent. `why` is a clause about the link. */
-export class MagnetError extends Data.TaggedError("piecewise/MagnetError")<{ readonly why: string }> {
+export class MagnetError extends Schema.TaggedError<MagnetError>()("piecewise/MagnetError", { why: Schema.String }) {
   override get message() {
     return `Bad magnet link: ${this.why}.`
   }

@@ -11,9 +11,9 @@
  *
  * Names are made safe by `metainfo/SafePath.ts`.
  */
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
@@ -29,7 +29,9 @@ import * as TorrentUrls from "./TorrentUrls.ts"
 export type { Names, Platform } from "./SafePath.ts"
 
 /** The bytes are no torrent that can be downloaded. `why` is a sentence a user can read; it names the field. */
-export class MetainfoError extends Data.TaggedError("piecewise/MetainfoError")<{ readonly why: string }> {
+export class MetainfoError extends Schema.TaggedError<MetainfoError>()("piecewise/MetainfoError", {
+  why: Schema.String
+}) {
   override get message() {
     return this.why
   }
@@ -120,9 +122,7 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
     const limits = limitsOf(bytes, options)
     if (bytes.length > limits.maxBytes) return refuse(MetadataLimit.whyTooLong(limits.maxBytes))
     const decoded = Bencode.decode(bytes, { ...limits, trailing: "ignore" })
-    if (Result.isFailure(decoded)) {
-      return refuse(whyUnread("this is not a torrent file", decoded.failure))
-    }
+    if (Result.isFailure(decoded)) return refuse(whyUnread("this is not a torrent file", decoded.failure))
     const root = decoded.success.value
     if (!Bencode.isDictionary(root)) return refuse("this is not a torrent file: it holds no dictionary")
     const info = root.get("info")

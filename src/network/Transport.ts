@@ -4,8 +4,8 @@
  * reused read buffer; control (open, close, wait for room) is Effect.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 
@@ -13,11 +13,12 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
  * A connection could not be made, or broke. `why` ends a sentence: `connection refused`. `code` is the system's, if it
  * says that this process is short of descriptors (`Descriptors.isExhausted`), which says nothing about the peer.
  */
-export class ConnectionError extends Data.TaggedError("piecewise/ConnectionError")<{
-  readonly address: PeerAddress
-  readonly why: string
-  readonly code?: string
-}> {
+export class ConnectionError extends Schema.TaggedError<ConnectionError>()("piecewise/ConnectionError", {
+  /** The address as it was asked for, which may be no valid one. */
+  address: Schema.Struct({ host: Schema.String, port: Schema.Number }),
+  why: Schema.String,
+  code: Schema.optionalKey(Schema.String)
+}) {
   override get message() {
     return this.why
   }

@@ -6,16 +6,24 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Size from "../base/Size.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 
-/** Limits in bytes a second. Absent, or not a finite number, for no limit; 0 lets a single block pass. */
-export interface Limits {
-  readonly downloadBytesPerSecond?: number | undefined
-  readonly uploadBytesPerSecond?: number | undefined
-}
+/** The schema of limits. */
+export const Limits = Schema.Struct({
+  downloadBytesPerSecond: Schema.optional(Size.Size),
+  uploadBytesPerSecond: Schema.optional(Size.Size)
+})
+
+/**
+ * Limits a second, as a number of bytes or a `ByteSize`. Absent, or not a finite number, for no limit; 0 lets a single
+ * block pass.
+ */
+export type Limits = typeof Limits.Type
 
 /** The limits of one engine, torrent or peer in both directions. */
 export interface RateLimits {
@@ -105,8 +113,10 @@ const pair = (
   })
 })
 
-const limitOf = (bytesPerSecond: number | undefined): number | undefined =>
-  bytesPerSecond !== undefined && Number.isFinite(bytesPerSecond) ? Math.max(0, bytesPerSecond) : undefined
+const limitOf = (limit: Size.Size | undefined): number | undefined => {
+  const bytesPerSecond = Size.bytesOf(limit)
+  return bytesPerSecond !== undefined && Number.isFinite(bytesPerSecond) ? Math.max(0, bytesPerSecond) : undefined
+}
 
 /** Sets the limits. Removes those that are absent. */
 export const set = (self: RateLimits, limits: Limits, now: number): void => {

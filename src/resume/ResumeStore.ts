@@ -12,19 +12,19 @@
  * planted, or that is beside other files than those it describes, has no effect.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { Bitfield } from "../base/Bitfield.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 
 /** Resume data could not be read or written. `why` ends a sentence. */
-export class ResumeError extends Data.TaggedError("piecewise/ResumeError")<{
-  readonly operation: "load" | "save" | "append" | "remove"
-  readonly path: string
-  readonly why: string
-}> {
+export class ResumeError extends Schema.TaggedError<ResumeError>()("piecewise/ResumeError", {
+  operation: Schema.Literals(["load", "save", "append", "remove"]),
+  path: Schema.String,
+  why: Schema.String
+}) {
   override get message() {
     return `${this.path}: ${this.why}`
   }

@@ -6,8 +6,8 @@
  * deferred error never becomes a success.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { InfoHash } from "../base/InfoHash.ts"
@@ -15,52 +15,61 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 
 /** The medium has no room left (ENOSPC, EDQUOT, HTTP 507). May pass when space is freed. */
-export class DiskFull extends Data.TaggedClass("DiskFull")<{
+export class DiskFull extends Schema.TaggedClass<DiskFull>("piecewise/DiskFull")("DiskFull", {
   /** The file that could not grow, as the user would name it. */
-  readonly path: string
-}> {
+  path: Schema.String
+}) {
   get message() {
     return `the disk is full: ${this.path} cannot grow`
   }
 }
 
 /** The medium refuses: no permission, read only, a folder in the way. Lasts until a person changes something. */
-export class StorageRefused extends Data.TaggedClass("StorageRefused")<{
-  readonly path: string
+export class StorageRefused extends Schema.TaggedClass<StorageRefused>("piecewise/StorageRefused")("StorageRefused", {
+  path: Schema.String,
   /** What is wrong, as the end of a sentence: `permission denied`. */
-  readonly why: string
-}> {
+  why: Schema.String
+}) {
   get message() {
     return `${this.path}: ${this.why}`
   }
 }
 
 /** The medium failed or is away (EIO, EMFILE, a daemon that restarts). May pass by itself. */
-export class StorageUnavailable extends Data.TaggedClass("StorageUnavailable")<{
-  readonly path: string
-  readonly why: string
-}> {
+export class StorageUnavailable extends Schema.TaggedClass<StorageUnavailable>("piecewise/StorageUnavailable")(
+  "StorageUnavailable",
+  {
+    path: Schema.String,
+    why: Schema.String
+  }
+) {
   get message() {
     return `${this.path}: ${this.why}`
   }
 }
 
 /** The requested bytes are not there: never written, deleted or cut off since. */
-export class NotStored extends Data.TaggedClass("NotStored")<{ readonly path: string }> {
+export class NotStored extends Schema.TaggedClass<NotStored>("piecewise/NotStored")("NotStored", {
+  path: Schema.String
+}) {
   get message() {
     return `${this.path} does not hold the bytes asked for`
   }
 }
 
 /** The bytes do not have the given digest; none of them was stored. Only media that verify fail with it. */
-export class DigestMismatch extends Data.TaggedClass("DigestMismatch")<{ readonly path: string }> {
+export class DigestMismatch extends Schema.TaggedClass<DigestMismatch>("piecewise/DigestMismatch")("DigestMismatch", {
+  path: Schema.String
+}) {
   get message() {
     return `${this.path}: a piece that came does not match its digest`
   }
 }
 
 /** Something exists at the path of a file that was to be made. It is left unchanged. */
-export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: string }> {
+export class FileExists extends Schema.TaggedClass<FileExists>("piecewise/FileExists")("FileExists", {
+  path: Schema.String
+}) {
   get message() {
     return `${this.path} exists already, and is not a file of this torrent`
   }
@@ -70,37 +79,39 @@ export class FileExists extends Data.TaggedClass("FileExists")<{ readonly path: 
  * A file is not what it was when it was claimed or looked at: deleted, cut off, replaced or changed by another program.
  * Nothing was written to it. Passes when the file is looked at and claimed again.
  */
-export class FileChanged extends Data.TaggedClass("FileChanged")<{
-  readonly path: string
+export class FileChanged extends Schema.TaggedClass<FileChanged>("piecewise/FileChanged")("FileChanged", {
+  path: Schema.String,
   /** What happened to it, as the end of a sentence: `was deleted`. */
-  readonly why: string
-}> {
+  why: Schema.String
+}) {
   get message() {
     return `${this.path} ${this.why} while the torrent was open`
   }
 }
 
 /** Another torrent, of this process or another one, writes to the path. Passes when that torrent releases the path. */
-export class WriterConflict extends Data.TaggedClass("WriterConflict")<{
-  readonly path: string
+export class WriterConflict extends Schema.TaggedClass<WriterConflict>("piecewise/WriterConflict")("WriterConflict", {
+  path: Schema.String,
   /** Who writes there, as the end of a sentence: `another torrent of this process`. */
-  readonly holder: string
-}> {
+  holder: Schema.String
+}) {
   get message() {
     return `${this.path} is being written by ${this.holder}`
   }
 }
 
 /** Why a medium did not do what it was asked to; callers decide by the `_tag` whether to retry. */
-export type StorageReason =
-  | DiskFull
-  | StorageRefused
-  | FileExists
-  | WriterConflict
-  | FileChanged
-  | StorageUnavailable
-  | NotStored
-  | DigestMismatch
+export const StorageReason = Schema.Union([
+  DiskFull,
+  StorageRefused,
+  FileExists,
+  WriterConflict,
+  FileChanged,
+  StorageUnavailable,
+  NotStored,
+  DigestMismatch
+])
+export type StorageReason = typeof StorageReason.Type
 
 /** Whether a failure lasts until a person changes something: it does not pass by itself. */
 export const isLasting = ({ reason }: StorageError): boolean =>
@@ -119,23 +130,24 @@ const lasting: ReadonlyArray<StorageReason["_tag"]> = [
 ]
 
 /** What went wrong in one operation. `message` is one sentence a user can read. */
-export class StorageError extends Data.TaggedError("piecewise/StorageError")<{
-  readonly operation:
-    | "open"
-    | "look"
-    | "reserve"
-    | "claim"
-    | "prepare"
-    | "write"
-    | "read"
-    | "digest"
-    | "flush"
-    | "rename"
-    | "remove"
-  readonly reason: StorageReason
+export class StorageError extends Schema.TaggedError<StorageError>()("piecewise/StorageError", {
+  operation: Schema.Literals([
+    "open",
+    "look",
+    "reserve",
+    "claim",
+    "prepare",
+    "write",
+    "read",
+    "digest",
+    "flush",
+    "rename",
+    "remove"
+  ]),
+  reason: StorageReason,
   /** Further failures of an operation over several files; `reason` is the one that lasts longest. */
-  readonly others?: ReadonlyArray<StorageReason> | undefined
-}> {
+  others: Schema.optional(Schema.Array(StorageReason))
+}) {
   /** One error for all failures of one operation; the reason that lasts longest becomes `reason`. */
   static of(
     operation: StorageError["operation"],

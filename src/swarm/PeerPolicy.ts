@@ -17,7 +17,6 @@
  * standard ones.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 import * as IpAddress from "../base/IpAddress.ts"
@@ -184,7 +183,7 @@ export const lan: ReadonlyArray<string> = [
 ]
 
 /** A text that should be a subnet, an address or a range of addresses. */
-export class InvalidSubnet extends Data.TaggedError("piecewise/InvalidSubnet")<{ readonly text: string }> {
+export class InvalidSubnet extends Schema.TaggedError<InvalidSubnet>()("piecewise/InvalidSubnet", { text: Schema.String }) {
   override get message() {
     return `${JSON.stringify(this.text)} is no subnet such as 10.0.0.0/8 or fd00::/8`
   }

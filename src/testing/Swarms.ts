@@ -21,6 +21,7 @@ import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import * as InfoHash from "../base/InfoHash.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
+import * as Size from "../base/Size.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -141,7 +142,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
     const laws = SwarmLaws.make({
       simulation,
       engine: bare,
-      bufferBytes: options.engine?.bufferBytes ?? BufferBudget.defaultBufferBytes,
+      bufferBytes: Size.bytesOf(options.engine?.bufferBytes) ?? BufferBudget.defaultBufferBytes,
       checked,
       medium: memory.medium,
       resume,
@@ -247,7 +248,9 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       }
       const peers = yield* Effect.forEach(options.behaviours ?? [], (behaviour) => join(known, behaviour))
       const events: Array<TorrentEvent> = []
-      const limits = [engineLimits, options.limits].flatMap((limits) => limits?.uploadBytesPerSecond ?? [])
+      const limits = [engineLimits, options.limits].flatMap(
+        (limits) => Size.bytesOf(limits?.uploadBytesPerSecond) ?? []
+      )
       const addresses = [...(options.peers ?? []), ...peers.map(({ address }) => address)]
       const { scope, torrent } = yield* start(
         metainfo,

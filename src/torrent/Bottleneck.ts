@@ -4,8 +4,9 @@
  * The checks go from what stops everything to what only slows it down, and the first that applies is the answer. For
  * example, if no peer is connected, it does not matter that none unchokes us.
  */
-import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { StorageError } from "../storage/Storage.ts"
+import * as Schema from "effect/Schema"
+import { PieceIndex } from "../base/PieceGeometry.ts"
+import { StorageError } from "../storage/Storage.ts"
 
 /** What the answer follows from. */
 export interface Facts {
@@ -55,56 +56,60 @@ export interface Facts {
   readonly isRateLimited: boolean
 }
 
-/** What holds a torrent up. */
-export type Bottleneck =
+/** The schema of what holds a torrent up. */
+export const Bottleneck = Schema.TaggedUnion({
   /** Nothing does: every wanted piece is stored and flushed. */
-  | { readonly _tag: "Nothing" }
+  Nothing: {},
   /** The metadata of a magnet link is being fetched, from `peers` that have it. */
-  | { readonly _tag: "FetchingMetadata"; readonly peers: number }
+  FetchingMetadata: { peers: Schema.Natural },
   /** Existing files are being verified. */
-  | { readonly _tag: "Checking" }
+  Checking: {},
   /** Every file with stored bytes is gone. The torrent waits until one is back. */
-  | { readonly _tag: "FilesMissing" }
+  FilesMissing: {},
   /** Every wanted piece is stored, and the disk has not confirmed it yet. */
-  | { readonly _tag: "Flushing" }
+  Flushing: {},
   /** Somebody paused the torrent. */
-  | { readonly _tag: "Paused" }
+  Paused: {},
   /** The torrent was stopped, so nothing runs. */
-  | { readonly _tag: "Stopped" }
+  Stopped: {},
   /** The torrent has failed, so nothing runs. */
-  | { readonly _tag: "Failed" }
+  Failed: {},
   /** The disk is full. Verified pieces wait until there is space. */
-  | { readonly _tag: "DiskFull"; readonly error: StorageError }
+  DiskFull: { error: StorageError },
   /** Writes or flushes fail for another reason. */
-  | { readonly _tag: "StorageFailing"; readonly error: StorageError }
+  StorageFailing: { error: StorageError },
   /** No address was found yet, and `source` failed when it was last asked. */
-  | { readonly _tag: "SourcesFailing"; readonly source: string; readonly why: string }
+  SourcesFailing: { source: Schema.String, why: Schema.String },
   /** No address was found, and every tracker refused the torrent for good: `source` is one of them. */
-  | { readonly _tag: "TrackersRefused"; readonly source: string; readonly why: string }
+  TrackersRefused: { source: Schema.String, why: Schema.String },
   /** No address is known yet. `source` answered and knows none; `undefined` if none has answered. */
-  | { readonly _tag: "NobodyKnown"; readonly source: string | undefined }
+  NobodyKnown: { source: Schema.UndefinedOr(Schema.String) },
   /** Addresses are known, but no peer is connected. */
-  | { readonly _tag: "NobodyConnected"; readonly knownPeers: number }
+  NobodyConnected: { knownPeers: Schema.Natural },
   /** No peer is connected, and `peers` closed the connection before the handshake. */
-  | { readonly _tag: "PeersHangUp"; readonly peers: number }
+  PeersHangUp: { peers: Schema.Natural },
   /** Every available copy of the missing pieces is damaged. */
-  | { readonly _tag: "PiecesDamaged"; readonly pieces: ReadonlyArray<PieceIndex> }
+  PiecesDamaged: { pieces: Schema.Array(PieceIndex) },
   /** No connected peer has a piece that is missing here. */
-  | { readonly _tag: "NobodyHasMore" }
+  NobodyHasMore: {},
   /** All `peers` that have missing pieces choke us. */
-  | { readonly _tag: "AllChoke"; readonly peers: number }
+  AllChoke: { peers: Schema.Natural },
   /** Requests wait for a rate limit. */
-  | { readonly _tag: "RateLimited" }
+  RateLimited: {},
   /** `pieces` hold most buffers while they wait to be written. */
-  | { readonly _tag: "StorageSlow"; readonly pieces: number }
+  StorageSlow: { pieces: Schema.Natural },
   /** `pieces` hold most buffers while they wait for their digest. */
-  | { readonly _tag: "VerifyingSlow"; readonly pieces: number }
+  VerifyingSlow: { pieces: Schema.Natural },
   /** Peers would send more, but there is no memory for another piece. */
-  | { readonly _tag: "BuffersFull" }
+  BuffersFull: {},
   /** Every missing block is requested already, and the torrent is as fast as the peers that have them. */
-  | { readonly _tag: "LastPieces" }
+  LastPieces: {},
   /** The torrent is as fast as the `peers` that have unchoked us can send. */
-  | { readonly _tag: "PeersSlow"; readonly peers: number }
+  PeersSlow: { peers: Schema.Natural }
+})
+
+/** What holds a torrent up. */
+export type Bottleneck = typeof Bottleneck.Type
 
 /** Returns what holds a torrent up. */
 export const of = (facts: Facts): Bottleneck => {

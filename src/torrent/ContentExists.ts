@@ -1,29 +1,30 @@
 /**
  * The error of a torrent at whose paths lie files that are not its own.
  */
-import * as Data from "effect/Data"
+import * as Schema from "effect/Schema"
 
 /** A file at a path of the torrent. */
-export interface ExistingFile {
+export const ExistingFile = Schema.Struct({
   /** Path components below the download folder, joined by `/`. */
-  readonly path: string
+  path: Schema.String,
   /** How many pieces have a byte in the file, and how many of those match their digest. */
-  readonly totalPieces: number
-  readonly verifiedPieces: number
+  totalPieces: Schema.Natural,
+  verifiedPieces: Schema.Natural,
   /** How many bytes longer it is than the torrent's file; 0 if it is not longer. */
-  readonly excessBytes: number
+  excessBytes: Schema.Natural,
   /** Whether it is something else than a regular file: a folder, a link, a pipe or a device. */
-  readonly isOther: boolean
-}
+  isOther: Schema.Boolean
+})
+export type ExistingFile = typeof ExistingFile.Type
 
 /**
  * Files at the torrent's paths are not proved to be its own. They stay as they are, and nothing was written, unless the
  * torrent is added with `overwrite`.
  */
-export class ContentExists extends Data.TaggedError("piecewise/ContentExists")<{
+export class ContentExists extends Schema.TaggedError<ContentExists>()("piecewise/ContentExists", {
   /** At least one. */
-  readonly files: ReadonlyArray<ExistingFile>
-}> {
+  files: Schema.Array(ExistingFile).check(Schema.isMinLength(1))
+}) {
   override get message() {
     const [first, ...others] = this.files
     const more =

@@ -2,6 +2,7 @@
  * How long a torrent uploads after everything that is wanted is stored. Pure.
  */
 import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
 
 /** Seeding ends when the first goal is reached. Without any it goes on until the torrent stops. */
 export interface SeedingGoal {
@@ -13,6 +14,12 @@ export interface SeedingGoal {
   /** Time since everything that is wanted was stored, in this run. Default no such goal. */
   readonly time?: Duration.Input | undefined
 }
+
+/** The schema of a goal. Its time is a `Duration`, which a goal may be made of in other ways too. */
+export const SeedingGoal = Schema.Struct({
+  ratio: Schema.optional(Schema.Finite.check(Schema.isGreaterThan(0))),
+  time: Schema.optional(Schema.Duration)
+})
 
 /** Uploaded bytes as a multiple of the wanted ones. */
 export const ratioOf = (uploadedBytes: number, wantedBytes: number): number =>

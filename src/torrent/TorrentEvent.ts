@@ -1,112 +1,124 @@
 /**
  * What a torrent reports: facts, in the order in which they happened.
  */
-import type { PeerAddress } from "../base/PeerAddress.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { StorageError } from "../storage/Storage.ts"
-import type { TorrentDefect, TorrentError } from "./TorrentStatus.ts"
+import * as Schema from "effect/Schema"
+import { PeerAddress } from "../base/PeerAddress.ts"
+import { PieceIndex } from "../base/PieceGeometry.ts"
+import { StorageError } from "../storage/Storage.ts"
+import { TorrentFailure } from "./TorrentStatus.ts"
 
-/** A fact about a torrent. `why` fields are the end of a sentence that a user can read. */
-export type TorrentEvent =
+/**
+ * The schema of a fact about a torrent. `why` fields are the end of a sentence that a user can read. The engine makes
+ * events as plain objects; only whoever sends or receives them pays for encoding and decoding:
+ *
+ * ```ts
+ * import { Schema } from "effect"
+ * import { TorrentEvent } from "piecewise"
+ *
+ * const json = Schema.fromJsonString(Schema.toCodecJson(TorrentEvent.TorrentEvent))
+ * export const encode = Schema.encodeEffect(json)
+ * export const decode = Schema.decodeUnknownEffect(json)
+ * ```
+ */
+export const TorrentEvent = Schema.TaggedUnion({
   /** The metadata of a torrent that was added by a magnet link is known. The check of its files begins. */
-  | { readonly _tag: "MetadataFetched"; readonly name: string; readonly totalBytes: number }
+  MetadataFetched: { name: Schema.String, totalBytes: Schema.Natural },
   /** Stored bytes are being verified. Reported once at the start, and then with the progress. */
-  | { readonly _tag: "Checking"; readonly checkedPieces: number; readonly totalPieces: number }
+  Checking: { checkedPieces: Schema.Natural, totalPieces: Schema.Natural },
   /**
    * It is known which pieces are stored, and the download of the missing ones begins. `missingPieces` counts wanted
    * ones.
    */
-  | {
-      readonly _tag: "Started"
-      readonly storedPieces: number
-      readonly missingPieces: number
-      readonly totalPieces: number
-    }
+  Started: { storedPieces: Schema.Natural, missingPieces: Schema.Natural, totalPieces: Schema.Natural },
   /** The handshake with a peer succeeded, whichever side connected. */
-  | { readonly _tag: "PeerConnected"; readonly address: PeerAddress }
+  PeerConnected: { address: PeerAddress },
   /** A connected peer is gone, because it left or because we ended the session. */
-  | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress; readonly why: string }
+  PeerDisconnected: { address: PeerAddress, why: Schema.String },
   /**
    * Nobody answered at the address, or the handshake failed. The peer was never connected; it is dialled again later.
    */
-  | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress; readonly why: string }
+  PeerUnreachable: { address: PeerAddress, why: Schema.String },
   /**
    * The peer sent wrong bytes for a piece that another peer sent right. It is not contacted for a while: ten minutes at
    * first, and twice as long each time, up to a day.
    */
-  | { readonly _tag: "PeerBanned"; readonly address: PeerAddress; readonly why: string }
+  PeerBanned: { address: PeerAddress, why: Schema.String },
   /**
    * `peers` ended a connection before the handshake, or called us repeatedly without one within an hour, so they may
    * require encryption. Reported once there is one, and then each time that there are ten times as many. A caller
    * without a handshake may have asked for another torrent of the engine.
    */
-  | { readonly _tag: "PeersHungUp"; readonly peers: number }
+  PeersHungUp: { peers: Schema.Natural },
   /**
    * The piece is verified, the storage has confirmed its write, and resume data contains it. `storedPieces` includes
    * it.
    */
-  | { readonly _tag: "PieceStored"; readonly piece: PieceIndex; readonly storedPieces: number }
+  PieceStored: { piece: PieceIndex, storedPieces: Schema.Natural },
   /**
    * The piece did not match its digest. Nothing was written, and it is requested again. `contributors` sent its blocks.
    */
-  | { readonly _tag: "PieceRejected"; readonly piece: PieceIndex; readonly contributors: ReadonlyArray<PeerAddress> }
+  PieceRejected: { piece: PieceIndex, contributors: Schema.Array(PeerAddress) },
   /**
    * The peer sent wrong bytes for the piece, and no other connected peer has a better copy. It is asked for that piece
    * again later, because its copy may be repaired. `address` is `undefined` for a peer that left long ago.
    */
-  | { readonly _tag: "PieceDamaged"; readonly piece: PieceIndex; readonly address: PeerAddress | undefined }
+  PieceDamaged: { piece: PieceIndex, address: Schema.UndefinedOr(PeerAddress) },
   /** A write failed. The verified piece is kept and written again later. Reported once until a write succeeds. */
-  | { readonly _tag: "StorageFailed"; readonly piece: PieceIndex; readonly error: StorageError }
+  StorageFailed: { piece: PieceIndex, error: StorageError },
   /** What had failed succeeds again: writing pieces, flushing, or making an empty file. */
-  | { readonly _tag: "StorageRecovered" }
+  StorageRecovered: {},
   /**
    * A stored piece that a peer requested could not be read, and the request was refused. If the piece is gone, this is
    * reported once, and the piece is not announced to new peers until `ReadRecovered`. If the failure may pass, each one
    * is reported.
    */
-  | { readonly _tag: "ReadFailed"; readonly piece: PieceIndex; readonly error: StorageError }
+  ReadFailed: { piece: PieceIndex, error: StorageError },
   /** A piece that was gone is right again, and is announced to peers again. */
-  | { readonly _tag: "ReadRecovered"; readonly piece: PieceIndex }
+  ReadRecovered: { piece: PieceIndex },
   /** A source returned `peers` addresses, known ones included. */
-  | { readonly _tag: "SourceAnswered"; readonly source: string; readonly peers: number }
+  SourceAnswered: { source: Schema.String, peers: Schema.Natural },
   /** A source failed. It retries by itself. */
-  | { readonly _tag: "SourceFailed"; readonly source: string; readonly why: string }
+  SourceFailed: { source: Schema.String, why: Schema.String },
   /**
    * Every tracker refused the torrent for good, and no source has found an address. `source` is the last of them, and
    * `why` what it said. They are still asked now and then, at least once a day.
    */
-  | { readonly _tag: "TrackersRefused"; readonly trackers: number; readonly source: string; readonly why: string }
+  TrackersRefused: { trackers: Schema.Natural, source: Schema.String, why: Schema.String },
   /** Resume data could not be read or written. The download goes on, and a later run verifies more pieces. */
-  | { readonly _tag: "ResumeFailed"; readonly why: string }
+  ResumeFailed: { why: Schema.String },
   /**
    * Every file with stored bytes is gone, for example because a disk is not mounted. Nothing is fetched until one is
    * back. `paths` are the first ten of them, components joined by `/`.
    */
-  | { readonly _tag: "FilesMissing"; readonly paths: ReadonlyArray<string>; readonly missingFiles: number }
+  FilesMissing: { paths: Schema.Array(Schema.String), missingFiles: Schema.Natural },
   /** Somebody changed, replaced or touched files. Their pieces are verified before they are uploaded or counted. */
-  | { readonly _tag: "FilesChanged"; readonly paths: ReadonlyArray<string> }
+  FilesChanged: { paths: Schema.Array(Schema.String) },
   /** Stored pieces are gone from the disk or wrong there, and count as missing from now on. `paths` are their files. */
-  | { readonly _tag: "PiecesLost"; readonly pieces: ReadonlyArray<PieceIndex>; readonly paths: ReadonlyArray<string> }
+  PiecesLost: { pieces: Schema.Array(PieceIndex), paths: Schema.Array(Schema.String) },
   /**
    * A flush failed, or an empty file that the torrent needs to be complete could not be made. Pieces that a failed
    * flush may have lost are verified and written again. Reported once until it succeeds (`StorageRecovered`).
    */
-  | { readonly _tag: "FlushFailed"; readonly error: StorageError }
+  FlushFailed: { error: StorageError },
   /** Every wanted piece is stored, and the last ones are being flushed. */
-  | { readonly _tag: "Flushing" }
+  Flushing: {},
   /**
    * Every wanted piece is stored, verified and flushed. Reported again after more files were wanted and are stored as
    * well.
    */
-  | { readonly _tag: "Completed" }
+  Completed: {},
   /**
    * The seeding goal was reached (`SeedingGoal`), and uploads ended. They begin again when more files are wanted and
    * stored.
    */
-  | { readonly _tag: "SeedingEnded"; readonly reached: "ratio" | "time" }
+  SeedingEnded: { reached: Schema.Literals(["ratio", "time"]) },
   /** It was paused, and exchanges nothing any more. What was verified before is stored. */
-  | { readonly _tag: "Paused" }
+  Paused: {},
   /** It goes on after it was paused. */
-  | { readonly _tag: "Resumed" }
+  Resumed: {},
   /** The torrent could not be started, or had to end. No part of it runs any more. */
-  | { readonly _tag: "Failed"; readonly error: TorrentError | TorrentDefect }
+  Failed: { error: TorrentFailure }
+})
+
+/** A fact about a torrent. */
+export type TorrentEvent = typeof TorrentEvent.Type

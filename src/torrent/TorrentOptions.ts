@@ -1,10 +1,11 @@
 /**
  * What a user may choose for a torrent when it is added.
  */
-import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import * as Schema from "effect/Schema"
+import { PiecePriority } from "../assembly/PiecePriority.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import type { Limits } from "../rate/RateLimits.ts"
-import type { SeedingGoal } from "./SeedingGoal.ts"
+import { Limits } from "../rate/RateLimits.ts"
+import { SeedingGoal } from "./SeedingGoal.ts"
 
 /** Every option may be left out. */
 export interface TorrentOptions {
@@ -53,3 +54,25 @@ export interface TorrentOptions {
    */
   readonly uploadSlots?: number | undefined
 }
+
+const Slots = Schema.Int.check(Schema.isGreaterThan(0))
+
+/**
+ * The schema of the options, for a program that keeps them or receives them from another one. What is decoded can be
+ * passed to `engine.add`.
+ */
+export const TorrentOptions = Schema.Struct({
+  files: Schema.optional(Schema.Array(PiecePriority)),
+  isPaused: Schema.optional(Schema.Boolean),
+  order: Schema.optional(Schema.Literals(["rarest", "sequential"])),
+  overwrite: Schema.optional(Schema.Boolean),
+  startOver: Schema.optional(Schema.Boolean),
+  readOnly: Schema.optional(Schema.Boolean),
+  maxActivePieces: Schema.optional(Slots),
+  maxConnections: Schema.optional(Slots),
+  seed: Schema.optional(Schema.Union([Schema.Boolean, SeedingGoal])),
+  superSeed: Schema.optional(Schema.Boolean),
+  limits: Schema.optional(Limits),
+  peerLimits: Schema.optional(Limits),
+  uploadSlots: Schema.optional(Slots)
+})

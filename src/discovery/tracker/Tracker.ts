@@ -3,8 +3,8 @@
  * request, one response. `AnnounceSchedule.ts` decides when to announce, to which tracker and with which event.
  */
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 
 /** Why an announce is sent, unless only the interval has passed (BEP 3 `event`). */
@@ -60,17 +60,18 @@ export interface ScrapeResponse {
 }
 
 /** When a tracker may be asked again: after a number of seconds, or `never`. */
-export type RetryAfter = number | "never"
+export const RetryAfter = Schema.Union([Schema.Number, Schema.Literal("never")])
+export type RetryAfter = typeof RetryAfter.Type
 
 /** An announce or a scrape failed. `why` reads well after the tracker's URL and a colon: `connection refused`. */
-export class TrackerError extends Data.TaggedError("piecewise/TrackerError")<{
-  readonly url: string
-  readonly why: string
+export class TrackerError extends Schema.TaggedError<TrackerError>()("piecewise/TrackerError", {
+  url: Schema.String,
+  why: Schema.String,
   /** Set if the tracker said when to ask again (BEP 31), or if asking again is pointless. */
-  readonly retryAfter?: RetryAfter | undefined
+  retryAfter: Schema.optional(RetryAfter),
   /** The tracker is not there any more, as far as it is known. It is asked again as after any failure. */
-  readonly isFinal?: boolean | undefined
-}> {
+  isFinal: Schema.optional(Schema.Boolean)
+}) {
   override get message() {
     return `Tracker ${this.url}: ${this.why}.`
   }
