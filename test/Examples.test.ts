@@ -1,7 +1,9 @@
-import { globSync, readFileSync } from "node:fs"
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Console from "effect/Console"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -11,6 +13,8 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Http from "../examples/http.ts"
+import * as ConfigExample from "../examples/config.ts"
+import * as Errors from "../examples/errors.ts"
 import * as Json from "../examples/json.ts"
 import * as Read from "../examples/read.ts"
 import * as Seed from "../examples/seed.ts"
@@ -23,7 +27,7 @@ import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
-import { Storage } from "../src/storage/Storage.ts"
+import { DiskFull, Storage, StorageError } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
@@ -157,6 +161,52 @@ describe("the examples", () => {
         assert.deepStrictEqual(seeder.medium.paths(), [])
       })
     )
+  )
+
+  it.live("config: is configured by the environment, and names a bad variable", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(path.join(tmpdir(), "piecewise-example-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true })))
+      writeFileSync(path.join(folder, single.metainfo.name), contentOf(single))
+      const within = (env: Readonly<Record<string, string>>) =>
+        ConfigExample.download(single.bytes).pipe(
+          Effect.provide(ConfigExample.layer),
+          Effect.provideService(
+            ConfigProvider.ConfigProvider,
+            ConfigProvider.fromEnv({ env: { PIECEWISE_DIRECTORY: folder, ...env } })
+          )
+        )
+
+      const said = yield* within({ PIECEWISE_BUFFER_BYTES: "8MiB", PIECEWISE_UPLOAD_LIMIT: "1MiB" })
+      const error = yield* Effect.flip(within({ PIECEWISE_DOWNLOAD_LIMIT: "fast" }))
+
+      assert.strictEqual(said, "known: 100000 bytes are stored")
+      assert.strictEqual(error._tag, "ConfigError")
+      assert.include(error.message, 'a size of at least 1 bytes, such as 64MiB\n  at ["PIECEWISE_DOWNLOAD_LIMIT"]')
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("errors: makes a sentence of every error", () =>
+    Effect.gen(function* () {
+      const { metainfo } = single
+      const withEngine = (add: Effect.Effect<Partial<Torrent>, Engine.AlreadyAdded>, bytes = single.bytes) =>
+        Effect.provideService(Errors.main(bytes), Engine.Engine, { add: () => add } as never)
+      const completed = Effect.fail(new StorageError({ operation: "write", reason: new DiskFull({ path: "known" }) }))
+
+      const said = yield* Effect.all([
+        withEngine(Effect.succeed({ metainfo, completed: Effect.void })),
+        withEngine(Effect.succeed({ metainfo, completed })),
+        withEngine(Effect.fail(new Engine.AlreadyAdded(metainfo))),
+        withEngine(Effect.never, new Uint8Array(3))
+      ])
+
+      assert.deepStrictEqual(said, [
+        "known is complete",
+        "the disk is full: known cannot grow: free some space",
+        "it is running already",
+        "not a torrent: this is not a torrent file: no value begins with this byte at byte 0"
+      ])
+    }).pipe(Effect.provide(NodePieceHasher.layer))
   )
 
   it.effect("simulate: bans the liar, waits for the disk, and repeats the same run", () =>

@@ -2,6 +2,7 @@
  * An engine: torrents that share one memory budget, one limit of connections, and the layers they run on. Each of these
  * layers (storage, sockets, hashing, resume data, peer sources) can be replaced.
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -43,6 +44,7 @@ import * as PeerPolicy from "../swarm/PeerPolicy.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
+import * as EngineConfig from "./EngineConfig.ts"
 import type { EngineEvent } from "./EngineEvent.ts"
 import type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
 import * as EngineOptionsOf from "./EngineOptions.ts"
@@ -353,3 +355,12 @@ export function layer(options: EngineOptions): Layer.Layer<Engine, ConnectionErr
 export function layer(options: EngineOptions = {}) {
   return Layer.effect(Engine, make(options))
 }
+
+/**
+ * An engine whose options are read when it is made: from the variables that `EngineConfig.fromEnvironment` lists, or as
+ * the given `Config`s say. Fails with `ConfigError` if a value is bad.
+ */
+export const layerConfig = (
+  config: Config.Wrap<EngineOptions> = EngineConfig.fromEnvironment()
+): Layer.Layer<Engine, ConnectionError | Config.ConfigError, Requirements | Listener> =>
+  Layer.unwrap(Effect.map(Config.unwrap<EngineOptions>(config), (options) => layer(options)))

@@ -3,11 +3,13 @@
  * hashes files and opens sockets for an engine that cannot do so itself, such as one in a browser.
  * `IoDaemonProtocol.ts` defines the requests to it.
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Environment from "../base/Environment.ts"
 
 /** No daemon can be reached. `why` is the end of a sentence. */
 export class IoDaemonUnavailable extends Schema.TaggedError<IoDaemonUnavailable>()("piecewise/IoDaemonUnavailable", {
@@ -46,3 +48,18 @@ export class IoDaemon extends Context.Service<
 /** Makes the service for a daemon that another program runs, and whose URL and token never change. */
 export const layer = (endpoint: Endpoint): Layer.Layer<IoDaemon> =>
   Layer.succeed(IoDaemon, IoDaemon.of({ endpoint: Effect.succeed(endpoint) }))
+
+/**
+ * Reads `PIECEWISE_IO_DAEMON_URL` and `PIECEWISE_IO_DAEMON_TOKEN`, which must be set (docs/configuration.md). The token
+ * is in no error.
+ */
+export const fromEnvironment = (): Config.Config<Endpoint> =>
+  Config.all({
+    url: Environment.origin("PIECEWISE_IO_DAEMON_URL"),
+    token: Config.Redacted("PIECEWISE_IO_DAEMON_TOKEN")
+  })
+
+/** Makes the service for the daemon that `config` names. Fails with `ConfigError` if a value is bad or missing. */
+export const layerConfig = (
+  config: Config.Wrap<Endpoint> = fromEnvironment()
+): Layer.Layer<IoDaemon, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap<Endpoint>(config), layer))

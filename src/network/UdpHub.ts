@@ -6,6 +6,7 @@
  * Leaves to the protocols to look whether a datagram is what it seems to be.
  */
 import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +15,7 @@ import * as RcMap from "effect/RcMap"
 import * as Scope from "effect/Scope"
 import type * as CompactPeers from "../base/CompactPeers.ts"
 import * as Descriptors from "../base/Descriptors.ts"
+import * as Environment from "../base/Environment.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { DatagramSink, UdpSocket } from "./Transport.ts"
 import { ConnectionError, UdpPort } from "./Transport.ts"
@@ -137,3 +139,15 @@ export const make = Effect.fnUntraced(function* ({
 /** A hub over the `UdpPort` at hand. */
 export const layer = (options?: UdpHubOptions): Layer.Layer<UdpHub, never, UdpPort> =>
   Layer.effect(UdpHub, make(options))
+
+/** Reads `PIECEWISE_UDP_PORT` and `PIECEWISE_BIND` (docs/configuration.md). */
+export const fromEnvironment = (): Config.Config<UdpHubOptions> =>
+  Config.all({
+    port: Environment.optional(Environment.integer("PIECEWISE_UDP_PORT", 0, 65_535)),
+    host: Environment.from()
+  })
+
+/** A hub with options as `config` says. Fails with `ConfigError` if a value is bad. */
+export const layerConfig = (
+  config: Config.Config<UdpHubOptions> = fromEnvironment()
+): Layer.Layer<UdpHub, Config.ConfigError, UdpPort> => Layer.effect(UdpHub, Effect.flatMap(config, make))

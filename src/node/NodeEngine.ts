@@ -1,7 +1,10 @@
 /**
  * The engine as it runs on Node: files on disk, TCP, hashing on a thread beside the event loop, HTTP and UDP trackers.
  */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Environment from "../base/Environment.ts"
 import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
@@ -37,10 +40,38 @@ export const layerNetwork = (from?: string) =>
 export const layerServices = (options: Options) =>
   Layer.mergeAll(
     FileSystemStorage.layer({ directory: options.directory }),
-    FileResumeStore.layer({ directory: options.resumeDirectory ?? `${options.directory}/.piecewise` }),
+    FileResumeStore.layer({ directory: options.resumeDirectory ?? Environment.resumeDirectoryIn(options.directory) }),
     NodeMetadataSource.layerFrom(options.from),
     layerNetwork(options.from)
   ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
 
 /** An engine that stores torrents in a folder, and the services it runs on. */
 export const layer = (options: Options) => Layer.provideMerge(Engine.layer(options), layerServices(options))
+
+/** The engine and its services, each configured by its own variables. */
+const fromEnvironment = () =>
+  Engine.layerConfig().pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        FileSystemStorage.layerConfig(),
+        FileResumeStore.layerConfig(),
+        Layer.unwrap(Effect.map(Environment.from(), NodeMetadataSource.layerFrom)),
+        TcpTransport.layerConfig(),
+        TrackerSource.layerConfig().pipe(
+          Layer.provideMerge(NodeTracker.layerHubConfig()),
+          Layer.provideMerge(NodeUdpHub.layerConfig())
+        )
+      )
+    ),
+    Layer.provideMerge(ThreadedPieceHasher.layerConfig())
+  )
+
+/**
+ * The same, configured when it is built: by all the variables of docs/configuration.md that the engine and its services
+ * on Node have, of which only `PIECEWISE_DIRECTORY` must be set, or by `Config`s of your own for `Options`. Fails with
+ * `ConfigError` if a value is bad or missing, and with `ConnectionError` if it cannot listen.
+ */
+export const layerConfig = (config?: Config.Wrap<Options>) =>
+  config === undefined
+    ? fromEnvironment()
+    : Layer.unwrap(Effect.map(Config.unwrap<Options>(config), (options) => layer(options)))

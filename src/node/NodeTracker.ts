@@ -6,11 +6,14 @@
  * a download, and a torrent that only uses given peers never needs it. Node's own client loads in a third of undici's
  * time, and an announce is one small request now and then.
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
+import * as Environment from "../base/Environment.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as TrackerByScheme from "../discovery/tracker/provider/TrackerByScheme.ts"
 import type { Lookup } from "../discovery/tracker/provider/UdpTracker.ts"
@@ -23,7 +26,14 @@ import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
 
-const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, from: string | undefined) {
+/** How long one announce or scrape may take; `undefined` for the default of the kind. */
+type Timeout = Duration.Input | undefined
+
+const loadHttp = Effect.fnUntraced(function* (
+  lookup: NodeLookup.NodeLookup,
+  from: string | undefined,
+  timeout: Timeout
+) {
   const [NodeRoutedHttp, HttpTracker, NodeUnpacking] = yield* Modules.load(() =>
     Promise.all([
       import("./NodeRoutedHttp.ts"),
@@ -32,13 +42,14 @@ const loadHttp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, fro
     ])
   )
   const needs = Layer.merge(NodeRoutedHttp.layer(lookup, from), Layer.succeed(Unpacking, NodeUnpacking.unpack))
-  const context = yield* Layer.build(Layer.provide(HttpTracker.layer, needs))
+  const tracker = Layer.effect(Tracker, HttpTracker.make({ timeout }))
+  const context = yield* Layer.build(Layer.provide(tracker, needs))
   return Context.get(context, Tracker)
 })
 
-const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"]) {
+const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"], timeout: Timeout) {
   const UdpTracker = yield* Modules.load(() => import("../discovery/tracker/provider/UdpTracker.ts"))
-  return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup) }), UdpHub, hub)
+  return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup), timeout }), UdpHub, hub)
 })
 
 const lookupOf =
@@ -57,11 +68,12 @@ const lookupOf =
 
 /**
  * HTTP and UDP trackers, loaded on first use. `lookup` resolves names, and the `UdpHub` in the context has the sockets.
- * HTTP connections have the local address `from` if it is given.
+ * HTTP connections have the local address `from` if it is given. `timeout` is how long one announce may take.
  */
 export const layerHub = (
   lookup: NodeLookup.NodeLookup = NodeLookup.system,
-  from?: string
+  from?: string,
+  timeout?: Duration.Input
 ): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(
     Tracker,
@@ -70,7 +82,10 @@ export const layerHub = (
       const hub = yield* UdpHub
       const once = <E>(load: Effect.Effect<Tracker["Service"], E, Scope.Scope>) =>
         Effect.cached(Effect.uninterruptible(Effect.provideService(load, Scope.Scope, scope)))
-      return TrackerByScheme.make({ http: yield* once(loadHttp(lookup, from)), udp: yield* once(loadUdp(lookup, hub)) })
+      return TrackerByScheme.make({
+        http: yield* once(loadHttp(lookup, from, timeout)),
+        udp: yield* once(loadUdp(lookup, hub, timeout))
+      })
     })
   )
 
@@ -84,3 +99,18 @@ export const layerFrom = (from?: string): Layer.Layer<Tracker> =>
 
 /** The same, from the address that the system chooses. Loaded on first use. */
 export const layer: Layer.Layer<Tracker> = layerFrom()
+
+/**
+ * The same over the `UdpHub` in the context, asked from the address in `PIECEWISE_BIND`, and with the timeout in
+ * `PIECEWISE_TRACKER_TIMEOUT`. Fails with `ConfigError` if one of them is bad.
+ */
+export const layerHubConfig = (): Layer.Layer<Tracker, Config.ConfigError, UdpHub> =>
+  Layer.unwrap(
+    Effect.map(Config.all({ from: Environment.from(), timeout: Environment.trackerTimeout() }), ({ from, timeout }) =>
+      layerHub(undefined, from, timeout)
+    )
+  )
+
+/** The same with a UDP hub of its own, as `UdpHub.layerConfig` makes it. */
+export const layerConfig = (): Layer.Layer<Tracker, Config.ConfigError> =>
+  Layer.provide(layerHubConfig(), NodeUdpHub.layerConfig())

@@ -2,6 +2,7 @@
  * The UDP hub on Node. Loads the system's UDP ports with the first socket: a download that only uses given peers needs
  * none.
  */
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { UdpPort } from "../network/Transport.ts"
@@ -25,3 +26,8 @@ export const layerPort = (options?: UdpHub.UdpHubOptions): Layer.Layer<UdpHub.Ud
 
 /** A hub that uses any free UDP ports. */
 export const layer: Layer.Layer<UdpHub.UdpHub> = layerPort()
+
+/** A hub as `UdpHub.layerConfig` makes it. */
+export const layerConfig = (
+  config?: Config.Config<UdpHub.UdpHubOptions>
+): Layer.Layer<UdpHub.UdpHub, Config.ConfigError> => Layer.provide(UdpHub.layerConfig(config), ports)

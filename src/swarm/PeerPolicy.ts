@@ -19,6 +19,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as IpAddress from "../base/IpAddress.ts"
 import * as IpRanges from "../base/IpRanges.ts"
 import * as PeerId from "../base/PeerId.ts"

@@ -7,6 +7,7 @@
  * runs in its own fiber, because several may be in flight. An announce starts only when the consumer pulls the next
  * event. So a slow consumer slows the announces down, and at most one answer of each tracker waits for it.
  */
+import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -17,6 +18,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Environment from "../../base/Environment.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
 import * as ListeningPort from "../../network/ListeningPort.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
@@ -71,6 +73,19 @@ export const layer: Layer.Layer<PeerSources, never, Tracker> = Layer.effect(
   PeerSources,
   Effect.map(make(), (source) => [source])
 )
+
+/** Reads `PIECEWISE_TRACKER_PEERS` (docs/configuration.md). */
+export const fromEnvironment = (): Config.Config<TrackerSourceOptions> =>
+  Config.all({ numWant: Environment.optional(Environment.integer("PIECEWISE_TRACKER_PEERS", 1, 10_000)) })
+
+/** The same with options as `config` says. Fails with `ConfigError` if a value is bad. */
+export const layerConfig = (
+  config: Config.Config<TrackerSourceOptions> = fromEnvironment()
+): Layer.Layer<PeerSources, Config.ConfigError, Tracker> =>
+  Layer.effect(
+    PeerSources,
+    Effect.map(Effect.flatMap(config, make), (source) => [source])
+  )
 
 /** Runs all streams at once. Unlike `Stream.mergeAll`, it also interrupts them all at once. */
 const together = (streams: ReadonlyArray<Stream.Stream<PeerSourceEvent>>): Stream.Stream<PeerSourceEvent> =>

@@ -13,6 +13,7 @@ import * as ChildProcess from "node:child_process"
 import * as Crypto from "node:crypto"
 import * as Readline from "node:readline"
 import type * as Stream from "node:stream"
+import * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,6 +21,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Environment from "../../base/Environment.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
 import { type Endpoint, IoDaemon, IoDaemonUnavailable } from "../IoDaemon.ts"
 import * as IoDaemonProtocol from "../IoDaemonProtocol.ts"
@@ -110,6 +112,24 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonProcessOptions
 /** Makes the service with a daemon that runs for as long as the layer exists. */
 export const layer = (options: IoDaemonProcessOptions): Layer.Layer<IoDaemon, IoDaemonUnavailable> =>
   Layer.effect(IoDaemon, make(options))
+
+/**
+ * Reads `PIECEWISE_IO_DAEMON`, the path of the program, and `PIECEWISE_IO_DAEMON_ROOTS`, as in `downloads=/srv/torrents`
+ * with commas between several, which must be set, and `PIECEWISE_IO_DAEMON_ORIGINS` with commas between them
+ * (docs/configuration.md).
+ */
+export const fromEnvironment = (): Config.Config<IoDaemonProcessOptions> =>
+  Config.all({
+    program: Environment.text("PIECEWISE_IO_DAEMON"),
+    roots: Environment.record("PIECEWISE_IO_DAEMON_ROOTS", "names of roots and their folders, such as downloads=/srv"),
+    allowOrigins: Environment.optional(Environment.list("PIECEWISE_IO_DAEMON_ORIGINS"))
+  })
+
+/** Makes the service with a daemon that is started as `config` says. Fails with `ConfigError` if a value is bad. */
+export const layerConfig = (
+  config: Config.Wrap<IoDaemonProcessOptions> = fromEnvironment()
+): Layer.Layer<IoDaemon, IoDaemonUnavailable | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap<IoDaemonProcessOptions>(config), layer))
 
 /** A running daemon. */
 interface Child {

@@ -12,6 +12,7 @@
  * families (BEP 7 `peers6`), but it sends others only that one address of ours. We do not know our public addresses, so
  * we send no `ipv4=` or `ipv6=`.
  */
+import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -19,6 +20,7 @@ import type * as HttpClientError from "effect/http/HttpClientError"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Destination from "../../../base/Destination.ts"
+import * as Environment from "../../../base/Environment.ts"
 import * as Version from "../../../base/Version.ts"
 import * as Hops from "../../../network/Hops.ts"
 import * as HttpBody from "../../../network/HttpBody.ts"
@@ -70,6 +72,16 @@ export const make = Effect.fnUntraced(function* (
 
 /** `Tracker` with the default options. */
 export const layer: Layer.Layer<Tracker, never, HttpClient.HttpClient> = Layer.effect(Tracker)(make())
+
+/** Reads `PIECEWISE_TRACKER_TIMEOUT`, such as `15 seconds` (docs/configuration.md). */
+export const fromEnvironment = (): Config.Config<HttpTrackerOptions> =>
+  Config.all({ timeout: Environment.trackerTimeout() })
+
+/** `Tracker` with options as `config` says. Fails with `ConfigError` if a value is bad. */
+export const layerConfig = (
+  config: Config.Config<HttpTrackerOptions> = fromEnvironment()
+): Layer.Layer<Tracker, Config.ConfigError, HttpClient.HttpClient> =>
+  Layer.effect(Tracker)(Effect.flatMap(config, make))
 
 const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
   const target = yield* Effect.fromResult(checkUrl(url))

@@ -13,6 +13,7 @@
  * machine with both is known by its IPv4 address only, and receives only IPv4 peers: BEP 7 and BEP 15 leave it to the
  * client whether it announces both.
  */
+import type * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -24,6 +25,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as CompactPeers from "../../../base/CompactPeers.ts"
 import * as Destination from "../../../base/Destination.ts"
+import * as Environment from "../../../base/Environment.ts"
 import * as Monotonic from "../../../base/Monotonic.ts"
 import * as PeerAddress from "../../../base/PeerAddress.ts"
 import type { ConnectionError, DatagramSink } from "../../../network/Transport.ts"
@@ -154,6 +156,19 @@ export const make = Effect.fnUntraced(function* (
 /** Provides a `Tracker` over the `UdpHub` in the context. */
 export const layer = (options: UdpTrackerOptions): Layer.Layer<Tracker, never, UdpHub> =>
   Layer.effect(Tracker, make(options))
+
+/**
+ * The same with the timeout in `PIECEWISE_TRACKER_TIMEOUT`, such as `15 seconds` (docs/configuration.md). Fails with
+ * `ConfigError` if it is none.
+ */
+export const layerConfig = (
+  lookup: Lookup,
+  timeout: Config.Config<Duration.Input | undefined> = Environment.trackerTimeout()
+): Layer.Layer<Tracker, Config.ConfigError, UdpHub> =>
+  Layer.effect(
+    Tracker,
+    Effect.flatMap(timeout, (timeout) => make({ lookup, timeout }))
+  )
 
 interface Target {
   readonly url: URL

@@ -6,8 +6,10 @@
  * pieces are kept in; short pieces and other memory stay on the event loop.
  */
 import * as OperatingSystem from "node:os"
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Environment from "../../../base/Environment.ts"
 import * as Signal from "../../../base/Signal.ts"
 import { PieceHasher } from "../../PieceHasher.ts"
 import * as HashThread from "./HashThread.ts"
@@ -132,3 +134,17 @@ export const layer: Layer.Layer<PieceHasher> = Layer.unwrap(
     OperatingSystem.availableParallelism() < 2 ? NodePieceHasher.layer : Layer.effect(PieceHasher, make())
   )
 )
+
+/**
+ * Digests on a thread if `PIECEWISE_HASH_THREAD` says so, or if it is not set and the machine has more than one core.
+ * Fails with `ConfigError` if it is neither yes nor no.
+ */
+export const layerConfig = (
+  usesThread: Config.Config<boolean | undefined> = Environment.optional(Environment.flag("PIECEWISE_HASH_THREAD"))
+): Layer.Layer<PieceHasher, Config.ConfigError> =>
+  Layer.unwrap(
+    Effect.map(usesThread, (uses) => {
+      if (uses === undefined) return layer
+      return uses ? Layer.effect(PieceHasher, make()) : NodePieceHasher.layer
+    })
+  )

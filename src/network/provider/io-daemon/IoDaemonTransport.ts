@@ -8,11 +8,13 @@
  * Uses only what pages have, and Node has too. Callers set their timeouts; the daemon gives up a dial after 30 seconds
  * (`timed out`), and dials no link-local, multicast or unspecified address (`permission denied`).
  */
+import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Environment from "../../../base/Environment.ts"
 import type { PeerAddress } from "../../../base/PeerAddress.ts"
 import { IoDaemon, IoDaemonUnavailable } from "../../../io-daemon/IoDaemon.ts"
 import * as IoDaemonClient from "../../../io-daemon/IoDaemonClient.ts"
@@ -158,3 +160,8 @@ export const layerFrom = (from: string | undefined): Layer.Layer<Dialer | Listen
 
 /** The same, from the address that the daemon's system chooses. */
 export const layer: Layer.Layer<Dialer | Listener | UdpPort, never, IoDaemon> = layerFrom(undefined)
+
+/** The same, from the address in `PIECEWISE_BIND` if it is set. Fails with `ConfigError` if that is no address. */
+export const layerConfig = (
+  from: Config.Config<string | undefined> = Environment.from()
+): Layer.Layer<Dialer | Listener | UdpPort, Config.ConfigError, IoDaemon> => Layer.unwrap(Effect.map(from, layerFrom))

@@ -13,12 +13,14 @@
  */
 
 import * as Net from "node:net"
+import type * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Descriptors from "../../../base/Descriptors.ts"
+import * as Environment from "../../../base/Environment.ts"
 import * as PeerAddress from "../../../base/PeerAddress.ts"
 import * as AcceptQueue from "../../AcceptQueue.ts"
 import * as SocketErrno from "../../SocketErrno.ts"
@@ -250,3 +252,12 @@ export const layerListenerStream: Layer.Layer<Listener> = Layer.succeed(
 
 /** `Dialer` and `Listener` over TCP. */
 export const layer: Layer.Layer<Dialer | Listener> = Layer.merge(layerDialer, layerListener)
+
+/**
+ * `Dialer` and `Listener` over TCP, with the local address in `PIECEWISE_BIND` if it is set. Fails with `ConfigError` if
+ * that is no address.
+ */
+export const layerConfig = (
+  from: Config.Config<string | undefined> = Environment.from()
+): Layer.Layer<Dialer | Listener, Config.ConfigError> =>
+  Layer.merge(Layer.unwrap(Effect.map(from, layerDialerFrom)), layerListener)

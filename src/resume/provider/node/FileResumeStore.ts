@@ -10,6 +10,7 @@
 import * as FileSystem from "node:fs/promises"
 import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
@@ -17,6 +18,7 @@ import * as Scope from "effect/Scope"
 import * as Bitfield from "../../../base/Bitfield.ts"
 import * as Bytes from "../../../base/Bytes.ts"
 import * as Descriptors from "../../../base/Descriptors.ts"
+import * as Environment from "../../../base/Environment.ts"
 import * as Turn from "../../../base/Turn.ts"
 import * as NodeBoundedFile from "../../../storage/provider/node/NodeBoundedFile.ts"
 import * as NodeFolders from "../../../storage/provider/node/NodeFolders.ts"
@@ -383,3 +385,11 @@ export const make = (options: Options): ResumeStore["Service"] => {
 
 /** Keeps resume data in files of `directory`. */
 export const layer = (options: Options): Layer.Layer<ResumeStore> => Layer.sync(ResumeStore, () => make(options))
+
+/** Reads `PIECEWISE_RESUME_DIRECTORY`; default `.piecewise` in `PIECEWISE_DIRECTORY`. One of them must be set. */
+export const fromEnvironment = (): Config.Config<Pick<Options, "directory">> =>
+  Config.all({ directory: Environment.resumeDirectory() })
+
+/** Keeps resume data where `config` says when the layer is built. Fails with `ConfigError` if it does not. */
+export const layerConfig = (config: Config.Wrap<Pick<Options, "directory">> = fromEnvironment()) =>
+  Layer.unwrap(Effect.map(Config.unwrap<Pick<Options, "directory">>(config), layer))

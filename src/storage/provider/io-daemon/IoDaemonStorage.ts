@@ -17,6 +17,7 @@
  * The daemon sets unwanted files aside as `FilePlaces.ts` does, and names files as `FileNames.ts` does, so that a
  * download can continue with either storage.
  */
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type { HttpClient } from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -24,6 +25,7 @@ import * as Layer from "effect/Layer"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../../base/Bytes.ts"
+import * as Environment from "../../../base/Environment.ts"
 import * as InfoHash from "../../../base/InfoHash.ts"
 import * as PieceGeometry from "../../../base/PieceGeometry.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
@@ -92,6 +94,21 @@ export const make = Effect.fnUntraced(function* (options: IoDaemonStorageOptions
 export const layer = (
   options: IoDaemonStorageOptions
 ): Layer.Layer<Storage, never, IoDaemon | HttpClient | PieceHasher> => Layer.effect(Storage, make(options))
+
+/**
+ * Reads `PIECEWISE_IO_DAEMON_ROOT`, which must be set, and `PIECEWISE_IO_DAEMON_REQUESTS` (docs/configuration.md).
+ */
+export const fromEnvironment = (): Config.Config<IoDaemonStorageOptions> =>
+  Config.all({
+    root: Environment.text("PIECEWISE_IO_DAEMON_ROOT"),
+    requestsInFlight: Environment.optional(Environment.integer("PIECEWISE_IO_DAEMON_REQUESTS", 1, 1_000))
+  })
+
+/** Keeps torrents as `config` says when the layer is built. Fails with `ConfigError` if a value is bad or missing. */
+export const layerConfig = (
+  config: Config.Wrap<IoDaemonStorageOptions> = fromEnvironment()
+): Layer.Layer<Storage, Config.ConfigError, IoDaemon | HttpClient | PieceHasher> =>
+  Layer.unwrap(Effect.map(Config.unwrap<IoDaemonStorageOptions>(config), layer))
 
 const openTorrent = Effect.fnUntraced(function* (
   options: IoDaemonStorageOptions &

@@ -16,10 +16,12 @@
  * otherwise, copies of files with other names in `OwnCopy.ts`, the bound on open files in `FileHandles.ts`, locks of
  * writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Descriptors from "../../../base/Descriptors.ts"
+import * as Environment from "../../../base/Environment.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
 import { Storage } from "../../Storage.ts"
 import * as DescriptorLimit from "./DescriptorLimit.ts"
@@ -94,3 +96,20 @@ export const make = Effect.fnUntraced(function* (
 /** Keeps torrents below `directory`. */
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
+
+/**
+ * Reads `PIECEWISE_DIRECTORY`, which must be set, `PIECEWISE_MAX_OPEN_FILES` and `PIECEWISE_FOLLOW_LINKS`
+ * (docs/configuration.md).
+ */
+export const fromEnvironment = (): Config.Config<FileSystemStorageOptions> =>
+  Config.all({
+    directory: Environment.directory(),
+    maxOpenFiles: Environment.optional(Environment.integer("PIECEWISE_MAX_OPEN_FILES", 1, 1_000_000)),
+    followLinks: Environment.optional(Environment.flag("PIECEWISE_FOLLOW_LINKS"))
+  })
+
+/** Keeps torrents as `config` says when the layer is built. Fails with `ConfigError` if a value is bad or missing. */
+export const layerConfig = (
+  config: Config.Wrap<FileSystemStorageOptions> = fromEnvironment()
+): Layer.Layer<Storage, Config.ConfigError, PieceHasher> =>
+  Layer.unwrap(Effect.map(Config.unwrap<FileSystemStorageOptions>(config), layer))

@@ -1,0 +1,36 @@
+/**
+ * The options of an engine, read from variables of the environment (docs/configuration.md).
+ */
+import * as Config from "effect/Config"
+import * as Environment from "../base/Environment.ts"
+
+/** A buffer of a smaller size cannot hold one block of a piece. */
+const minBufferBytes = 65_536
+
+/** Reads where to listen: `PIECEWISE_LISTEN_PORT` and, if that is set, `PIECEWISE_BIND`. */
+const listen = () =>
+  Config.map(
+    Config.all({
+      port: Environment.optional(Environment.ports("PIECEWISE_LISTEN_PORT")),
+      host: Environment.optional(Environment.ipAddress(Environment.bindName))
+    }),
+    ({ host, port }) => (port === undefined ? undefined : { host, port })
+  )
+
+/**
+ * Reads `PIECEWISE_BUFFER_BYTES`, `PIECEWISE_READ_CACHE_BYTES`, `PIECEWISE_MAX_METADATA_BYTES`,
+ * `PIECEWISE_MAX_CONNECTIONS`, `PIECEWISE_DOWNLOAD_LIMIT`, `PIECEWISE_UPLOAD_LIMIT`, `PIECEWISE_LISTEN_PORT` and
+ * `PIECEWISE_BIND`. What is not set has its default; without a port the engine does not listen.
+ */
+export const fromEnvironment = () =>
+  Config.all({
+    bufferBytes: Environment.optional(Environment.size("PIECEWISE_BUFFER_BYTES", minBufferBytes)),
+    readCacheBytes: Environment.optional(Environment.size("PIECEWISE_READ_CACHE_BYTES", 0)),
+    maxMetadataBytes: Environment.optional(Environment.size("PIECEWISE_MAX_METADATA_BYTES", 1)),
+    maxConnections: Environment.optional(Environment.integer("PIECEWISE_MAX_CONNECTIONS", 1, 100_000)),
+    limits: Config.all({
+      downloadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_DOWNLOAD_LIMIT", 1)),
+      uploadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_UPLOAD_LIMIT", 1))
+    }),
+    listen: listen()
+  })
