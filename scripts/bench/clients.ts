@@ -91,7 +91,7 @@ const download = (task: Task, ...more: ReadonlyArray<string>): Start => ({
     ...task.peers.flatMap((peer) => ["--peer", peer])
   ],
   env: { PIECEWISE_BIND: "127.0.0.1" },
-  marks: { stored: '"event":"flushing"', complete: '"event":"complete"' }
+  marks: { stored: '"_tag":"Flushing"', complete: '"_tag":"Completed"' }
 })
 
 const piecewise: Client = {

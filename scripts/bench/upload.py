@@ -70,7 +70,7 @@ class Run:
 
 def piecewise(torrent: Torrent, work: Path) -> Seeder:
     program = Piecewise(["seed", str(torrent.file), str(torrent.content), "--json"], work / "home")
-    program.wait_for(lambda event: event["event"] == "complete")
+    program.wait_for(lambda event: event["_tag"] == "Completed")
     return Seeder(program, program.address)
 
 

@@ -95,6 +95,13 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const options = yield* readOptions(args)
+  yield* TorrentSession.withJson(options.show, "download", output, (json) => start({ ...options, json }, output))
+})
+
+/** What a download needs besides its options. */
+type Started = Options & { readonly json: TorrentSession.Json }
+
+const start = Effect.fnUntraced(function* (options: Started, output: Output) {
   const found = yield* Effect.provide(TorrentInput.find(options.torrent, options.from), NodePieceHasher.layer)
   if (found._tag === "Torrent") {
     const { metainfo } = found
@@ -104,15 +111,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
   const fetching = { ...options, output, engine: engineOf(options), mayBeCalled: mayBeCalled(options) }
   const { metainfo, peers, select } = yield* load(found.link, fetching).pipe(
-    Effect.tapError(({ why }) =>
-      Effect.sync(() => options.show === "json" && print(output, DownloadEvents.failed(why)))
-    ),
-    Effect.onInterrupt(() =>
-      Effect.sync(() => {
-        if (options.show === "json") print(output, DownloadEvents.stoppedEarly)
-        if (options.show === "people") output.note(stoppedEarly)
-      })
-    )
+    Effect.onInterrupt(() => Effect.sync(() => options.show === "people" && output.note(stoppedEarly)))
   )
   const files =
     options.select.length === 0 && select !== undefined
@@ -123,10 +122,8 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 
 const stoppedEarly = "stopped; the metadata was not found yet, and what is stored is kept"
 
-const print = (output: Output, line: DownloadEvents.Line) => output.print([TerminalText.json(line)])
-
 /** The options of a download after the wanted files are resolved. */
-type SelectedOptions = Options & Pick<Engine.AddOptions, "files">
+type SelectedOptions = Started & Pick<Engine.AddOptions, "files">
 
 const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: SelectedOptions, output: Output) {
   const noPeers = whyNoPeers(metainfo, options)
@@ -207,6 +204,7 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       startOver: options.startOver
     },
     show: options.show,
+    json: options.json,
     showsPort: options.hasPort || options.seed !== false,
     giveUp: options.giveUp,
     output,

@@ -3,13 +3,16 @@
  * or only errors. A display receives events and, at intervals, the status; it starts nothing by itself.
  */
 import type * as PeerAddress from "../base/PeerAddress.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
+import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as DownloadEvents from "./DownloadEvents.ts"
+import type { Line } from "./JsonLines.ts"
+import type { JsonOutput } from "./JsonOutput.ts"
 import type { Output } from "./Output.ts"
 import * as Progress from "./Progress.ts"
-import * as TerminalText from "./TerminalText.ts"
 
 /** Shows a download. It shows nothing more after `fail`, and after `Completed` or, when seeding, `SeedingEnded`. */
 export interface Display {
@@ -25,7 +28,7 @@ export interface Display {
   readonly intervalMillis: number | undefined
   /** Shows that a signal ended it. `status` is the last one, and `kept` a sentence for people about what is kept. */
   readonly stop: (status: TorrentStatus, kept: string | undefined) => void
-  /** Records that the download failed. JSON prints it; for people `Run.ts` prints the error. */
+  /** Shows nothing more, because the download failed. `Run.ts` prints the error, and `JsonOutput.ts` the last line. */
   readonly fail: (why: string) => void
 }
 
@@ -91,46 +94,52 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   }
 }
 
-/** For programs: JSON lines as described in `DownloadEvents.ts`. */
-export const json = ({ metainfo, now, output, seeds }: Options): Display => {
-  const started = now()
-  const toNote = DownloadEvents.makeNotes()
-  let isOver = false
-
-  const print = (lines: ReadonlyArray<DownloadEvents.Line>): void =>
-    output.print(lines.map((line) => TerminalText.json(line)))
-
-  return {
-    report: (events, status) => {
-      const lines: Array<DownloadEvents.Line> = []
-      for (const event of events) {
-        if (isOver) break
-        const note = event._tag === "PeersHungUp" ? undefined : toNote(event)
-        if (note !== undefined) output.note(note)
-        const line = DownloadEvents.line(event, metainfo, status)
-        if (line !== undefined) lines.push(line)
-        if (event._tag === "SeedingEnded") isOver = true
-        if (event._tag !== "Completed") continue
-        lines.push(DownloadEvents.complete(status, (now() - started) / 1_000))
-        isOver = !seeds
+/** For programs: JSON lines (`JsonLines.ts`). `JsonOutput.run` prints the first and the last one. */
+export const json =
+  (lines: JsonOutput) =>
+  ({ metainfo, output, seeds }: Options): Display => {
+    const toNote = DownloadEvents.makeNotes()
+    let isOver = false
+    lines.print([ofTorrent(metainfo)])
+    return {
+      report: (events, status) => {
+        const printed: Array<Line> = []
+        lines.note(status)
+        for (const event of events) {
+          if (isOver) break
+          const note = event._tag === "PeersHungUp" ? undefined : toNote(event)
+          if (note !== undefined) output.note(note)
+          printed.push(lines.ofEvent(event))
+          isOver = event._tag === "SeedingEnded" || (event._tag === "Completed" && !seeds)
+        }
+        lines.print(printed)
+      },
+      listen: ({ port }) => lines.print([{ _tag: "Listening", port }]),
+      tick: (status) => {
+        lines.note(status)
+        if (!isOver && !output.isBehind()) lines.print([lines.ofStatus(status, Bottleneck.describe(status.bottleneck))])
+      },
+      intervalMillis: 1_000,
+      stop: (status) => {
+        lines.note(status)
+        isOver = true
+      },
+      fail: () => {
+        isOver = true
       }
-      print(lines)
-    },
-    listen: ({ port }) => print([DownloadEvents.listening(port)]),
-    tick: (status) => {
-      if (!isOver && !output.isBehind()) print([DownloadEvents.progress(status)])
-    },
-    intervalMillis: 1_000,
-    stop: (status) => {
-      if (!isOver) print([DownloadEvents.stopped(status)])
-      isOver = true
-    },
-    fail: (why) => {
-      if (!isOver) print([DownloadEvents.failed(why)])
-      isOver = true
     }
   }
-}
+
+const ofTorrent = ({ infoHash, isPrivate, layout, name }: Metainfo): Line => ({
+  _tag: "Torrent",
+  name,
+  infoHash,
+  totalBytes: layout.geometry.totalLength,
+  pieceLength: layout.geometry.pieceLength,
+  pieces: layout.geometry.pieceCount,
+  isPrivate,
+  files: FileLayout.realFiles(layout).length
+})
 
 /** For `--quiet`: only failures that block the download until a person does something. */
 export const silent = ({ output }: Options): Display => {

@@ -8,8 +8,10 @@ import * as PeerAddress from "../base/PeerAddress.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
+import * as MetainfoSummary from "../metainfo/MetainfoSummary.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -25,48 +27,16 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   if (found._tag === "Link") {
     const link = Magnet.parse(found.link)
     if (Result.isFailure(link)) return yield* new CommandFailed({ why: link.failure.message })
-    return output.print(asJson ? [TerminalText.json(jsonOfLink(link.success))] : tableOfLink(link.success))
+    if (!asJson) return output.print(tableOfLink(link.success))
+    return yield* JsonResult.print(output, { _tag: "MagnetInfo", version: 1, ...link.success })
   }
   const { metainfo } = found
-  output.print(asJson ? [TerminalText.json(jsonOf(metainfo))] : tableOf(metainfo))
+  if (!asJson) return output.print(tableOf(metainfo))
+  yield* JsonResult.print(output, { _tag: "TorrentInfo", version: 1, ...MetainfoSummary.of(metainfo) })
 })
 
 /** Returns the files that exist on disk, which are all except padding. */
 const filesOf = ({ layout }: Metainfo) => layout.files.filter(({ padding }) => !padding)
-
-/** Formats a time in seconds since 1970. Returns `undefined` if there is none, or if it is too far away for a date. */
-const dateOf = (seconds: number | undefined): string | undefined => {
-  if (seconds === undefined) return undefined
-  const date = new Date(seconds * 1_000)
-  return Number.isNaN(date.getTime()) ? undefined : date.toISOString()
-}
-
-const jsonOf = (metainfo: Metainfo) => ({
-  name: metainfo.name,
-  infoHash: InfoHash.toHex(metainfo.infoHash),
-  totalBytes: metainfo.layout.geometry.totalLength,
-  pieceLength: metainfo.layout.geometry.pieceLength,
-  pieces: metainfo.layout.geometry.pieceCount,
-  private: metainfo.isPrivate,
-  trackers: metainfo.trackers,
-  webSeeds: metainfo.webSeeds,
-  comment: metainfo.comment,
-  createdBy: metainfo.createdBy,
-  creationDate: dateOf(metainfo.creationDate),
-  files: filesOf(metainfo).map(({ length, path }) => ({ path: path.join("/"), length }))
-})
-
-const jsonOfLink = (link: Magnet.Magnet) => ({
-  name: link.name,
-  infoHash: link.infoHash === undefined ? undefined : InfoHash.toHex(link.infoHash),
-  infoHashV2: link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2),
-  trackers: link.trackers,
-  webSeeds: link.webSeeds,
-  exactSources: link.exactSources,
-  acceptableSources: link.acceptableSources,
-  peers: link.peers.map(PeerAddress.format),
-  select: link.select
-})
 
 /** A row of a table. Each value of a row has a line, and the name is shown in the first of them. */
 type Row = readonly [name: string, values: ReadonlyArray<string | undefined>]
@@ -96,7 +66,7 @@ const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
       ["web seeds", metainfo.webSeeds],
       ["comment", [metainfo.comment]],
       ["made by", [metainfo.createdBy]],
-      ["made on", [dateOf(metainfo.creationDate)]],
+      ["made on", [MetainfoSummary.dateOf(metainfo.creationDate)?.toISOString()]],
       ["files", [String(files.length)]]
     ]),
     ...files.map(({ path }, index) => `  ${sizes[index]!.padStart(width)}  ${TerminalText.clean(path.join("/"))}`)

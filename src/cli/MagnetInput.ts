@@ -31,6 +31,7 @@ export interface Options {
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly output: Output
   readonly show: TorrentSession.Show
+  readonly json: TorrentSession.Json
   /** How long to wait for the metadata; `undefined` for no limit. */
   readonly giveUp: GivingUp.GiveUp | undefined
   /** Whether somebody who knows our port may connect, so that nobody has to be known. */
@@ -77,8 +78,8 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   )
 })
 
-const showPort = (port: number, { output, show }: Options): void => {
-  if (show === "json") output.print([TerminalText.json(DownloadEvents.listening(port))])
+const showPort = (port: number, { json, output, show }: Options): void => {
+  json?.print([{ _tag: "Listening", port }])
   if (show === "people") output.note(DownloadEvents.listeningNote(port))
 }
 
@@ -100,7 +101,11 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 type Report = NonNullable<Engine.MetadataOptions["report"]>
 
 /** Shows the progress for a terminal, a log or a program. */
-const makeReport = (link: Magnet.Magnet, troubles: MagnetTrouble.MagnetTrouble, { output, show }: Options): Report => {
+const makeReport = (
+  link: Magnet.Magnet,
+  troubles: MagnetTrouble.MagnetTrouble,
+  { json, output, show }: Options
+): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
   /** The kinds of trouble that a log has a line about. */
@@ -111,11 +116,9 @@ const makeReport = (link: Magnet.Magnet, troubles: MagnetTrouble.MagnetTrouble, 
     if (event !== undefined) MagnetTrouble.note(troubles, event)
     const trouble = MagnetTrouble.of(troubles, progress)
     const why = trouble === undefined ? undefined : Bottleneck.describe(trouble)
-    if (show === "json") {
-      output.print([TerminalText.json({ event: "metadata", peers, knownPeers, why })])
-      if (event?._tag === "Failed") {
-        output.print([TerminalText.json({ event: "tracker", url: event.source, error: event.why })])
-      }
+    if (json !== undefined) {
+      json.print([{ _tag: "MetadataProgress", peers, knownPeers, why }])
+      if (event?._tag === "Failed") json.print([{ _tag: "SourceFailed", source: event.source, why: event.why }])
       return
     }
     if (show === "silent") return

@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as InfoHash from "../base/InfoHash.ts"
 import type { ScrapeResponse } from "../discovery/tracker/Tracker.ts"
 import { Tracker } from "../discovery/tracker/Tracker.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
@@ -12,6 +11,7 @@ import * as Magnet from "../metainfo/Magnet.ts"
 import * as NodeTracker from "../node/NodeTracker.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -46,10 +46,16 @@ const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: O
       }),
     { concurrency }
   )
-  if (asJson) output.print([TerminalText.json({ infoHash: InfoHash.toHex(infoHash), trackers: answers })])
+  if (asJson) {
+    const trackers = answers.map((answer) => ({ ...silent, ...answer }))
+    yield* JsonResult.print(output, { _tag: "Scraped", version: 1, infoHash, trackers })
+  }
   if (answers.every((answer) => "error" in answer))
     return yield* failed(`${text}: no tracker answered with its numbers of peers`)
 })
+
+/** What is known of a tracker that says nothing. */
+const silent = { seeders: undefined, leechers: undefined, downloads: undefined, error: undefined }
 
 type Answer = ({ readonly url: string } & ScrapeResponse) | { readonly url: string; readonly error: string }
 

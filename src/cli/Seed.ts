@@ -31,20 +31,25 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const { from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
-  const metainfo = yield* Effect.provide(TorrentInput.load(torrent, from), NodePieceHasher.layer)
-  const { layout, ...place } = yield* Effect.tryPromise({
-    try: () => ContentPlace.find(metainfo, path, { followLinks: Arguments.has(args, "follow-links") }),
-    catch: (cause) => Failure.ofFile(path, cause)
-  })
-  yield* TorrentSession.run({
-    metainfo: { ...metainfo, layout },
-    engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place, from)),
-    add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
-    show,
-    showsPort: true,
-    output,
-    outcomeOf: (event) => outcomeOf(event, path)
-  })
+  yield* TorrentSession.withJson(show, "seed", output, (json) =>
+    Effect.gen(function* () {
+      const metainfo = yield* Effect.provide(TorrentInput.load(torrent, from), NodePieceHasher.layer)
+      const { layout, ...place } = yield* Effect.tryPromise({
+        try: () => ContentPlace.find(metainfo, path, { followLinks: Arguments.has(args, "follow-links") }),
+        catch: (cause) => Failure.ofFile(path, cause)
+      })
+      yield* TorrentSession.run({
+        metainfo: { ...metainfo, layout },
+        engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place, from)),
+        add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
+        show,
+        json,
+        showsPort: true,
+        output,
+        outcomeOf: (event) => outcomeOf(event, path)
+      })
+    })
+  )
 })
 
 /**

@@ -17,12 +17,30 @@ import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadDisplay from "./DownloadDisplay.ts"
 import * as GivingUp from "./GivingUp.ts"
+import type { JsonOutput } from "./JsonOutput.ts"
 import type { Output } from "./Output.ts"
 
-const displays = { people: DownloadDisplay.people, json: DownloadDisplay.json, silent: DownloadDisplay.silent }
-
 /** The kind of display. */
-export type Show = keyof typeof displays
+export type Show = "people" | "json" | "silent"
+
+/** What `withJson` passes on: whether and where JSON is printed. */
+export type Json = JsonOutput | undefined
+
+/**
+ * Runs `program`, with `--json` between the first and the last line. What encodes JSON is loaded only then.
+ */
+export const withJson = <A, E extends { readonly message: string }, R>(
+  show: Show,
+  command: "download" | "seed",
+  output: Output,
+  program: (json: Json) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  show === "json"
+    ? Effect.flatMap(
+        Effect.promise(() => import("./JsonOutput.ts")),
+        (JsonOutput) => JsonOutput.run(command, output, () => performance.now(), program)
+      )
+    : program(undefined)
 
 /** Reads `--json` and `--quiet`. Fails with `WrongUsage`. */
 export const readShow = Effect.fnUntraced(function* (args: Arguments.Arguments) {
@@ -35,12 +53,15 @@ export const readShow = Effect.fnUntraced(function* (args: Arguments.Arguments) 
   return show
 })
 
+const displays = { people: DownloadDisplay.people, json: DownloadDisplay.silent, silent: DownloadDisplay.silent }
+
 /** What is run, and how. */
 export interface Options {
   readonly metainfo: Metainfo
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly add: Engine.AddOptions
   readonly show: Show
+  readonly json: Json
   /** Whether people are told the port, because they may have to pass it on. */
   readonly showsPort: boolean
   readonly output: Output
@@ -58,7 +79,8 @@ export interface Options {
  */
 export const run = Effect.fnUntraced(function* ({ add, keptOf, metainfo, outcomeOf, output, ...options }: Options) {
   const seeds = add.seed !== undefined && add.seed !== false
-  const display = displays[options.show]({ metainfo, output, seeds, now: () => performance.now() })
+  const make = options.json === undefined ? displays[options.show] : DownloadDisplay.json(options.json)
+  const display = make({ metainfo, output, seeds, now: () => performance.now() })
   const outcome = yield* Deferred.make<void, CommandFailed>()
   let listener: Fiber.Fiber<void> | undefined
   let last: Effect.Effect<TorrentStatus> | undefined

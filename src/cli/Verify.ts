@@ -15,6 +15,7 @@ import * as Arguments from "./Arguments.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as ContentPlace from "./ContentPlace.ts"
+import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as TerminalText from "./TerminalText.ts"
@@ -40,8 +41,15 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const faults = yield* Effect.promise(() => findFaults(place, good))
   const { pieceCount, totalLength } = metainfo.layout.geometry
   if (Arguments.has(args, "json")) {
-    const result = { ok: faults.length === 0, pieces: pieceCount, goodPieces: good.count, bytes: totalLength, faults }
-    output.print([TerminalText.json(result)])
+    yield* JsonResult.print(output, {
+      _tag: "Verified",
+      version: 1,
+      ok: faults.length === 0,
+      pieces: pieceCount,
+      goodPieces: good.count,
+      totalBytes: totalLength,
+      faults
+    })
   } else if (!Arguments.has(args, "quiet")) {
     output.print(faults.map(({ path, why }) => TerminalText.clean(`${path}: ${why}`)))
     if (faults.length === 0) {

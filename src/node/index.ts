@@ -2,6 +2,7 @@
  * The entry point for Node: the engine as it is composed there, and the layers that it consists of.
  */
 
+export * as JsonLines from "../cli/JsonLines.ts"
 export * as HttpTracker from "../discovery/tracker/provider/HttpTracker.ts"
 export * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 export * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"

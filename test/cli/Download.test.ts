@@ -7,7 +7,7 @@ import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as ResumeFile from "../../src/resume/ResumeFile.ts"
 import { serve } from "../network/httpServer.ts"
 import { assertStored, entries, only, prepare, seed, services } from "./downloads.ts"
-import { eventsOf, runScoped, startScoped } from "./program.ts"
+import { endedOf, eventsOf, runScoped, startScoped } from "./program.ts"
 
 describe("piecewise download", () => {
   it.live("stores everything and writes each event as a line of JSON", () =>
@@ -19,19 +19,22 @@ describe("piecewise download", () => {
 
       assert.strictEqual(ended.code, 0, ended.stderr)
       yield* assertStored(known, path.join(folder, "out"))
-      const pieces = only("piece", ended.stdout)
+      const pieces = only("PieceStored", ended.stdout)
       assert.sameMembers(
-        pieces.map(({ index }) => index),
+        pieces.map(({ piece }) => piece),
         [...Array(10).keys()]
       )
       assert.deepStrictEqual(
-        pieces.map(({ stored }) => stored),
+        pieces.map(({ storedPieces }) => storedPieces),
         Array.from({ length: 10 }, (_, index) => index + 1)
       )
-      assert.include(only("started", ended.stdout)[0], { name: "known", stored: 0, pieces: 10, bytes: 320_001 })
-      assert.include(only("peer", ended.stdout)[0], { address, connected: true })
-      const last = eventsOf(ended.stdout).at(-1)!
-      assert.include(last, { event: "complete", stored: 10, pieces: 10, bytes: 320_001, wastedBytes: 0 })
+      assert.include(eventsOf(ended.stdout)[0], { _tag: "Begun", version: 1, command: "download" })
+      assert.include(only("Torrent", ended.stdout)[0], { name: "known", pieces: 10, totalBytes: 320_001, files: 3 })
+      assert.include(only("Started", ended.stdout)[0], { storedPieces: 0, missingPieces: 10, totalPieces: 10 })
+      assert.include(only("PeerConnected", ended.stdout)[0], { address })
+      const { exit, status, why } = endedOf(ended.stdout)
+      assert.deepStrictEqual([exit, why], ["success", null])
+      assert.include(status, { storedPieces: 10, storedBytes: 320_001, missingBytes: 0, wastedBytes: 0 })
       assert.strictEqual(ended.stderr, "")
     }).pipe(Effect.provide(services))
   )
@@ -73,8 +76,8 @@ describe("piecewise download", () => {
       const ended = yield* runScoped(["download", "known.torrent", "--json"], folder)
 
       assert.strictEqual(ended.code, 0, ended.stderr)
-      assert.deepStrictEqual(only("piece", ended.stdout), [])
-      assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10, downloadedBytes: 0 })
+      assert.deepStrictEqual(only("PieceStored", ended.stdout), [])
+      assert.include(endedOf(ended.stdout).status, { storedPieces: 10, downloadedBytes: 0 })
       assert.strictEqual(peer.counters.requests, requests)
     }).pipe(Effect.provide(services))
   )
@@ -88,7 +91,7 @@ describe("piecewise download", () => {
       const ended = yield* runScoped(words, folder)
 
       assert.strictEqual(ended.code, 0, ended.stderr)
-      assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10 })
+      assert.include(endedOf(ended.stdout).status, { storedPieces: 10 })
       assert.deepStrictEqual(yield* entries(folder), [])
     }).pipe(Effect.provide(services))
   )
@@ -99,19 +102,21 @@ describe("piecewise download", () => {
       const { address, peer } = yield* seed(known, { bytesPerSecond: 150_000 })
       const words = ["download", "known.torrent", "-o", "out", "--peer", address, "--json"]
       const first = yield* startScoped(words, folder)
-      yield* Effect.promise(() => first.wrote('"stored":2'))
+      yield* Effect.promise(() => first.wrote('"storedPieces":2}'))
 
       first.child.kill("SIGINT")
       const stopped = yield* Effect.promise(() => first.ended)
       const second = yield* runScoped(words, folder)
 
       assert.deepStrictEqual([stopped.code, stopped.stderr], [130, ""])
-      assert.deepStrictEqual(only("complete", stopped.stdout), [])
-      const { stored } = eventsOf(stopped.stdout).at(-1) as { stored: number }
-      assert.include(eventsOf(stopped.stdout).at(-1), { event: "stopped", pieces: 10 })
-      assert.strictEqual(only("piece", stopped.stdout).length, stored)
+      assert.deepStrictEqual(only("Completed", stopped.stdout), [])
+      const { exit, status } = endedOf(stopped.stdout)
+      assert.strictEqual(exit, "stopped")
+      assert.strictEqual(only("PieceStored", stopped.stdout).length, status.storedPieces)
       assert.strictEqual(second.code, 0, second.stderr)
-      const pieces = [...only("piece", stopped.stdout), ...only("piece", second.stdout)].map(({ index }) => index)
+      const pieces = [...only("PieceStored", stopped.stdout), ...only("PieceStored", second.stdout)].map(
+        ({ piece }) => piece
+      )
       assert.sameMembers(pieces, [...Array(10).keys()])
       assert.isAtLeast(peer.counters.connections, 2)
       yield* assertStored(known, path.join(folder, "out"))
@@ -163,7 +168,7 @@ describe("piecewise download", () => {
       })
       const { folder } = yield* prepare([[`${url}/announce`]])
       const program = yield* startScoped(["download", "known.torrent", "--json"], folder)
-      yield* Effect.promise(() => program.wrote('"tracker"'))
+      yield* Effect.promise(() => program.wrote('"SourceAnswered"'))
 
       const began = performance.now()
       program.child.kill("SIGINT")
@@ -185,7 +190,7 @@ describe("piecewise download", () => {
       const { folder, known } = yield* prepare()
       const { address } = yield* seed(known, { bytesPerSecond: 100_000 })
       const program = yield* startScoped(["download", "known.torrent", "--peer", address, "--json"], folder)
-      yield* Effect.promise(() => program.wrote("started"))
+      yield* Effect.promise(() => program.wrote("Started"))
 
       program.child.stdout.destroy()
       const ended = yield* Effect.promise(() => program.ended)
@@ -203,16 +208,16 @@ describe("piecewise download", () => {
         ["download", "known.torrent", "-o", "out", "--peer", silent.address, "--peer", liar.address, "--json"],
         folder
       )
-      yield* Effect.promise(() => program.wrote('"banned"'))
+      yield* Effect.promise(() => program.wrote('"PeerBanned"'))
       program.child.kill("SIGTERM")
 
       const ended = yield* Effect.promise(() => program.ended)
 
       assert.strictEqual(ended.code, 130)
-      const [banned] = only("banned", ended.stdout)
+      const [banned] = only("PeerBanned", ended.stdout)
       assert.include(banned, { address: liar.address })
       assert.include(ended.stderr, `${liar.address} is banned: `)
-      assert.deepStrictEqual(only("piece", ended.stdout), [])
+      assert.deepStrictEqual(only("PieceStored", ended.stdout), [])
     }).pipe(Effect.provide(services))
   )
 
@@ -225,7 +230,7 @@ describe("piecewise download", () => {
 
       assert.strictEqual(ended.code, 0)
       assert.match(ended.stderr, /^http:\/\/127\.0\.0\.1:1\/announce: [^\n]+\n$/)
-      assert.include(only("tracker", ended.stdout)[0], { url: "http://127.0.0.1:1/announce" })
+      assert.include(only("SourceFailed", ended.stdout)[0], { source: "http://127.0.0.1:1/announce" })
     }).pipe(Effect.provide(services))
   )
 
@@ -283,12 +288,12 @@ describe("piecewise download", () => {
       waiting.child.stdout.on("data", (text: string) => {
         written += text
       })
-      yield* Effect.promise(() => waiting.wrote('"metadata"'))
-      const { port } = only("listening", written)[0]!
+      yield* Effect.promise(() => waiting.wrote('"MetadataProgress"'))
+      const { port } = only("Listening", written)[0]!
 
       const from = ["--peer", address, "--peer", `127.0.0.1:${port}`]
       yield* startScoped(["download", "known.torrent", "-o", "two", "--seed", "-q", ...from], folder)
-      yield* Effect.promise(() => waiting.wrote('"complete"'))
+      yield* Effect.promise(() => waiting.wrote('"Completed"'))
 
       waiting.child.kill("SIGINT")
       yield* Effect.promise(() => waiting.ended)
@@ -336,8 +341,8 @@ describe("piecewise download", () => {
       const usual = yield* runScoped(["download", "known.torrent", "-o", "one", ...from], folder)
       const silent = yield* runScoped(["download", "known.torrent", "-o", "two", "--no-listen", ...from], folder)
 
-      const listening = only("listening", usual.stdout).map(({ port }) => Number(port))
-      assert.deepStrictEqual([usual.code, silent.code, only("listening", silent.stdout)], [0, 0, []])
+      const listening = only("Listening", usual.stdout).map(({ port }) => Number(port))
+      assert.deepStrictEqual([usual.code, silent.code, only("Listening", silent.stdout)], [0, 0, []])
       assert.deepStrictEqual(new Set(ports), new Set([...listening.map(String), "1"]))
       assert.isTrue(listening.length === 1 && listening[0]! >= 1_024)
     }).pipe(Effect.provide(services))
@@ -418,16 +423,16 @@ describe("piecewise download", () => {
 
       // Piece 6 contains the end of a.bin and the beginning of c.bin.
       assert.deepStrictEqual([some.code, same.code, all.code], [0, 0, 0], some.stderr + same.stderr + all.stderr)
-      assert.include(only("started", some.stdout)[0], { missing: 4, pieces: 10 })
+      assert.include(only("Started", some.stdout)[0], { missingPieces: 4, totalPieces: 10 })
       assert.sameMembers(
-        only("piece", some.stdout).map(({ index }) => index),
+        only("PieceStored", some.stdout).map(({ piece }) => piece),
         [6, 7, 8, 9]
       )
       assert.sameMembers(selected, ["b", path.join("b", "c.bin"), path.join("b", "empty")])
       assert.strictEqual(blockBytes, 320_001 - 6 * 32_768)
-      assert.include(only("started", same.stdout)[0], { stored: 4, missing: 0 })
+      assert.include(only("Started", same.stdout)[0], { storedPieces: 4, missingPieces: 0 })
       assert.sameMembers(
-        only("piece", all.stdout).map(({ index }) => index),
+        only("PieceStored", all.stdout).map(({ piece }) => piece),
         [0, 1, 2, 3, 4, 5]
       )
       yield* assertStored(known, path.join(folder, "out"))
@@ -457,7 +462,7 @@ describe("piecewise download", () => {
 
       const ended = yield* runScoped(["download", "known.torrent", "--sequential", "--peer", address, "--json"], folder)
 
-      const indices = only("piece", ended.stdout).map(({ index }) => Number(index))
+      const indices = only("PieceStored", ended.stdout).map(({ piece }) => Number(piece))
       assert.strictEqual(new Set(indices).size, 10)
       // Pieces that are written at the same time may be stored in any order; at random, they would be 3.3 places off.
       const displaced = indices.reduce((sum, index, place) => sum + Math.abs(index - place), 0)

@@ -1,8 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
 import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
+import * as JsonLines from "../../src/cli/JsonLines.ts"
+import * as JsonOutput from "../../src/cli/JsonOutput.ts"
+import type { Output } from "../../src/cli/Output.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { Metainfo } from "../../src/metainfo/Metainfo.ts"
 import * as Storage from "../../src/storage/Storage.ts"
@@ -18,6 +22,7 @@ const piece = 3 as PieceIndex
 const address = { host: "::1", port: 6_881 }
 const metainfo = {
   name: "sample",
+  isPrivate: false,
   infoHash: new Uint8Array(20).fill(0xab) as InfoHash,
   layout: FileLayout.make({ pieceLength: 16_384, files: [{ path: ["a.bin"], length: 65_536 }] })
 } as Metainfo
@@ -53,96 +58,6 @@ const status: TorrentStatus = {
 }
 
 describe("DownloadEvents", () => {
-  const cases: ReadonlyArray<readonly [TorrentEvent, DownloadEvents.Line | undefined]> = [
-    [
-      { _tag: "Checking", checkedPieces: 1, totalPieces: 4 },
-      { event: "checking", checked: 1, pieces: 4 }
-    ],
-    [
-      { _tag: "Started", storedPieces: 1, missingPieces: 2, totalPieces: 4 },
-      {
-        event: "started",
-        infoHash: "ab".repeat(20),
-        name: "sample",
-        stored: 1,
-        missing: 2,
-        pieces: 4,
-        bytes: 65_536,
-        storedBytes: 65_536
-      }
-    ],
-    [
-      { _tag: "PeerConnected", address },
-      { event: "peer", address: "[::1]:6881", connected: true }
-    ],
-    [
-      { _tag: "PeerDisconnected", address, why: "it closed" },
-      { event: "peer", address: "[::1]:6881", connected: false, why: "it closed" }
-    ],
-    [
-      { _tag: "PeerUnreachable", address, why: "connection refused" },
-      { event: "unreachable", address: "[::1]:6881", why: "connection refused" }
-    ],
-    [
-      { _tag: "PeerBanned", address, why: "it lied" },
-      { event: "banned", address: "[::1]:6881", why: "it lied" }
-    ],
-    [
-      { _tag: "PieceStored", piece, storedPieces: 17 },
-      { event: "piece", index: 3, stored: 17 }
-    ],
-    [
-      { _tag: "PieceRejected", piece, contributors: [address] },
-      { event: "rejected", index: 3, peers: ["[::1]:6881"] }
-    ],
-    [
-      { _tag: "StorageFailed", piece, error: diskFull },
-      { event: "storage", ok: false, index: 3, reason: "DiskFull", error: "the disk is full: a.bin cannot grow" }
-    ],
-    [{ _tag: "StorageRecovered" }, { event: "storage", ok: true }],
-    [
-      { _tag: "FlushFailed", error: diskFull },
-      { event: "storage", ok: false, reason: "DiskFull", error: "the disk is full: a.bin cannot grow" }
-    ],
-    [
-      { _tag: "FilesMissing", paths: ["a.bin"], missingFiles: 12 },
-      { event: "missing", files: 12, paths: ["a.bin"] }
-    ],
-    [
-      { _tag: "FilesChanged", paths: ["a.bin"] },
-      { event: "changed", paths: ["a.bin"] }
-    ],
-    [
-      { _tag: "PiecesLost", pieces: [piece], paths: ["a.bin"] },
-      { event: "lost", pieces: [3], paths: ["a.bin"] }
-    ],
-    [{ _tag: "Flushing" }, { event: "flushing", stored: 4 }],
-    [
-      { _tag: "SourceAnswered", source: "http://t/announce", peers: 5 },
-      { event: "tracker", url: "http://t/announce", peers: 5 }
-    ],
-    [
-      { _tag: "SourceFailed", source: "http://t/announce", why: "no" },
-      { event: "tracker", url: "http://t/announce", error: "no" }
-    ],
-    [
-      { _tag: "TrackersRefused", trackers: 2, source: "http://t/announce", why: "no" },
-      { event: "refused", trackers: 2, url: "http://t/announce", error: "no" }
-    ],
-    [{ _tag: "SourceAnswered", source: "given", peers: 1 }, undefined],
-    [
-      { _tag: "ResumeFailed", why: "no" },
-      { event: "resume", error: "no" }
-    ],
-    [{ _tag: "Completed" }, undefined]
-  ]
-
-  it.each(cases)("writes %j", (event, expected) => {
-    const line = DownloadEvents.line(event, metainfo, status)
-
-    assert.deepStrictEqual(line, expected)
-  })
-
   it("notes a problem once for as long as it continues", () => {
     const toNote = DownloadEvents.makeNotes()
     const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
@@ -173,6 +88,9 @@ describe("DownloadEvents", () => {
 
 describe("DownloadDisplay", () => {
   const now = () => 0
+  const decodeLine = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.toCodecJson(JsonLines.Line)))
+  const decode = (lines: ReadonlyArray<string>) => lines.map((line) => decodeLine(line))
+  const ofJson = (output: Output) => DownloadDisplay.json(JsonOutput.make(output))
 
   it("draws on a terminal until it is complete, and nothing afterwards", () => {
     const { output, written } = fakeOutput(true)
@@ -192,36 +110,41 @@ describe("DownloadDisplay", () => {
     assert.deepStrictEqual(written.printed, [])
   })
 
-  it("ends the JSON lines with the one of completion", () => {
+  it("writes a JSON line for each event until it is complete", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
+    const lines = JsonOutput.make(output)
+    const display = DownloadDisplay.json(lines)({ metainfo, output, seeds: false, now })
 
     display.tick(status)
     display.report([{ _tag: "PieceStored", piece, storedPieces: 4 }, { _tag: "Completed" }], status)
     display.report([{ _tag: "PeerDisconnected", address, why: "it closed" }], status)
     display.tick(status)
 
-    const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
+    const events = decode(written.printed)
     assert.deepStrictEqual(
-      events.map(({ event }) => event),
-      ["progress", "piece", "complete"]
+      events.map(({ _tag }) => _tag),
+      ["Torrent", "Progress", "PieceStored", "Completed"]
     )
-    assert.include(events[0], { state: "complete", bytesPerSecond: 1_000, storedBytes: 65_536, bufferedBytes: 0 })
-    assert.include(events[2], { stored: 4, bytes: 65_536, seconds: 0 })
+    assert.deepInclude(events[0], { name: "sample", infoHash: metainfo.infoHash, totalBytes: 65_536, files: 1 })
+    assert.deepInclude(events[1], {
+      why: "as fast as the only peer sends",
+      status: { ...status, downloadBytesPerSecond: 1_000, uploadBytesPerSecond: 501 }
+    })
+    assert.deepStrictEqual(lines.status(), status)
   })
 
   it("continues the JSON lines while it seeds, and writes the port it listens on", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, seeds: true, now })
+    const display = DownloadDisplay.json(JsonOutput.make(output))({ metainfo, output, seeds: true, now })
 
     display.listen({ host: "::", port: 6_881 })
     display.report([{ _tag: "Completed" }, { _tag: "ReadFailed", piece, error: unreadable }], status)
     display.tick(status)
 
-    const events = written.printed.map((line) => JSON.parse(line) as DownloadEvents.Line)
-    assert.deepStrictEqual(events[0], { event: "listening", port: 6_881 })
-    assert.deepInclude(events, { event: "unreadable", index: 3, error: "a.bin does not hold the bytes asked for" })
-    assert.include(events.at(-1), { event: "progress", uploadedBytes: 16_384, uploadBytesPerSecond: 501 })
+    const events = decode(written.printed)
+    assert.deepStrictEqual(events[1], { _tag: "Listening", port: 6_881 })
+    assert.deepInclude(events[3], { _tag: "ReadFailed", piece, message: "a.bin does not hold the bytes asked for" })
+    assert.strictEqual(events.at(-1)?._tag, "Progress")
   })
 
   it("shows a seed on a terminal for as long as it runs", () => {
@@ -247,61 +170,68 @@ describe("DownloadDisplay", () => {
       return written.notes
     })
     const { output, written } = fakeOutput(false)
-    DownloadDisplay.json({ metainfo, output, seeds: true, now }).report([event], status)
+    DownloadDisplay.json(JsonOutput.make(output))({ metainfo, output, seeds: true, now }).report([event], status)
 
     const why = "2 peers closed at once; they may require encryption"
     assert.deepStrictEqual(noted, [[why], []])
-    assert.deepStrictEqual(written.printed, [JSON.stringify({ event: "closed", peers: 2, why })])
+    assert.deepStrictEqual([decode(written.printed).at(-1), written.notes], [event, []])
   })
 
   it.each([
-    ["people", DownloadDisplay.people, [], ["3 pieces are kept"]],
-    ["programs", DownloadDisplay.json, ['{"event":"stopped","stored":4,"pieces":4,"storedBytes":65536}'], []],
-    ["nobody", DownloadDisplay.silent, [], []]
-  ] as const)("shows %s what is kept after a signal, and nothing more", (_, make, printed, notes) => {
+    ["people", () => DownloadDisplay.people, ["3 pieces are kept"]],
+    ["programs", ofJson, []],
+    ["nobody", () => DownloadDisplay.silent, []]
+  ] as const)("shows %s what is kept after a signal, and nothing more", (_, ofOutput, notes) => {
     const { output, written } = fakeOutput(false)
-    const display = make({ metainfo, output, seeds: false, now })
+    const display = ofOutput(output)({ metainfo, output, seeds: false, now })
+    const before = written.printed.length
 
     display.stop(status, "3 pieces are kept")
     display.tick(status)
 
-    assert.deepStrictEqual([written.printed, written.notes], [[...printed], [...notes]])
+    assert.deepStrictEqual([written.printed.length, written.notes], [before, [...notes]])
   })
 
-  it("ends the JSON lines with the one of a failure", () => {
+  it("writes no JSON line after a failure", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
+    const display = DownloadDisplay.json(JsonOutput.make(output))({ metainfo, output, seeds: false, now })
 
     display.fail("a.bin: no")
     display.tick(status)
+    display.report([{ _tag: "Completed" }], status)
 
-    assert.deepStrictEqual(written.printed, ['{"event":"failed","error":"a.bin: no"}'])
+    assert.deepStrictEqual(
+      decode(written.printed).map(({ _tag }) => _tag),
+      ["Torrent"]
+    )
   })
 
   it("writes no control character in JSON from any source of text", () => {
     const { output, written } = fakeOutput(false)
-    const display = DownloadDisplay.json({ metainfo, output, seeds: false, now })
+    const display = DownloadDisplay.json(JsonOutput.make(output))({ metainfo, output, seeds: false, now })
     const why = "no\x9b2J\x7f\u202e"
 
     display.report([{ _tag: "SourceFailed", source: `http://a.example/${why}`, why }], status)
 
-    assert.deepStrictEqual(written.printed, [
-      '{"event":"tracker","url":"http://a.example/no\\u009b2J\\u007f\\u202e","error":"no\\u009b2J\\u007f\\u202e"}'
-    ])
+    assert.strictEqual(
+      written.printed.at(-1),
+      '{"_tag":"SourceFailed","source":"http://a.example/no\\u009b2J\\u007f\\u202e","why":"no\\u009b2J\\u007f\\u202e"}'
+    )
   })
 
   it.each([
-    ["people", DownloadDisplay.people],
-    ["programs", DownloadDisplay.json]
-  ] as const)("skips progress but no events for %s who do not read", (_, make) => {
+    ["people", () => DownloadDisplay.people],
+    ["programs", ofJson]
+  ] as const)("skips progress but no events for %s who do not read", (_, ofOutput) => {
     const { output, written } = fakeOutput(false)
     let isBehind = true
-    const display = make({
+    const display = ofOutput(output)({
       metainfo,
       output: { ...output, isBehind: () => isBehind },
       seeds: true,
       now
     })
+    const before = written.printed.length
 
     display.tick(status)
     const behind = written.printed.length
@@ -310,7 +240,7 @@ describe("DownloadDisplay", () => {
     isBehind = false
     display.tick(status)
 
-    assert.deepStrictEqual([behind, told, written.printed.length], [0, 1, 2])
+    assert.deepStrictEqual([behind, told, written.printed.length], [before, before + 1, before + 2])
   })
 
   it("with --quiet, reports only what a person has to change", () => {

@@ -6,7 +6,7 @@ import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import { rootMarker } from "../storage/disk.ts"
 import { assertStored, only, prepare, seed, services } from "./downloads.ts"
-import { eventsOf, runScoped } from "./program.ts"
+import { endedOf, runScoped } from "./program.ts"
 
 const sentence = ({ code, stderr }: { readonly code: number | null; readonly stderr: string }) =>
   [code, stderr.trimEnd()] as const
@@ -70,7 +70,7 @@ describe("piecewise download through the io-daemon", () => {
         const ended = yield* runScoped([...args, ...words.flat().filter((word) => typeof word === "string")], folder)
 
         assert.deepStrictEqual(sentence(ended), [0, ""])
-        assert.include(eventsOf(ended.stdout).at(-1), { event: "complete", stored: 10 })
+        assert.include(endedOf(ended.stdout).status, { storedPieces: 10 })
         yield* assertStored(known, path.join(folder, "out"))
         // A root gets a marker. A daemon that only opens sockets has no root.
         const isMarked = existsSync(path.join(folder, "out", rootMarker))
@@ -104,7 +104,7 @@ describe("piecewise download through the io-daemon", () => {
         yield* assertStored(known, path.join(folder, "out"))
         assert.strictEqual(stats.writes, 10)
         assert.strictEqual(peer.counters.connections, 1)
-        assert.deepStrictEqual(only("piece", second.stdout), [])
+        assert.deepStrictEqual(only("PieceStored", second.stdout), [])
       }).pipe(Effect.provide(services))
     )
 

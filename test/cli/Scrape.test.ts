@@ -8,7 +8,7 @@ import * as InfoHash from "../../src/base/InfoHash.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
 import { prepare, services } from "./downloads.ts"
-import { run, runScoped } from "./program.ts"
+import { eventsOf, run, runScoped } from "./program.ts"
 
 /** A tracker on loopback that speaks HTTP and UDP, until the scope closes. Returns the announce URLs of both. */
 const realTracker = Effect.acquireRelease(
@@ -82,13 +82,18 @@ describe("piecewise scrape", () => {
 
       const ended = yield* runScoped(["scrape", link, "--json"])
 
-      assert.deepStrictEqual(JSON.parse(ended.stdout), {
-        infoHash: InfoHash.toHex(infoHash),
-        trackers: [
-          { url: dead, error: "connection refused" },
-          { url: udp, seeders: 1, leechers: 2, downloads: 1 }
-        ]
-      })
+      const unknown = { seeders: null, leechers: null, downloads: null }
+      assert.deepStrictEqual(eventsOf(ended.stdout), [
+        {
+          _tag: "Scraped",
+          version: 1,
+          infoHash: InfoHash.toHex(infoHash),
+          trackers: [
+            { url: dead, ...unknown, error: "connection refused" },
+            { url: udp, seeders: 1, leechers: 2, downloads: 1, error: null }
+          ]
+        }
+      ])
       assert.strictEqual(ended.code, 0)
     }).pipe(Effect.provide(services))
   )

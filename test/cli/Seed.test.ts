@@ -32,7 +32,7 @@ describe("piecewise seed", () => {
       assert.strictEqual(downloaded.code, 0, downloaded.stderr)
       yield* assertStored(known, path.join(folder, "out"))
       assert.deepStrictEqual([ended.code, ended.stderr], [130, ""])
-      assert.include(only("started", ended.stdout)[0], { stored: 10, pieces: 10 })
+      assert.include(only("Started", ended.stdout)[0], { storedPieces: 10, totalPieces: 10 })
     }).pipe(Effect.provide(services))
   )
 
@@ -131,12 +131,12 @@ describe("piecewise download --seed", () => {
       waiting.child.stdout.on("data", (text: string) => {
         written += text
       })
-      yield* Effect.promise(() => waiting.wrote('"started"'))
-      const { port } = only("listening", written)[0]!
+      yield* Effect.promise(() => waiting.wrote('"Started"'))
+      const { port } = only("Listening", written)[0]!
       const peer = `127.0.0.1:${port}`
 
       yield* startScoped(["seed", "known.torrent", "stored", "--peer", peer], folder)
-      yield* Effect.promise(() => waiting.wrote('"complete"'))
+      yield* Effect.promise(() => waiting.wrote('"Completed"'))
       waiting.child.kill("SIGINT")
       yield* Effect.promise(() => waiting.ended)
 

@@ -131,11 +131,18 @@ describe("piecewise info", () => {
 
       const ended = yield* runScoped(["info", "album.torrent", "--json"], folder)
 
-      const { files, infoHash, trackers, ...rest } = JSON.parse(ended.stdout) as Record<string, unknown>
+      const { files, infoHash, trackers, ...rest } = eventsOf(ended.stdout)[0]!
       assert.match(String(infoHash), /^[0-9a-f]{40}$/)
       assert.deepStrictEqual(trackers, [["http://a.example/announce"]])
       assert.deepInclude(files as Array<unknown>, { path: "album/b/c.bin", length: 1 })
-      assert.include(rest, { name: "album", totalBytes: 60_001, pieceLength: 16_384, pieces: 4, private: false })
+      assert.include(rest, {
+        name: "album",
+        totalBytes: 60_001,
+        pieceLength: 16_384,
+        pieces: 4,
+        isPrivate: false,
+        version: 1
+      })
     })
   )
 
@@ -163,6 +170,7 @@ describe("piecewise info", () => {
         assert.notMatch(stdout.replaceAll("\n", ""), /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u)
         assert.notStrictEqual(stdout, "")
       }
+      for (const { stdout } of [json, link, scraped, verified]) assert.lengthOf(eventsOf(stdout), 1)
       assert.deepInclude(JSON.parse(json.stdout), { comment, createdBy: comment, trackers: [[tracker]] })
       assert.deepInclude(JSON.parse(link.stdout), { name: "\x9b2J\x7f" })
     })
@@ -352,7 +360,7 @@ describe("piecewise verify", () => {
       )
       assert.deepStrictEqual(refusal(ended), [1, "piecewise: .: 3 files are missing or wrong, 2 of 4 pieces"])
       const [result] = eventsOf(asJson.stdout)
-      assert.include(result, { ok: false, pieces: 4, goodPieces: 2, bytes: 60_001 })
+      assert.include(result, { ok: false, pieces: 4, goodPieces: 2, totalBytes: 60_001 })
       assert.strictEqual(asJson.code, 1)
     })
   )

@@ -4,6 +4,7 @@ import * as path from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as PeerAddress from "../../src/base/PeerAddress.ts"
+import type * as JsonLines from "../../src/cli/JsonLines.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
@@ -53,8 +54,8 @@ export const assertStored = (known: KnownTorrent.KnownTorrent, folder: string) =
 export const entries = (folder: string) =>
   Effect.promise(async () => (await readdir(folder)).filter((name) => !name.endsWith(".torrent")))
 
-/** The JSON events with one name. */
-export const only = (event: string, stdout: string) => eventsOf(stdout).filter(({ event: name }) => name === event)
+/** The JSON lines with one tag. */
+export const only = (tag: JsonLines.Line["_tag"], stdout: string) => eventsOf(stdout).filter(({ _tag }) => _tag === tag)
 
 /** Starts a program that listens, and waits until it is complete. Returns its address. */
 export const startListening = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
@@ -63,7 +64,7 @@ export const startListening = Effect.fnUntraced(function* (args: ReadonlyArray<s
   running.child.stdout.on("data", (text: string) => {
     written += text
   })
-  yield* Effect.promise(() => running.wrote('"complete"'))
-  const { port } = only("listening", written)[0]!
+  yield* Effect.promise(() => running.wrote('"Completed"'))
+  const { port } = only("Listening", written)[0]!
   return { ...running, address: `127.0.0.1:${port}` }
 })

@@ -5,8 +5,11 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { Effect } from "effect"
+import { assert } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import * as JsonLines from "../../src/cli/JsonLines.ts"
 import type * as Output from "../../src/cli/Output.ts"
+import type { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
 
 export const main = path.resolve(import.meta.dirname, "..", "..", "src", "node", "main.ts")
 
@@ -97,7 +100,29 @@ export const eventsOf = (stdout: string): ReadonlyArray<Record<string, unknown>>
   stdout
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .map((line) => {
+      const value = JSON.parse(line)
+      // Every line is one of the contract, without any other field.
+      decodeLine(value, { onExcessProperty: "error" })
+      return value as Record<string, unknown>
+    })
+
+const decodeLine = Schema.decodeUnknownSync(Schema.toCodecJson(Schema.Union([JsonLines.Line, JsonLines.Result])))
+
+/** The last line of a download or seed, with the parts of its status that tests look at. */
+export const endedOf = (
+  stdout: string
+): {
+  readonly exit: unknown
+  readonly why: unknown
+  readonly seconds: unknown
+  readonly status: TorrentStatus
+} => {
+  const last = eventsOf(stdout).at(-1)!
+  const { _tag } = last
+  assert.strictEqual(_tag, "Ended")
+  return last as never
+}
 
 /** An output that records what is written. */
 export const fakeOutput = (terminal: boolean) => {

@@ -143,7 +143,7 @@ class Ours(Client):
         process = self.process
         while process.has_line():
             assert process.next_event() is not None, f"{process.describe()} ended: {process.errors}"
-        return any(event["event"] == "complete" for event in process.events)
+        return any(event["_tag"] == "Completed" for event in process.events)
 
     def log(self) -> str:
         return "\n".join(json.dumps(event) for event in self.process.events[-12:])

@@ -284,7 +284,7 @@ def give(piecewise: Callable[..., Piecewise]) -> Callable[..., Piecewise]:
 
     def start(torrent: Torrent, *arguments: str) -> Piecewise:
         program = piecewise("seed", torrent.file, torrent.content, "--json", *arguments)
-        program.wait_for(lambda event: event["event"] == "complete")
+        program.wait_for(lambda event: event["_tag"] == "Completed")
         return program
 
     return start

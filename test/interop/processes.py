@@ -248,7 +248,7 @@ class Piecewise(LineProcess):
         if line is None:
             return None
         event = json.loads(line)
-        assert isinstance(event, dict) and isinstance(event.get("event"), str), f"not an event: {line}"
+        assert isinstance(event, dict) and isinstance(event.get("_tag"), str), f"not an event: {line}"
         self.events.append(event)
         return event
 
@@ -266,17 +266,17 @@ class Piecewise(LineProcess):
     def wait_for_pieces(self, count: int) -> None:
         """Reads on until `count` pieces have been stored since the program started."""
         while len(self.pieces) < count:
-            self.wait_for(lambda event: event["event"] == "piece")
+            self.wait_for(lambda event: event["_tag"] == "PieceStored")
 
     @property
     def pieces(self) -> list[int]:
         """The pieces that were reported as stored in the events read so far."""
-        return [int(str(event["index"])) for event in self.events if event["event"] == "piece"]
+        return [int(str(event["piece"])) for event in self.events if event["_tag"] == "PieceStored"]
 
     @property
     def address(self) -> str:
         """The address at which peers on this machine can connect, after the program has reported its port."""
-        [port] = [event["port"] for event in self.events if event["event"] == "listening"]
+        [port] = [event["port"] for event in self.events if event["_tag"] == "Listening"]
         return f"127.0.0.1:{port}"
 
     def drain(self) -> None:
@@ -285,12 +285,13 @@ class Piecewise(LineProcess):
         while self.next_event() is not None:
             assert time.monotonic() < deadline, f"{self.describe()} does not end: {self.events[-3:]}\n{self.errors}"
 
-    def finish(self, last: str = "complete") -> Event:
-        """Reads to the end and expects success. Returns the last event."""
+    def finish(self) -> Event:
+        """Reads to the end and expects success. Returns the last line, `Ended`."""
         self.drain()
         code = self.exit_code()
         assert code == 0, f"{self.describe()} ended with {code}: {self.errors}"
-        assert self.events and self.events[-1]["event"] == last, self.events[-3:]
+        assert self.events and self.events[-1]["_tag"] == "Ended", self.events[-3:]
+        assert self.events[-1]["exit"] == "success", self.events[-1]
         return self.events[-1]
 
     def failed(self) -> str:

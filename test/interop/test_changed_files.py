@@ -99,14 +99,14 @@ def test_what_has_not_changed_is_not_read_again(source, target, seed, fetch, pie
 
     # There is no peer, so everything that is read is read at startup.
     second = fetch(torrent, slow)
-    started = second.wait_for(lambda event: event["event"] == "started")
-    second.wait_for(lambda event: event["event"] == "progress")
+    started = second.wait_for(lambda event: event["_tag"] == "Started")
+    second.wait_for(lambda event: event["_tag"] == "Progress")
     read = bytes_read(second)
     second.interrupt()
     second.drain()
 
-    assert int(str(started["stored"])) == len(set(first.pieces))
-    assert not [event for event in second.events if event["event"] == "checking"]
+    assert int(str(started["storedPieces"])) == len(set(first.pieces))
+    assert not [event for event in second.events if event["_tag"] == "Checking"]
     # Our own source code is some MiB, too.
     assert read < 16 * MIB < len(first.pieces) * torrent.piece_length
 
@@ -149,7 +149,7 @@ def test_a_file_that_needs_no_more_writes_is_changed_during_a_download(torrent, 
         assert (target / "folder" / "0.bin").read_bytes() == (torrent.content / "0.bin").read_bytes()[::-1]
     else:
         program.finish()
-        assert [event for event in program.events if event["event"] == "lost"]
+        assert [event for event in program.events if event["_tag"] == "PiecesLost"]
         assert_same(torrent, target)
         assert verify(torrent, target / "folder").exit_code() == 0
 
@@ -165,12 +165,12 @@ def test_a_file_that_is_only_touched_costs_no_fetch(torrent, target, seed, fetch
 
     assert_same(torrent, target)
     assert sorted(program.pieces) == list(range(torrent.pieces)), "each piece is fetched once"
-    assert not [event for event in program.events if event["event"] == "lost"]
+    assert not [event for event in program.events if event["_tag"] == "PiecesLost"]
 
 
 def slowly(program, leech, torrent, folder):
     """Starts a slow libtorrent download from a complete program. The downloader has some pieces already."""
-    program.wait_for(lambda event: event["event"] == "complete")
+    program.wait_for(lambda event: event["_tag"] == "Completed")
     leecher = leech(torrent, folder, program.address)
     leecher.wait_until(lambda status: status["pieces"] >= 10)
     return leecher
@@ -186,7 +186,7 @@ def test_a_leecher_gets_no_wrong_byte_of_a_seed_whose_files_change(
 
     for index in (6, 7):
         change(target / "folder" / f"{index}.bin", torrent.content / f"{index}.bin")
-    ours.wait_for(lambda event: event["event"] == "lost")
+    ours.wait_for(lambda event: event["_tag"] == "PiecesLost")
     assert not theirs.status()["complete"]
     # Restores the files that were changed.
     for index in (6, 7):
@@ -209,8 +209,8 @@ def test_a_download_that_seeds_fetches_again_what_it_lost(torrent, target, tmp_p
 
     assert status["failed"] == 0, "libtorrent received bytes that do not match their digests"
     assert_same(torrent, tmp_path / "theirs")
-    ours.wait_for(lambda event: event["event"] == "lost")
-    ours.wait_for(lambda event: event["event"] == "complete")
+    ours.wait_for(lambda event: event["_tag"] == "PiecesLost")
+    ours.wait_for(lambda event: event["_tag"] == "Completed")
     assert_same(torrent, target)
 
 
@@ -304,7 +304,7 @@ def test_a_folder_that_may_only_be_read_is_seeded(torrent, target, tmp_path, lee
     before = tree(target)
 
     seeding = piecewise("seed", torrent.file, target / "folder", "--json")
-    seeding.wait_for(lambda event: event["event"] == "complete")
+    seeding.wait_for(lambda event: event["_tag"] == "Completed")
     # Changes of permissions do not change the bytes of a file.
     (target / "folder" / "0.bin").chmod(0o400)
     if os.geteuid() == 0:

@@ -19,7 +19,11 @@ def torrent(source):
 
 
 def is_failing(event) -> bool:
-    return event["event"] == "storage" and event["ok"] is False
+    return event["_tag"] in ("StorageFailed", "FlushFailed")
+
+
+def reason_of(event) -> str:
+    return event["error"]["reason"]["_tag"]
 
 
 @pytest.fixture
@@ -37,8 +41,10 @@ def failing(request, large, tmp_path, seed, fetch, mount):
     disk = mount("failing", 128, request.param)
     program = fetch(large, seed(large), "--sequential", "--state", tmp_path / "state", into=disk.path)
     error = program.wait_for(is_failing)
-    assert error["reason"] in ("DiskFull", "StorageUnavailable"), error
-    program.wait_for(lambda event: event["event"] == "progress" and event["state"] == "storage failing")
+    assert reason_of(error) in ("DiskFull", "StorageUnavailable"), error
+    program.wait_for(
+        lambda event: event["_tag"] == "Progress" and event["status"]["state"]["_tag"] == "StorageFailing"
+    )
     return disk, program
 
 
@@ -48,14 +54,15 @@ def test_a_disk_that_fails_at_write_back_is_no_success(large, failing):
     quiet_until = time.monotonic() + 10
     while time.monotonic() < quiet_until:
         event = program.next_event()
-        assert event is not None and event["event"] != "complete", program.errors
+        assert event is not None and event["_tag"] != "Completed", program.errors
 
     disk.grow()
     program.finish()
     disk.read_anew()
 
     assert_same(large, disk.path)
-    assert [event["ok"] for event in program.events if event["event"] == "storage"][-1] is True
+    told = [event["_tag"] for event in program.events if is_failing(event) or event["_tag"] == "StorageRecovered"]
+    assert told[-1] == "StorageRecovered"
 
 
 # While the disk stays mounted, the page cache still has what the device lost, and a flush reports that nothing is to
@@ -103,7 +110,7 @@ def test_a_full_disk_pauses_until_there_is_room(torrent, seed, fetch, mount, kin
     ballast = write_file(disk.path / "ballast.bin", 32 * MIB, 1)
     program = fetch(torrent, seed(torrent), into=disk.path)
     error = program.wait_for(is_failing)
-    assert error["reason"] == "DiskFull", error
+    assert reason_of(error) == "DiskFull", error
 
     ballast.unlink()
     program.finish()
@@ -137,7 +144,7 @@ def test_a_disk_that_goes_during_a_download_gets_nothing_in_its_place(torrent, s
 def test_a_disk_that_goes_and_comes_back_while_it_is_seeded(torrent, tmp_path, seed, fetch, leech, mount):
     disk = mount("ext4", 128)
     ours = fetch(torrent, seed(torrent), "--seed", "--limit-up", "6MiB", into=disk.path)
-    ours.wait_for(lambda event: event["event"] == "complete")
+    ours.wait_for(lambda event: event["_tag"] == "Completed")
     theirs = leech(torrent, tmp_path / "theirs", ours.address)
     theirs.wait_until(lambda status: status["pieces"] >= 20)
 

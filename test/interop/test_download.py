@@ -127,5 +127,5 @@ def test_aria2_gives_to_us_while_it_downloads(source, target, tmp_path, seed, ar
     ours.finish()
 
     assert_same(torrent, target)
-    connections = [event for event in ours.events if event["event"] == "peer" and event["connected"]]
+    connections = [event for event in ours.events if event["_tag"] == "PeerConnected"]
     assert len(connections) == 1, connections

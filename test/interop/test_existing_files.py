@@ -113,7 +113,7 @@ def test_an_empty_file_that_somebody_fills_is_theirs(source, target, seed, fetch
     nobody = seed(torrent)
     nobody.kill()
     waiting = fetch(torrent, nobody)
-    waiting.wait_for(lambda event: event["event"] == "started")
+    waiting.wait_for(lambda event: event["_tag"] == "Started")
     waiting.interrupt()
     waiting.drain()
     # Written by the program that reserved the room.
@@ -246,7 +246,7 @@ def test_two_torrents_share_files_and_seed_them(source, target, tmp_path, seed, 
     program = fetch(second, seed(second))
     program.finish()
     seeding = piecewise("seed", second.file, target / "shared", "--json")
-    seeding.wait_for(lambda event: event["event"] == "complete")
+    seeding.wait_for(lambda event: event["_tag"] == "Completed")
     leech(second, tmp_path / "leeched", seeding.address).wait_until_complete()
 
     assert program.pieces == [], "the second torrent must reuse what the first one fetched"

@@ -131,12 +131,12 @@ def test_a_restored_half_is_not_fetched_twice(torrent, target, tmp_path, seed, f
     assert not set(first.pieces) & set(second.pieces), "a piece was fetched twice"
 
 
-@pytest.mark.parametrize("wait", [0.5, 0.9, "started", "piece"])
+@pytest.mark.parametrize("wait", [0.5, 0.9, "Started", "PieceStored"])
 def test_our_own_folder_after_sigkill_before_the_first_save(torrent, target, seed, fetch, verify, wait):
     seeder = seed(torrent, bytes_per_second=BYTES_PER_SECOND)
     first = fetch(torrent, seeder)
     if isinstance(wait, str):
-        first.wait_for(lambda event: event["event"] == wait)
+        first.wait_for(lambda event: event["_tag"] == wait)
     else:
         time.sleep(wait)
     first.kill()

@@ -58,7 +58,8 @@ def test_ctrl_c_gives_130_and_keeps_what_is_stored(target, seed, download, torre
 
     assert first.exit_code() == 130, first.errors
     assert "    at " not in first.errors, "a user must not see a stack trace"
-    assert first.events[-1]["event"] != "complete"
+    assert first.events[-1]["exit"] == "stopped"
+    assert not [event for event in first.events if event["_tag"] == "Completed"]
     second = download(torrent, seeder.address)
     second.finish()
     assert_same(torrent, target)

@@ -13,6 +13,14 @@ SIZE = 2 * MIB
 LEAST_SECONDS = (SIZE - RATE // 2 - 16 * KIB) / RATE
 
 
+def is_limited(event) -> bool:
+    return event["_tag"] == "Progress" and event["status"]["bottleneck"]["_tag"] == "RateLimited"
+
+
+def reached(program) -> list[str]:
+    return [event["reached"] for event in program.events if event["_tag"] == "SeedingEnded"]
+
+
 def test_a_download_keeps_to_its_limit(source, target, seed, piecewise):
     torrent = make_torrent(write_file(source / "one.bin", SIZE, 1), 64 * KIB)
     peer = seed(torrent)
@@ -21,11 +29,11 @@ def test_a_download_keeps_to_its_limit(source, target, seed, piecewise):
         "download", torrent.file, "-o", target, "--peer", peer.address, "--json", "--limit-down", "512KiB/s"
     )
 
-    ours.wait_for(lambda event: event.get("bottleneck") == "RateLimited")
-    complete = ours.wait_for(lambda event: event["event"] == "complete")
+    ours.wait_for(is_limited)
+    ours.wait_for(lambda event: event["_tag"] == "Completed")
 
     assert time.monotonic() - began >= LEAST_SECONDS
-    assert complete["downloadedBytes"] == SIZE
+    assert ours.finish()["status"]["downloadedBytes"] == SIZE
     assert_same(torrent, target)
 
 
@@ -46,7 +54,8 @@ def test_a_seed_ends_when_it_has_given_a_whole_copy(source, target, give, leech)
 
     leech(torrent, target, ours.address).wait_until(lambda status: bool(status["complete"]))
 
-    assert ours.finish("seeded")["reached"] == "ratio"
+    ours.finish()
+    assert reached(ours) == ["ratio"]
     assert_same(torrent, target)
 
 
@@ -56,5 +65,6 @@ def test_a_download_seeds_for_a_time(source, target, seed, piecewise):
 
     ours = piecewise("download", torrent.file, "-o", target, "--peer", peer.address, "--json", "--seed-time", "1s")
 
-    assert ours.finish("seeded")["reached"] == "time"
+    ours.finish()
+    assert reached(ours) == ["time"]
     assert_same(torrent, target)

@@ -30,7 +30,7 @@ def test_from_a_peer_that_the_link_names(torrent, target, seed, piecewise):
     program.finish()
 
     assert_same(torrent, target)
-    [metadata, *_] = [event for event in program.events if event["event"] == "metadata"]
+    [metadata, *_] = [event for event in program.events if event["_tag"] == "MetadataProgress"]
     assert metadata["knownPeers"] == 1
 
 

@@ -38,7 +38,7 @@ def slow_seed(seed) -> Callable[..., LibtorrentPeer]:
 
 
 def connected(peer: LibtorrentPeer) -> Callable[[Event], bool]:
-    return lambda event: event["event"] == "peer" and event["address"] == peer.address and event["connected"] is True
+    return lambda event: event["_tag"] == "PeerConnected" and event["address"] == peer.address
 
 
 def is_wanted(status: dict[str, int]) -> bool:

@@ -25,10 +25,14 @@ def flip(file: Path, offset: int) -> None:
         opened.write(bytes([byte[0] ^ 0x55]))
 
 
+def waits_for_a_copy(event) -> bool:
+    return event["_tag"] == "Progress" and event["status"]["bottleneck"]["_tag"] == "PiecesDamaged"
+
+
 def bans(event: Event, address: str) -> bool:
     """Whether the event reports that this peer is banned. Liars and honest peers have different hosts."""
     host, _, _ = address.rpartition(":")
-    return "ban" in str(event["event"]).lower() and host in str(event)
+    return "ban" in str(event["_tag"]).lower() and host in str(event)
 
 
 @pytest.mark.parametrize("lies_about", LIES.values(), ids=LIES.keys())
@@ -53,8 +57,8 @@ def test_a_liar_alone_gets_nothing_stored_and_is_not_asked_without_end(source, t
     liar = lie(torrent, lambda piece, block: block == 3)
 
     program = download(torrent, liar.address)
-    program.wait_for(lambda event: event["event"] == "damaged" and event["peer"] == liar.address)
-    program.wait_for(lambda event: event["event"] == "progress" and event["bottleneck"] == "PiecesDamaged")
+    program.wait_for(lambda event: event["_tag"] == "PieceDamaged" and event["address"] == liar.address)
+    program.wait_for(waits_for_a_copy)
     lies = liar.lies
     time.sleep(3)
     assert liar.lies - lies <= 4, "it must be asked less and less often"
@@ -85,10 +89,10 @@ def test_the_only_seeder_has_a_rotten_byte_until_it_is_mended(source, target, se
     program = piecewise(
         "download", torrent.file, "-o", target, "--peer", seeder.address, "--storage", storage, "--json"
     )
-    told = program.wait_for(lambda event: event["event"] == "damaged")
-    assert (told["index"], told["peer"]) == (7, seeder.address)
-    waiting = program.wait_for(lambda event: event["event"] == "progress" and event["bottleneck"] == "PiecesDamaged")
-    assert (waiting["damagedPieces"], waiting["bannedPeers"]) == ([7], 0)
+    told = program.wait_for(lambda event: event["_tag"] == "PieceDamaged")
+    assert (told["piece"], told["address"]) == (7, seeder.address)
+    waiting = program.wait_for(waits_for_a_copy)
+    assert (waiting["status"]["damagedPieces"], waiting["status"]["bannedPeers"]) == ([7], 0)
     assert "the only copies of piece 7 are damaged" in waiting["why"]
     flip(content, 7 * 64 * KIB + 1234)
     program.finish()

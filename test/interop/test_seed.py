@@ -85,11 +85,11 @@ def test_both_directions_in_one_swarm(source, target, tmp_path, seed, leech, pie
     # The seeds' bandwidth is split between the two, so both are faster if they exchange pieces.
     slow = seed(torrent, bytes_per_second=2 * MIB)
     ours = piecewise("download", torrent.file, "-o", target, "--peer", slow.address, "--seed", "--json")
-    ours.wait_for(lambda event: event["event"] == "started")
+    ours.wait_for(lambda event: event["_tag"] == "Started")
     theirs = leech(torrent, tmp_path / "theirs", slow.address, ours.address)
 
     status = theirs.wait_until_complete()
-    ours.wait_for(lambda event: event["event"] == "complete")
+    ours.wait_for(lambda event: event["_tag"] == "Completed")
     ours.signal(signal.SIGINT)
     ours.drain()
 

@@ -66,7 +66,7 @@ def test_the_others_come_when_they_are_wanted(torrent, target, seed, piecewise, 
 def test_libtorrent_gets_from_a_part_what_that_has(torrent, target, tmp_path, seed, leech, piecewise):
     words = ["download", torrent.file, "-o", target, "--peer", seed(torrent).address, "--select", "b/two.bin"]
     giver = piecewise(*words, "--seed", "--json")
-    giver.wait_for(lambda event: event["event"] == "complete")
+    giver.wait_for(lambda event: event["_tag"] == "Completed")
 
     name = str(Path("some", "b", "two.bin"))
     taker = leech(torrent, tmp_path / "taker", giver.address)

@@ -17,7 +17,7 @@ def test_downloads_share_what_a_slow_seeder_sends(source, target, seed, piecewis
 
     ours = [piecewise("download", torrent.file, "-o", folder, "--json") for folder in folders]
     for program in ours:
-        program.wait_for(lambda event: event["event"] == "complete")
+        program.wait_for(lambda event: event["_tag"] == "Completed")
 
     # Each by itself would need a copy from the seeder, which would take four times as long as one copy. The time itself
     # says little, because a busy machine needs many seconds to start them.

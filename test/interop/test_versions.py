@@ -31,7 +31,7 @@ def test_libtorrent_gives_us_a_hybrid(hybrid, target, seed, download):
     program.finish()
 
     assert_same(hybrid, target)
-    [started] = [event for event in program.events if event["event"] == "started"]
+    [started] = [event for event in program.events if event["_tag"] == "Torrent"]
     assert started["infoHash"] == hybrid.info_hash.hex()
 
 

@@ -137,7 +137,7 @@ def test_others_verify_and_seed_what_is_being_written(source, target, tmp_path, 
     assert verify(done, target / "done").exit_code() == 0
     assert "pieces are missing or wrong" in piecewise("seed", torrent.file, target / "under way", "--json").refused()
     seeding = piecewise("seed", done.file, target / "done", "--json")
-    seeding.wait_for(lambda event: event["event"] == "complete")
+    seeding.wait_for(lambda event: event["_tag"] == "Completed")
     leech(done, tmp_path / "theirs", seeding.address).wait_until_complete()
     seeder.limit_uploads(None)
     program.finish()
@@ -148,7 +148,7 @@ def test_others_verify_and_seed_what_is_being_written(source, target, tmp_path, 
 
 def test_one_that_seeds_lets_others_write(rivals, target, seed, fetch):
     first = fetch(rivals[0], seed(rivals[0]), "--seed")
-    first.wait_for(lambda event: event["event"] == "complete")
+    first.wait_for(lambda event: event["_tag"] == "Completed")
 
     # It has nothing more to write, so the files are free.
     fetch(rivals[1], seed(rivals[1]), "--overwrite").finish()

@@ -1,0 +1,200 @@
+import { globSync, readFileSync } from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Arbitrary from "effect/Arbitrary"
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as InfoHash from "../src/base/InfoHash.ts"
+import * as PeerAddress from "../src/base/PeerAddress.ts"
+import { PieceIndex } from "../src/base/PieceGeometry.ts"
+import { BencodeError } from "../src/bencode/Bencode.ts"
+import * as JsonLines from "../src/cli/JsonLines.ts"
+import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
+import { AlreadyAdded, OnlyV2 } from "../src/engine/Engine.ts"
+import { IoDaemonUnavailable } from "../src/io-daemon/IoDaemon.ts"
+import { IoDaemonRefused } from "../src/io-daemon/IoDaemonClient.ts"
+import { CreateError } from "../src/metainfo/CreateTorrent.ts"
+import { Magnet, MagnetError } from "../src/metainfo/Magnet.ts"
+import { MetainfoError } from "../src/metainfo/Metainfo.ts"
+import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
+import { ConnectionError } from "../src/network/Transport.ts"
+import { ResumeError } from "../src/resume/ResumeStore.ts"
+import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage/Storage.ts"
+import { Bottleneck } from "../src/torrent/Bottleneck.ts"
+import { ContentExists } from "../src/torrent/ContentExists.ts"
+import { TorrentEvent } from "../src/torrent/TorrentEvent.ts"
+import { TorrentOptions } from "../src/torrent/TorrentOptions.ts"
+import { TorrentDefect, TorrentError, TorrentState, TorrentStatus } from "../src/torrent/TorrentStatus.ts"
+import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
+import { WireError } from "../src/wire/WireError.ts"
+
+type AnySchema = Schema.Codec<unknown, unknown>
+
+/** The errors of public E channels, and of events. */
+const errors = {
+  AlreadyAdded,
+  BencodeError,
+  ConnectionError,
+  ContentExists,
+  CreateError,
+  IoDaemonRefused,
+  IoDaemonUnavailable,
+  MagnetError,
+  MetainfoError,
+  OnlyV2,
+  ResumeError,
+  StorageError,
+  TorrentDefect,
+  TorrentStopped,
+  TrackerError,
+  WireError
+}
+
+const schemas: Readonly<Record<string, unknown>> = {
+  ...errors,
+  InfoHash: InfoHash.InfoHash,
+  InfoHashV2: InfoHash.InfoHashV2,
+  PeerAddress: PeerAddress.PeerAddress,
+  PieceIndex,
+  StorageReason,
+  TorrentError,
+  TorrentEvent,
+  TorrentState,
+  TorrentStatus,
+  TorrentOptions,
+  Bottleneck,
+  Magnet,
+  MetainfoSummary,
+  Line: JsonLines.Line,
+  Result: JsonLines.Result
+}
+
+const jsonOf = (schema: unknown) => Schema.fromJsonString(Schema.toCodecJson(schema as AnySchema))
+
+describe("the schemas", () => {
+  it.effect.each(Object.entries(schemas))("%s: what is decoded from the JSON of a value is that value", ([, schema]) =>
+    Effect.gen(function* () {
+      const json = jsonOf(schema)
+      const isEqual = Schema.toEquivalence(schema as AnySchema)
+      const isRight = (value: unknown): boolean => {
+        const text = Schema.encodeSync(json)(value)
+        const decoded = Schema.decodeUnknownSync(json)(text)
+        // What a defect carries is only kept as far as JSON can.
+        const isKept = text.includes("piecewise/TorrentDefect") || isEqual(value, decoded)
+        return isKept && Schema.encodeSync(json)(decoded) === text
+      }
+
+      const result = yield* Arbitrary.checkEffect(Arbitrary.schema(schema as AnySchema), isRight, {
+        runs: 40,
+        size: 4,
+        seed: 7
+      })
+
+      assert.strictEqual(result._tag, "Passed", Arbitrary.formatCheckFailure(result))
+    })
+  )
+
+  it.each(Object.entries(errors))("%s: is an instance of its class again, with its message", (_, error) => {
+    const sample = Effect.runSync(
+      Arbitrary.sampleEffect(Arbitrary.schema(error as never), { count: 5, seed: 1, size: 3 })
+    )
+    const json = jsonOf(error)
+    for (const value of sample as ReadonlyArray<Error>) {
+      const decoded = Schema.decodeUnknownSync(json)(Schema.encodeSync(json)(value))
+
+      assert.isTrue(decoded instanceof error)
+      if (!(value instanceof TorrentDefect)) assert.strictEqual((decoded as Error).message, value.message)
+    }
+  })
+
+  it("have hexadecimal info hashes and addresses as text in JSON", () => {
+    const hash = InfoHash.fromHex("0123456789abcdef0123456789abcdef01234567")!
+
+    assert.strictEqual(Schema.encodeSync(InfoHash.InfoHash)(hash), "0123456789abcdef0123456789abcdef01234567")
+    assert.deepStrictEqual(
+      Schema.decodeUnknownSync(InfoHash.InfoHash)("0123456789ABCDEF0123456789ABCDEF01234567"),
+      hash
+    )
+    assert.strictEqual(Schema.encodeSync(PeerAddress.PeerAddress)({ host: "2001:db8::1", port: 1 }), "[2001:db8::1]:1")
+    assert.deepStrictEqual(Schema.decodeUnknownSync(PeerAddress.PeerAddress)("[::ffff:192.0.2.1]:6881"), {
+      host: "192.0.2.1",
+      port: 6_881
+    })
+  })
+
+  it("read the instances that they are given, without a copy", () => {
+    const hash = InfoHash.fromBytes(new Uint8Array(20))!
+
+    assert.strictEqual(Schema.decodeUnknownSync(Schema.toType(InfoHash.InfoHash))(hash), hash)
+  })
+
+  it.each<[string, unknown, unknown, string]>([
+    ["a hash of 19 bytes", InfoHash.InfoHash, "00".repeat(19), "40 hexadecimal digits"],
+    ["an address without a port", PeerAddress.PeerAddress, "192.0.2.1", "HOST:PORT"],
+    ["a piece below 0", PieceIndex, -1, "greater than or equal to 0"],
+    ["an unknown event", TorrentEvent, { _tag: "PieceEaten" }, "PieceStored"],
+    ["an unknown state", TorrentState, { _tag: "Dreaming" }, "Downloading"],
+    ["an unknown error", TorrentError, { _tag: "StorageError" }, "piecewise/StorageError"],
+    ["an unknown line", JsonLines.Line, { event: "piece" }, "_tag"]
+  ])("refuse %s, and say what they expect", (_, schema, value, expected) => {
+    const decoded = Schema.decodeUnknownResult(Schema.toCodecJson(schema as AnySchema))(value)
+
+    assert.isTrue(Result.isFailure(decoded))
+    if (Result.isFailure(decoded)) assert.include(String(decoded.failure), expected)
+  })
+
+  it("accept an event that is made as a plain object", () => {
+    const event: TorrentEvent = { _tag: "PieceStored", piece: 3 as PieceIndex, storedPieces: 4 }
+
+    assert.isTrue(TorrentEvent.guards.PieceStored(event))
+    assert.strictEqual(Schema.encodeSync(jsonOf(TorrentEvent))(event), JSON.stringify(event))
+  })
+
+  it("keep the reasons of a storage error, in JSON by their short tags", () => {
+    const error = StorageError.of("write", [new NotStored({ path: "a" }), new DiskFull({ path: "b" })])
+
+    assert.deepStrictEqual(JSON.parse(Schema.encodeSync(jsonOf(StorageError))(error) as string), {
+      _tag: "piecewise/StorageError",
+      operation: "write",
+      reason: { _tag: "DiskFull", path: "b" },
+      others: [{ _tag: "NotStored", path: "a" }]
+    })
+  })
+
+  it("decode options that a torrent can be added with", () => {
+    const options = Schema.decodeUnknownSync(Schema.toCodecJson(TorrentOptions))({
+      files: ["skip", "high"],
+      limits: { downloadBytesPerSecond: "2097152" }
+    })
+
+    assert.deepStrictEqual(options, {
+      files: ["skip", "high"],
+      limits: { downloadBytesPerSecond: ByteSize.mebibytes(2) }
+    })
+  })
+})
+
+describe("the tags of errors", () => {
+  const root = path.resolve(import.meta.dirname, "..")
+  const texts = globSync("src/**/*.ts", { cwd: root }).map((file) => readFileSync(path.join(root, file), "utf8"))
+  const tags = texts.flatMap((text) =>
+    [...text.matchAll(/Schema\.TaggedError<(\w+)>\(\)\(\s*"([^"]+)"/g)].map(([, name, tag]) => [name!, tag!] as const)
+  )
+
+  it("begin with the name of the package, and are unique", () => {
+    for (const [name, tag] of tags) assert.strictEqual(tag, `piecewise/${name}`)
+    assert.strictEqual(new Set(tags.map(([, tag]) => tag)).size, tags.length)
+  })
+
+  it("are all those whose round trip is tested", () => {
+    const names = tags.map(([name]) => name)
+
+    assert.deepStrictEqual(
+      names.filter((name) => !(name in errors)),
+      []
+    )
+    assert.isAtLeast(names.length, Object.keys(errors).length)
+  })
+})
