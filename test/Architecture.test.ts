@@ -219,6 +219,23 @@ describe("Architecture", () => {
     assert.deepStrictEqual(violations, [])
   })
 
+  it("takes the imports of an example in a docstring for text", () => {
+    const source = houseOf({
+      "base/A.ts": 'export interface A {}\n/**\n * ```ts\n * import { A } from "piecewise"\n * ```\n */'
+    })
+
+    assert.deepStrictEqual(source.get("base/A.ts")?.imports, [])
+  })
+
+  it("does not count examples in docstrings as lines of a file", () => {
+    const example = ["/**", " * Adds.", " *", " * ```ts", ...Array(50).fill(" * add(1, 2)"), " * ```", " */"]
+    const lines = (count: number) => [...example, ...Array(count).fill("// code")].join("\n")
+    const violationsOf = (count: number) => Architecture.sizes(houseOf({ "base/A.ts": lines(count) }))
+
+    assert.deepStrictEqual(violationsOf(398), [])
+    assert.strictEqual(violationsOf(399).length, 1)
+  })
+
   it("reports two folders whose providers need each other", () => {
     const entangled = houseOf({
       "resume/provider/A.ts": 'import * as C from "../../storage/provider/C.ts"',
