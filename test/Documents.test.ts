@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { cp, mkdir, rm, writeFile } from "node:fs/promises"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import { promisify } from "node:util"
@@ -10,10 +10,10 @@ import * as Commands from "../src/cli/Commands.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Documents from "./Documents.ts"
+import * as Programs from "./Programs.ts"
 
 const run = promisify(execFile)
-const root = path.resolve(import.meta.dirname, "..")
-const bin = path.join(root, "node_modules", ".bin")
+const { bin, root } = Programs
 
 const left = new Set(["node_modules", "target", "dist", "fixtures", ".venv", ".cache", ".git", ".pytest_cache"])
 
@@ -21,7 +21,7 @@ const textsOf = (...patterns: ReadonlyArray<string>): Documents.Texts =>
   new Map(
     globSync(patterns, { cwd: root, exclude: (name) => left.has(path.basename(name)) })
       .map((file) => file.replaceAll(path.sep, "/"))
-      .filter((file) => !file.startsWith("test/.documents-"))
+      .filter((file) => !file.startsWith(Programs.prefix))
       .sort()
       .map((file) => [file, readFileSync(path.join(root, file), "utf8")])
   )
@@ -112,14 +112,11 @@ describe("the documents", () => {
 
 // Starts compilers and test runners, which are slow beside other tests.
 describe("the programs of the documents", { timeout: 120_000 }, () => {
-  /** A folder inside the checkout, so that the programs can import the package by name. */
   let folder = ""
-  const nameOf = (block: Documents.Block): string =>
-    `${block.file.replaceAll(/\W/g, "-")}-${block.line}${isTest(block) ? ".test" : ""}.ts`
+  const nameOf = (block: Documents.Block): string => Programs.nameOf(block, isTest(block) ? ".test.ts" : ".ts")
 
   beforeAll(async () => {
-    folder = await mkdtemp(path.join(root, "test", ".documents-"))
-    for (const block of blocksIn("ts")) await writeFile(path.join(folder, nameOf(block)), block.code)
+    folder = await Programs.write(blocksIn("ts"), nameOf)
   })
 
   afterAll(() => rm(folder, { recursive: true, force: true }))
@@ -136,14 +133,9 @@ describe("the programs of the documents", { timeout: 120_000 }, () => {
   const first = Documents.blocksOf("README.md", readme).find(({ language }) => language === "ts")!
 
   it("compile with our strict options", async () => {
-    const config = { extends: path.join(root, "tsconfig.json"), include: ["*.ts"] }
-    await writeFile(path.join(folder, "tsconfig.json"), JSON.stringify(config))
+    const errors = await Programs.compile(folder)
 
-    const { stdout } = await run(path.join(bin, "tsc"), ["-p", folder, "--noEmit"]).catch(
-      (error: { stdout: string }) => error
-    )
-
-    assert.strictEqual(stdout, "")
+    assert.strictEqual(errors, "")
   })
 
   it("pass if they are tests", async () => {

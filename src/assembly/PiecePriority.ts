@@ -19,6 +19,21 @@ const rank = { skip: 0, normal: 1, high: 2 } as const
 /**
  * Returns the priority of each piece: the highest of the files that have a byte in it. `files` are in the order of
  * `layout.files`; a file beyond their end is `normal`. Padding (BEP 47) counts as `skip`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { FileLayout, PiecePriority } from "piecewise"
+ *
+ * const layout = FileLayout.make({
+ *   files: [
+ *     { path: ["album", "one.flac"], length: 40_000 },
+ *     { path: ["album", "two.flac"], length: 40_000 }
+ *   ],
+ *   pieceLength: 16_384
+ * })
+ * // The third piece has bytes of both files.
+ * assert.deepEqual(PiecePriority.ofFiles(layout, ["skip", "high"]), ["skip", "skip", "high", "high", "high"])
+ * ```
  */
 export const ofFiles = (
   layout: FileLayout.FileLayout,

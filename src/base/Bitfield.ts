@@ -13,7 +13,22 @@ export interface Bitfield {
   count: number
 }
 
-/** An empty bitfield of `length` bits. */
+/**
+ * An empty bitfield of `length` bits.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Bitfield } from "piecewise"
+ *
+ * const pieces = Bitfield.make(10)
+ * Bitfield.add(pieces, 0)
+ * Bitfield.add(pieces, 9)
+ * assert.equal(pieces.count, 2)
+ * assert.deepEqual([...Bitfield.indices(pieces)], [0, 9])
+ * // As on the wire: the high bit of the first byte is piece 0, and the last six bits are spare.
+ * assert.deepEqual(pieces.bytes, Uint8Array.of(0b1000_0000, 0b0100_0000))
+ * ```
+ */
 export const make = (length: number): Bitfield => ({ length, bytes: new Uint8Array((length + 7) >>> 3), count: 0 })
 
 /** A bitfield of `length` bits, all set. */

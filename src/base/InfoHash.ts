@@ -30,7 +30,20 @@ export const fromBytes = (bytes: Uint8Array): InfoHash | undefined =>
 export const v2FromBytes = (bytes: Uint8Array): InfoHashV2 | undefined =>
   bytes.length === lengthV2 ? (bytes as InfoHashV2) : undefined
 
-/** The info hash of 40 hexadecimal digits in either case; `undefined` for anything else. */
+/**
+ * The info hash of 40 hexadecimal digits in either case; `undefined` for anything else.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { InfoHash } from "piecewise"
+ *
+ * const infoHash = InfoHash.fromHex("C12FE1C06BBA254A9DC9F519B335AA7C1367A88A")
+ * assert(infoHash !== undefined)
+ * assert.equal(infoHash.length, 20)
+ * assert.equal(InfoHash.toHex(infoHash), "c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
+ * assert.equal(InfoHash.fromHex("c12fe1"), undefined)
+ * ```
+ */
 export const fromHex = (text: string): InfoHash | undefined => {
   const bytes = Bytes.fromHex(text)
   return bytes === undefined ? undefined : fromBytes(bytes)

@@ -61,6 +61,16 @@ export const format = (self: PeerAddress): string =>
 /**
  * Reads `host:port` or `[ipv6]:port` into canonical form; `undefined` if there is no host or the port is not in 1 to
  * 65,535.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { PeerAddress } from "piecewise"
+ *
+ * const address = PeerAddress.parse("[2001:DB8:0:0::1]:6881")
+ * assert.deepEqual(address, { host: "2001:db8::1", port: 6881 })
+ * assert.equal(PeerAddress.format(address), "[2001:db8::1]:6881")
+ * assert.equal(PeerAddress.parse("192.0.2.1"), undefined)
+ * ```
  */
 export const parse = (text: string): PeerAddress | undefined => {
   const match = /^(?:\[([^[\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text)

@@ -24,7 +24,18 @@ export const prefix = `-PW${versionDigits.join("")}0-`
  */
 const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-/** A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is passed. */
+/**
+ * A new id of ours: the prefix and 12 characters chosen by `random`, which fills the array it is passed.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { PeerId } from "piecewise"
+ *
+ * const peerId = PeerId.make((bytes) => crypto.getRandomValues(bytes))
+ * assert.equal(peerId.length, PeerId.length)
+ * assert.match(PeerId.client(peerId), /^piecewise \d/)
+ * ```
+ */
 export const make = (random: (bytes: Uint8Array<ArrayBuffer>) => void): PeerId => {
   const bytes = new Uint8Array(length)
   random(bytes)

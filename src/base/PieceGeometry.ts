@@ -33,7 +33,21 @@ export interface PieceGeometry {
   readonly pieceCount: number
 }
 
-/** Makes the geometry of `totalLength` bytes in pieces of `pieceLength` bytes. Both must be positive safe integers. */
+/**
+ * Makes the geometry of `totalLength` bytes in pieces of `pieceLength` bytes. Both must be positive safe integers.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { PieceGeometry } from "piecewise"
+ *
+ * const geometry = PieceGeometry.make({ totalLength: 1_000_000, pieceLength: 262_144 })
+ * assert.equal(geometry.pieceCount, 4)
+ *
+ * const last = PieceGeometry.pieceIndexUnsafe(geometry, 3)
+ * assert.equal(PieceGeometry.pieceSize(geometry, last), 213_568)
+ * assert.equal(PieceGeometry.blockCount(geometry, last), 14)
+ * ```
+ */
 export const make = (options: { readonly totalLength: number; readonly pieceLength: number }): PieceGeometry => ({
   totalLength: options.totalLength,
   pieceLength: options.pieceLength,

@@ -95,6 +95,20 @@ const byteOf = { minus: 0x2d, zero: 0x30, nine: 0x39, colon: 0x3a, d: 0x64, e: 0
  *
  * A dictionary with unordered or duplicate keys is decoded, because v1 torrents with such exist and their info hash is
  * over the raw bytes, but `ordered` is false. Of a duplicate key the first value counts, in `value` and in `spans`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Result } from "effect"
+ * import { Bencode } from "piecewise"
+ *
+ * const { value } = Result.getOrThrow(Bencode.decode(new TextEncoder().encode("d8:intervali1800ee")))
+ * assert(Bencode.isDictionary(value))
+ * assert.equal(Bencode.getInt(value, "interval"), 1800)
+ *
+ * const cut = Bencode.decode(new TextEncoder().encode("i18"))
+ * assert(Result.isFailure(cut))
+ * assert.equal(cut.failure.offset, 3)
+ * ```
  */
 export const decode = (bytes: Uint8Array, options: DecodeOptions = {}): Result.Result<Decoded, BencodeError> => {
   const { maxBytes = defaultMaxBytes, maxDepth = defaultMaxDepth, maxTokens = defaultMaxTokens } = options
@@ -248,6 +262,14 @@ interface Writer {
 /**
  * The canonical encoding of `value`: keys ascend by their bytes. Throws a `RangeError` if a number is not a safe
  * integer or a Map's key has a character above U+00FF, both defects of the caller.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Bencode } from "piecewise"
+ *
+ * const bytes = Bencode.encode({ peers: ["a", "b"], interval: 1800, warning: undefined })
+ * assert.equal(new TextDecoder().decode(bytes), "d8:intervali1800e5:peersl1:a1:bee")
+ * ```
  */
 export const encode = (value: Encodable): Uint8Array<ArrayBuffer> => {
   const writer: Writer = { bytes: new Uint8Array(256), length: 0 }

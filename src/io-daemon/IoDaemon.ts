@@ -45,7 +45,22 @@ export class IoDaemon extends Context.Service<
   }
 >()("piecewise/io-daemon/IoDaemon") {}
 
-/** Makes the service for a daemon that another program runs, and whose URL and token never change. */
+/**
+ * Makes the service for a daemon that another program runs, and whose URL and token never change.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Redacted } from "effect"
+ * import { IoDaemon } from "piecewise"
+ *
+ * // Provide it to `IoDaemonStorage.layer` and `IoDaemonTransport.layer`.
+ * const layer = IoDaemon.layer({ url: "http://127.0.0.1:4710", token: Redacted.make("of the daemon") })
+ *
+ * const endpoint = IoDaemon.IoDaemon.use((daemon) => daemon.endpoint)
+ * const { token, url } = await Effect.runPromise(Effect.provide(endpoint, layer))
+ * assert.equal(`${url} ${token}`, "http://127.0.0.1:4710 <redacted>")
+ * ```
+ */
 export const layer = (endpoint: Endpoint): Layer.Layer<IoDaemon> =>
   Layer.succeed(IoDaemon, IoDaemon.of({ endpoint: Effect.succeed(endpoint) }))
 

@@ -146,6 +146,27 @@ const atPath = (path: string) => (error: PlatformError.PlatformError) => toCreat
  * Makes a metainfo file of the file or folder at `path`, reading each file once. Holds one piece in memory. Fails with
  * a sentence that names the file if one cannot be read or changes its length meanwhile, and if there is nothing to
  * share.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { NodeServices } from "@effect/platform-node"
+ * import { Effect, FileSystem, Result } from "effect"
+ * import { CreateTorrent, Metainfo, WebCryptoPieceHasher } from "piecewise"
+ *
+ * const program = Effect.gen(function* () {
+ *   const fileSystem = yield* FileSystem.FileSystem
+ *   const folder = yield* fileSystem.makeTempDirectoryScoped()
+ *   yield* fileSystem.writeFileString(`${folder}/hello.txt`, "hello")
+ *   return yield* CreateTorrent.fromPath(folder, { name: "greetings" })
+ * })
+ * const bytes = await program.pipe(
+ *   Effect.scoped,
+ *   Effect.provide([NodeServices.layer, WebCryptoPieceHasher.layer]),
+ *   Effect.runPromise
+ * )
+ * const { layout } = Result.getOrThrow(Metainfo.decode(bytes))
+ * assert.deepEqual(layout.files[0]?.path, ["greetings", "hello.txt"])
+ * ```
  */
 export const fromPath = Effect.fn("CreateTorrent.fromPath")(function* (path: string, options: FromPathOptions = {}) {
   yield* checkDetails(options)

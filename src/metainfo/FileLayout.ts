@@ -134,6 +134,24 @@ class Layout implements FileLayout {
 /**
  * Puts `files` one after the other. Lengths are whole numbers of at least 0 with a sum from 1 to 2^53 - 1, and the
  * piece length is at least 1; anything else is a defect of the caller and throws a `RangeError`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { FileLayout, PieceGeometry } from "piecewise"
+ *
+ * const layout = FileLayout.make({
+ *   files: [
+ *     { path: ["album", "one.flac"], length: 40_000 },
+ *     { path: ["album", "two.flac"], length: 10_000 }
+ *   ],
+ *   pieceLength: 32_768
+ * })
+ * const second = PieceGeometry.pieceIndexUnsafe(layout.geometry, 1)
+ * assert.deepEqual(FileLayout.pieceSpans(layout, second), [
+ *   { file: 0, fileOffset: 32_768, begin: 0, length: 7_232 },
+ *   { file: 1, fileOffset: 0, begin: 7_232, length: 10_000 }
+ * ])
+ * ```
  */
 export const make = (options: {
   readonly files: ReadonlyArray<FileEntry>

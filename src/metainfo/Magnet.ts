@@ -62,6 +62,20 @@ export const maxFileIndex = 999_999
  * Reads a magnet link. Accepts keys and hashes in either case, numbered keys (`tr.1`), and `magnet:///?` for
  * `magnet:?`. Drops unknown keys, and invalid URLs and peers. Fails for an invalid hash or selection, because a guess
  * would download something that was not meant.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Result } from "effect"
+ * import { InfoHash, Magnet } from "piecewise"
+ *
+ * const link = "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&dn=A+film&x.pe=192.0.2.1:6881&so=0,2-4"
+ * const magnet = Result.getOrThrow(Magnet.parse(link))
+ * assert(magnet.infoHash !== undefined)
+ * assert.equal(InfoHash.toHex(magnet.infoHash), "c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
+ * assert.equal(magnet.name, "A film")
+ * assert.deepEqual(magnet.peers, [{ host: "192.0.2.1", port: 6881 }])
+ * assert.equal(Magnet.selects(magnet, 1), false)
+ * ```
  */
 export const parse = (text: string): Result.Result<Magnet, MagnetError> => {
   const fail = (why: string) => Result.fail(new MagnetError({ why }))

@@ -10,6 +10,22 @@
  * refused.
  *
  * Names are made safe by `metainfo/SafePath.ts`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { CreateTorrent, Metainfo, WebCryptoPieceHasher } from "piecewise"
+ *
+ * // In a program, the bytes of a torrent file.
+ * const files = [{ path: [], length: 5 }]
+ * const bytes = CreateTorrent.encode({ name: "hello", files, pieceLength: 16_384, digests: new Uint8Array(20) })
+ *
+ * const program = Metainfo.fromBytes(bytes).pipe(Effect.provide(WebCryptoPieceHasher.layer))
+ * const metainfo = await Effect.runPromise(program)
+ * assert.equal(metainfo.name, "hello")
+ * assert.equal(metainfo.layout.geometry.pieceCount, 1)
+ * assert.equal(metainfo.infoHash.length, 20)
+ * ```
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -45,7 +45,34 @@ export const layerServices = (options: Options) =>
     layerNetwork(options.from)
   ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
 
-/** An engine that stores torrents in a folder, and the services it runs on. */
+/**
+ * An engine that stores torrents in a folder, and the services it runs on.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { mkdtemp, rm, writeFile } from "node:fs/promises"
+ * import { tmpdir } from "node:os"
+ * import { join } from "node:path"
+ * import { Effect } from "effect"
+ * import { Engine } from "piecewise"
+ * import { NodeEngine } from "piecewise/node"
+ * import { KnownTorrent } from "piecewise/testing"
+ *
+ * const directory = await mkdtemp(join(tmpdir(), "piecewise-"))
+ * const program = Effect.gen(function* () {
+ *   const { fileContent, metainfo } = yield* KnownTorrent.make({ files: [{ path: [], length: 5 }], pieceLength: 16_384 })
+ *   yield* Effect.promise(() => writeFile(join(directory, "known"), fileContent(0)))
+ *   const engine = yield* Engine.Engine
+ *   const torrent = yield* engine.add(metainfo)
+ *   // At once: the bytes are there already, and are right.
+ *   yield* torrent.completed
+ *   const { missingBytes } = yield* torrent.status
+ *   assert.equal(missingBytes, 0)
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(NodeEngine.layer({ directory }))))
+ * await rm(directory, { recursive: true })
+ * ```
+ */
 export const layer = (options: Options) => Layer.provideMerge(Engine.layer(options), layerServices(options))
 
 /** The engine and its services, each configured by its own variables. */

@@ -97,7 +97,29 @@ export const layerLookup = (lookup: NodeLookup.NodeLookup): Layer.Layer<Tracker>
 export const layerFrom = (from?: string): Layer.Layer<Tracker> =>
   Layer.provide(layerHub(undefined, from), NodeUdpHub.layerPort({ host: from }))
 
-/** The same, from the address that the system chooses. Loaded on first use. */
+/**
+ * The same, from the address that the system chooses. Loaded on first use.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { once } from "node:events"
+ * import { createServer } from "node:http"
+ * import type { AddressInfo } from "node:net"
+ * import { Effect } from "effect"
+ * import { Bencode, Tracker } from "piecewise"
+ * import { NodeTracker } from "piecewise/node"
+ *
+ * const infoHash = new TextEncoder().encode("the-twenty-byte-hash")
+ * const counts = Bencode.encode({ files: { "the-twenty-byte-hash": { complete: 3, incomplete: 1, downloaded: 9 } } })
+ * const server = createServer((_, response) => response.end(counts)).listen(0, "127.0.0.1")
+ * await once(server, "listening")
+ * const { port } = server.address() as AddressInfo
+ * const scrape = Tracker.Tracker.use((tracker) => tracker.scrape(`http://127.0.0.1:${port}/announce`, infoHash))
+ * const answer = await Effect.runPromise(Effect.provide(scrape, NodeTracker.layer))
+ * server.close()
+ * assert.deepEqual(answer, { seeders: 3, leechers: 1, downloads: 9 })
+ * ```
+ */
 export const layer: Layer.Layer<Tracker> = layerFrom()
 
 /**

@@ -39,13 +39,23 @@ export interface Fault {
   readonly left?: "nothing" | "half" | "all" | undefined
 }
 
-/** The usual faults, with a path that shows their origin. */
+// The usual faults, with a path that shows their origin.
+
+/** There is no room. */
 export const diskFull: Fault = { reason: new DiskFull({ path: "the faulty disk" }) }
+
+/** The disk reports an error, which may pass by itself (EIO). */
 export const inputOutputError: Fault = {
   reason: new StorageUnavailable({ path: "the faulty disk", why: "the disk reported an input/output error" })
 }
+
+/** The disk takes nothing until a person changes something (EACCES). */
 export const refused: Fault = { reason: new StorageRefused({ path: "the faulty disk", why: "permission denied" }) }
+
+/** The bytes do not have their digest, says a medium that verifies. */
 export const damaged: Fault = { reason: new DigestMismatch({ path: "the faulty disk" }) }
+
+/** The bytes are not there. */
 export const notStored: Fault = { reason: new NotStored({ path: "the faulty disk" }) }
 
 /** How often an operation was called, and how the calls ended. */
@@ -235,7 +245,30 @@ const part = (bytes: Uint8Array, left: "half" | "all"): Uint8Array => {
   return half
 }
 
-/** Puts faults around the storage below; without any, it behaves as that storage does. */
+/**
+ * Puts faults around the storage below; without any, it behaves as that storage does.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStorage, Storage, WebCryptoPieceHasher } from "piecewise"
+ * import { FaultyStorage, KnownTorrent } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { metainfo } = yield* KnownTorrent.make({ files: [{ path: [], length: 5 }], pieceLength: 16_384 })
+ *   const torrent = yield* Storage.Storage.use((storage) => storage.open(metainfo))
+ *   const faults = yield* FaultyStorage.StorageFaults
+ *   faults.failNth("look", 0, FaultyStorage.inputOutputError)
+ *
+ *   const { reason } = yield* Effect.flip(torrent.look([0]))
+ *   assert.equal(reason._tag, "StorageUnavailable")
+ *   assert.deepEqual(yield* torrent.look([0]), [undefined])
+ * })
+ * const storage = Layer.provide(FaultyStorage.layer(), MemoryStorage.layer())
+ * const layer = Layer.provideMerge(storage, WebCryptoPieceHasher.layer)
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+ * ```
+ */
 export const layer = (options?: {
   /** For `failSometimes`; default 0. */
   readonly seed?: number | undefined

@@ -31,7 +31,26 @@ export interface KnownTorrent {
   readonly fileContent: (file: number) => Uint8Array
 }
 
-/** Makes a known torrent. Dies if `Metainfo.decode` would refuse it. */
+/**
+ * Makes a known torrent. Dies if `Metainfo.decode` would refuse it.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { WebCryptoPieceHasher } from "piecewise"
+ * import { KnownTorrent } from "piecewise/testing"
+ *
+ * const files = [
+ *   { path: ["one.bin"], length: 40_000 },
+ *   { path: ["two.bin"], length: 10_000 }
+ * ]
+ * const made = KnownTorrent.make({ files, pieceLength: 16_384, seed: 7 })
+ * const known = await Effect.runPromise(Effect.provide(made, WebCryptoPieceHasher.layer))
+ * assert.equal(known.metainfo.layout.geometry.pieceCount, 4)
+ * assert.deepEqual(known.metainfo.layout.files[1]?.path, ["known", "two.bin"])
+ * assert.equal(known.fileContent(1).length, 10_000)
+ * ```
+ */
 export const make = Effect.fnUntraced(function* (options: Options) {
   const hasher = yield* PieceHasher
   const { files, pieceLength, seed = 1 } = options

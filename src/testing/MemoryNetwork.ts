@@ -329,6 +329,30 @@ export const host = (address: string): Layer.Layer<Dialer | Listener, never, Mem
     })
   )
 
-/** A network of its own, with the `Dialer` and `Listener` of `defaultHost`. */
+/**
+ * A network of its own, with the `Dialer` and `Listener` of `defaultHost`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Transport } from "piecewise"
+ * import { MemoryNetwork } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const listener = yield* Transport.Listener
+ *   const { accept, address } = yield* listener.listen({ host: MemoryNetwork.defaultHost, port: 6881 })
+ *   const { cut, host } = yield* MemoryNetwork.MemoryNetwork
+ *   const connection = yield* host("10.0.0.1").dialer.connect(address)
+ *   const { remote } = yield* accept
+ *   assert.equal(remote.host, "10.0.0.1")
+ *
+ *   connection.receiveUnsafe(() => true)
+ *   yield* cut("10.0.0.1")
+ *   const { why } = yield* Effect.flip(connection.closed)
+ *   assert.equal(why, "connection reset")
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryNetwork.layer({ seed: 7 }))))
+ * ```
+ */
 export const layer = (options: Options = {}): Layer.Layer<Dialer | Listener | MemoryNetwork> =>
   Layer.provideMerge(host(defaultHost), Layer.effect(MemoryNetwork, make(options)))

@@ -1,21 +1,6 @@
 /**
  * Properties of Effect programs, checked with fast-check.
  *
- * ```ts
- * it.effect("gives back every piece it stored", () =>
- *   Property.check(
- *     fc.array(fc.nat(9)),
- *     (pieces) =>
- *       Effect.gen(function* () {
- *         const store = yield* PieceStore
- *         yield* Effect.forEach(pieces, store.add)
- *         return (yield* store.size) === new Set(pieces).size
- *       }),
- *     { layer: PieceStore.layer }
- *   )
- * )
- * ```
- *
  * Every run builds the layer anew, in a scope of its own that is closed, finalizers and all, before the next run
  * begins; so do the runs that shrink a counterexample. A run fails if its effect returns `false`, fails, dies or is
  * interrupted, or if its layer cannot be built. `fc.pre(...)` skips a run as usual. Interrupting the check interrupts
@@ -199,6 +184,26 @@ const checkWith = <A, E, R>(
  * with `PropertyFailed`, whose message is the report.
  *
  * The effect is the same for every runner: a test of `@effect/vitest`, or `Effect.runPromise`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import * as fc from "fast-check"
+ * import { Property } from "piecewise/testing"
+ *
+ * const ascends = (numbers: ReadonlyArray<number>) =>
+ *   numbers.every((number, index) => index === 0 || numbers[index - 1]! <= number)
+ *
+ * const sorted = Property.check(fc.array(fc.nat()), (numbers) =>
+ *   Effect.sync(() => ascends(numbers.toSorted((one, other) => one - other)))
+ * )
+ * await Effect.runPromise(sorted)
+ *
+ * // Without a function that compares, numbers are sorted as texts. The report says how to repeat the failure.
+ * const failed = Property.check(fc.array(fc.nat()), (numbers) => Effect.sync(() => ascends(numbers.toSorted())))
+ * const { message } = await Effect.runPromise(Effect.flip(failed))
+ * assert.match(message, /PIECEWISE_SEED=-?\d+ PIECEWISE_PATH=/)
+ * ```
  */
 export const check = <A, E, R, ROut = never, E2 = never, RIn = never>(
   arbitrary: fc.Arbitrary<A>,
@@ -262,18 +267,24 @@ export interface CommandsOptions<Model extends object, ROut = never, E = never, 
  * fails to the shortest that still does. The layer is built once a sequence, so its commands share their services.
  *
  * ```ts
+ * import assert from "node:assert/strict"
+ * import { Context, Effect, Layer } from "effect"
+ * import * as fc from "fast-check"
+ * import { Bitfield } from "piecewise"
+ * import { Property } from "piecewise/testing"
+ *
+ * class Pieces extends Context.Service<Pieces, Bitfield.Bitfield>()("Pieces") {}
+ *
  * const add = fc.nat(9).map((piece) => ({
  *   name: `add(${piece})`,
- *   run: (model: { readonly pieces: Set<number> }) =>
- *     Effect.gen(function* () {
- *       const store = yield* PieceStore
- *       yield* store.add(piece)
- *       model.pieces.add(piece)
- *       assert.strictEqual(yield* store.size, model.pieces.size)
+ *   run: (model: Set<number>) =>
+ *     Pieces.useSync((pieces) => {
+ *       Bitfield.add(pieces, piece)
+ *       assert.equal(pieces.count, model.add(piece).size)
  *     })
  * }))
- *
- * Property.commands([add, remove], { model: () => ({ pieces: new Set<number>() }), layer: PieceStore.layer })
+ * const layer = Layer.sync(Pieces, () => Bitfield.make(10))
+ * await Effect.runPromise(Property.commands([add], { model: () => new Set<number>(), layer }))
  * ```
  */
 export const commands = <Model extends object, E, R, ROut = never, E2 = never, RIn = never>(

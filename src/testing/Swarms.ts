@@ -1,13 +1,22 @@
 /**
  * Whole swarms in memory: engines, scripted peers and storages that can fail, in simulated time and from one seed.
  *
- * ```ts
- * const torrent = yield* KnownTorrent.make({ files: [{ path: [], length: 1_000_000 }], pieceLength: 65_536 })
- * const summary = yield* Swarms.run({ torrent, peers: [PeerBehaviour.honest, { corrupts: "every block" }] })
- * assert.isTrue(summary.isComplete)
- * ```
- *
  * Some laws hold in every swarm (`SwarmLaws.ts`), and a run dies if one is broken. Tests look at everything else.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { WebCryptoPieceHasher } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, Swarms } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const torrent = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   return yield* Swarms.run({ torrent, peers: [PeerBehaviour.honest, { corrupts: "every block" }] })
+ * })
+ * const summary = await Effect.runPromise(Effect.provide(program, WebCryptoPieceHasher.layer))
+ * assert(summary.isComplete && summary.isRight)
+ * assert.equal(summary.status.bannedPeers, 1)
+ * ```
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"

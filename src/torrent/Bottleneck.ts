@@ -181,7 +181,18 @@ const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
 export const hangUp = (peers: number): string =>
   `${peers} ${peers === 1 ? "peer" : "peers"} closed at once; ${peers === 1 ? "it" : "they"} may require encryption`
 
-/** Describes the answer for a user: a short clause in lower case, without a full stop. Empty for `Nothing`. */
+/**
+ * Describes the answer for a user: a short clause in lower case, without a full stop. Empty for `Nothing`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Bottleneck } from "piecewise"
+ *
+ * // In a program, the `bottleneck` of a torrent's status.
+ * const bottleneck: Bottleneck.Bottleneck = { _tag: "NobodyConnected", knownPeers: 3 }
+ * assert.equal(Bottleneck.describe(bottleneck), "none of 3 known peers has answered")
+ * ```
+ */
 export const describe = (self: Bottleneck): string => {
   switch (self._tag) {
     case "Nothing":

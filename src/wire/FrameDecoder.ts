@@ -121,7 +121,27 @@ const finished = 3
 /** Holds every frame of fixed length. A longer carry is replaced once its frame is done. */
 const carryLength = 64
 
-/** Makes a decoder that calls `sink`. */
+/**
+ * Makes a decoder that calls `sink`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { FrameDecoder } from "piecewise"
+ *
+ * const pieces: Array<number> = []
+ * const decoder = FrameDecoder.make({
+ *   ...FrameDecoder.ignoreAll,
+ *   have: (index) => {
+ *     pieces.push(index)
+ *   }
+ * })
+ * // A have of piece 7, cut anywhere.
+ * FrameDecoder.push(decoder, Uint8Array.of(0, 0, 0, 5, 4, 0))
+ * assert.deepEqual(pieces, [])
+ * FrameDecoder.push(decoder, Uint8Array.of(0, 0, 7))
+ * assert.deepEqual(pieces, [7])
+ * ```
+ */
 export const make = (sink: FrameSink, options?: Options): FrameDecoder => ({
   sink,
   maxFrameLength: options?.maxFrameLength ?? defaults.maxFrameLength,

@@ -25,7 +25,21 @@ const initialCapacity = 1_024
  */
 const copiedLength = 16_384
 
-/** Makes an empty batch; in `buffer` if that is given, as long as it has room. */
+/**
+ * Makes an empty batch; in `buffer` if that is given, as long as it has room.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { FrameEncoder } from "piecewise"
+ *
+ * const frames = FrameEncoder.make()
+ * FrameEncoder.interested(frames)
+ * FrameEncoder.have(frames, 7)
+ * const batch = FrameEncoder.take(frames)
+ * assert.deepEqual(batch, Uint8Array.of(0, 0, 0, 1, 2, 0, 0, 0, 5, 4, 0, 0, 0, 7))
+ * assert(FrameEncoder.isEmpty(frames))
+ * ```
+ */
 export const make = (buffer: Uint8Array = new Uint8Array(initialCapacity)): FrameEncoder => ({ buffer, length: 0 })
 
 /** Whether the batch holds no frame. */
@@ -57,31 +71,38 @@ export const clear = (self: FrameEncoder): void => {
   self.length = 0
 }
 
+/** Has no id and no payload: it keeps a connection open on which nothing else is sent. */
 export const keepAlive = (self: FrameEncoder): void => {
   const at = reserve(self, 4)
   u32(self.buffer, at, 0)
 }
 
+/** We answer no more requests, and those that wait are dropped, unless both sides speak BEP 6. */
 export const choke = (self: FrameEncoder): void => bare(self, 0)
 
+/** We answer requests from now on. */
 export const unchoke = (self: FrameEncoder): void => bare(self, 1)
 
+/** The peer has a piece that we want. */
 export const interested = (self: FrameEncoder): void => bare(self, 2)
 
+/** The peer has no piece that we want. */
 export const notInterested = (self: FrameEncoder): void => bare(self, 3)
 
+/** Piece `index` is verified and stored. */
 export const have = (self: FrameEncoder, index: number): void => indexed(self, 4, index)
 
-/** `bits` is copied; it is as long as the torrent's bitfield, spare bits clear. */
+/** The pieces that we have. `bits` is copied; it is as long as the torrent's bitfield, spare bits clear. */
 export const bitfield = (self: FrameEncoder, bits: Uint8Array): void => {
   const at = header(self, 5, bits.length)
   self.buffer.set(bits, at)
 }
 
+/** Requests `length` bytes from `begin` in piece `index`. */
 export const request = (self: FrameEncoder, index: number, begin: number, length: number): void =>
   blockRange(self, 6, index, begin, length)
 
-/** `block` is copied. */
+/** Answers a request. `block` is copied. */
 export const piece = (self: FrameEncoder, index: number, begin: number, block: Uint8Array): void => {
   const at = header(self, 7, 8 + block.length)
   u32(self.buffer, at, index)
@@ -89,6 +110,7 @@ export const piece = (self: FrameEncoder, index: number, begin: number, block: U
   self.buffer.set(block, at + 8)
 }
 
+/** Withdraws the same request. */
 export const cancel = (self: FrameEncoder, index: number, begin: number, length: number): void =>
   blockRange(self, 8, index, begin, length)
 
@@ -99,20 +121,20 @@ export const port = (self: FrameEncoder, udpPort: number): void => {
   self.buffer[at + 1] = udpPort
 }
 
-/** BEP 6. */
+/** We can send piece `index` cheaply (BEP 6). */
 export const suggest = (self: FrameEncoder, index: number): void => indexed(self, 13, index)
 
-/** BEP 6. */
+/** We have every piece; instead of a bitfield (BEP 6). */
 export const haveAll = (self: FrameEncoder): void => bare(self, 14)
 
-/** BEP 6. */
+/** We have no piece; instead of a bitfield (BEP 6). */
 export const haveNone = (self: FrameEncoder): void => bare(self, 15)
 
 /** BEP 6: the request will not be answered. */
 export const reject = (self: FrameEncoder, index: number, begin: number, length: number): void =>
   blockRange(self, 16, index, begin, length)
 
-/** BEP 6. */
+/** The peer may request piece `index` while it is choked (BEP 6). */
 export const allowedFast = (self: FrameEncoder, index: number): void => indexed(self, 17, index)
 
 /**

@@ -52,6 +52,22 @@ export const common = (ours: Features, theirs: Features): Features => ({
 /**
  * Encodes the 68 bytes. Throws a `RangeError` unless `infoHash` and `peerId` are 20 bytes long (a defect of the
  * caller).
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Result } from "effect"
+ * import { Handshake, InfoHash, PeerId } from "piecewise"
+ *
+ * const infoHash = InfoHash.fromHex("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
+ * assert(infoHash !== undefined)
+ * const peerId = PeerId.make((bytes) => crypto.getRandomValues(bytes))
+ * const bytes = Handshake.encode({ features: { ...Handshake.noFeatures, fast: true }, infoHash, peerId })
+ * assert.equal(bytes.length, Handshake.length)
+ *
+ * const decoded = Result.getOrThrow(Handshake.decode(bytes))
+ * assert.deepEqual(decoded.infoHash, infoHash)
+ * assert.deepEqual(decoded.features, { extensionProtocol: false, fast: true, dht: false })
+ * ```
  */
 export const encode = (handshake: Handshake): Uint8Array => {
   if (handshake.infoHash.length !== 20) throw new RangeError(`info hash of ${handshake.infoHash.length} bytes`)

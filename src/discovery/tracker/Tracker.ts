@@ -77,7 +77,27 @@ export class TrackerError extends Schema.TaggedError<TrackerError>()("piecewise/
   }
 }
 
-/** Announces to trackers and scrapes them. */
+/**
+ * Announces to trackers and scrapes them.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { Tracker } from "piecewise"
+ *
+ * // A tracker of your own: it counts a swarm, and takes no announce.
+ * const layer = Layer.succeed(
+ *   Tracker.Tracker,
+ *   Tracker.Tracker.of({
+ *     announce: (url) => Effect.fail(new Tracker.TrackerError({ url, why: "it only counts", retryAfter: "never" })),
+ *     scrape: () => Effect.succeed({ seeders: 3, leechers: 1, downloads: undefined })
+ *   })
+ * )
+ * const scrape = Tracker.Tracker.use((tracker) => tracker.scrape("https://tracker.example/announce", new Uint8Array(20)))
+ * const { seeders } = await Effect.runPromise(Effect.provide(scrape, layer))
+ * assert.equal(seeders, 3)
+ * ```
+ */
 export class Tracker extends Context.Service<
   Tracker,
   {

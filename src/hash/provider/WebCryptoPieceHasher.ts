@@ -24,5 +24,18 @@ export const make = Effect.suspend(() => {
 const unshared = (bytes: Uint8Array): Uint8Array<ArrayBuffer> =>
   bytes.buffer instanceof ArrayBuffer ? (bytes as Uint8Array<ArrayBuffer>) : new Uint8Array(bytes)
 
-/** Digests with `crypto.subtle`. */
+/**
+ * Digests with `crypto.subtle`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { PieceHasher, WebCryptoPieceHasher } from "piecewise"
+ *
+ * const bytes = new TextEncoder().encode("abc")
+ * const sha1 = PieceHasher.PieceHasher.use((hasher) => hasher.sha1(bytes))
+ * const digest = await Effect.runPromise(Effect.provide(sha1, WebCryptoPieceHasher.layer))
+ * assert.equal(Buffer.from(digest).toString("hex"), "a9993e364706816aba3e25717850c26c9cd0d89d")
+ * ```
+ */
 export const layer: Layer.Layer<PieceHasher> = Layer.effect(PieceHasher, make)

@@ -108,7 +108,27 @@ export const make = () => {
   }
 }
 
-/** An empty store, and its inside. */
+/**
+ * An empty store, and its inside.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Bitfield, InfoHash, MemoryResumeStore, PieceGeometry, ResumeStore } from "piecewise"
+ *
+ * const infoHash = InfoHash.fromBytes(new Uint8Array(20))!
+ * const geometry = PieceGeometry.make({ totalLength: 50_000, pieceLength: 16_384 })
+ * const program = Effect.gen(function* () {
+ *   const store = yield* ResumeStore.ResumeStore
+ *   const torrent = yield* store.open({ infoHash, pieceCount: geometry.pieceCount, fileCount: 1 })
+ *   yield* torrent.append({ stored: [PieceGeometry.pieceIndexUnsafe(geometry, 2)] })
+ *
+ *   const { saved } = yield* MemoryResumeStore.MemoryResumeStore
+ *   assert.deepEqual([...Bitfield.indices(saved(infoHash)!.stored)], [2])
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(MemoryResumeStore.layer)))
+ * ```
+ */
 export const layer: Layer.Layer<ResumeStore | MemoryResumeStore> = Layer.effectContext(
   Effect.sync(() => {
     const { inside, store } = make()

@@ -71,5 +71,19 @@ export const make = (): PieceHasher["Service"] => {
   return PieceHasher.of({ sha1: digest("sha1"), sha256: digest("sha256") })
 }
 
-/** Hashes on the event loop's thread, in slices. */
+/**
+ * Hashes on the event loop's thread, in slices.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { PieceHasher } from "piecewise"
+ * import { NodePieceHasher } from "piecewise/node"
+ *
+ * const piece = new Uint8Array(262_144)
+ * const sha256 = PieceHasher.PieceHasher.use((hasher) => hasher.sha256(piece))
+ * const digest = await Effect.runPromise(Effect.provide(sha256, NodePieceHasher.layer))
+ * assert.equal(digest.length, 32)
+ * ```
+ */
 export const layer: Layer.Layer<PieceHasher> = Layer.sync(PieceHasher, make)

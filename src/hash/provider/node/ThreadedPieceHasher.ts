@@ -128,7 +128,23 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   })
 })
 
-/** Hashes on a thread beside the event loop; on the event loop alone if the machine has one core. */
+/**
+ * Hashes on a thread beside the event loop; on the event loop alone if the machine has one core.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { PieceHasher } from "piecewise"
+ * import { ThreadedPieceHasher } from "piecewise/node"
+ *
+ * const pieces = [new Uint8Array(262_144), new Uint8Array(262_144)]
+ * const digests = PieceHasher.PieceHasher.use(({ atOnce = 1, sha1 }) =>
+ *   Effect.forEach(pieces, sha1, { concurrency: atOnce })
+ * )
+ * const [first, second] = await Effect.runPromise(Effect.provide(digests, ThreadedPieceHasher.layer))
+ * assert.deepEqual(first, second)
+ * ```
+ */
 export const layer: Layer.Layer<PieceHasher> = Layer.unwrap(
   Effect.sync(() =>
     OperatingSystem.availableParallelism() < 2 ? NodePieceHasher.layer : Layer.effect(PieceHasher, make())

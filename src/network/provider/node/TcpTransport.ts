@@ -250,7 +250,33 @@ export const layerListenerStream: Layer.Layer<Listener> = Layer.succeed(
   Listener.of({ listen: (options) => listen(adoptStream, options) })
 )
 
-/** `Dialer` and `Listener` over TCP. */
+/**
+ * `Dialer` and `Listener` over TCP.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Transport } from "piecewise"
+ * import { TcpTransport } from "piecewise/node"
+ *
+ * const program = Effect.gen(function* () {
+ *   const listener = yield* Transport.Listener
+ *   const dialer = yield* Transport.Dialer
+ *   const { accept, address } = yield* listener.listen({ host: "127.0.0.1", port: 0 })
+ *   const there = yield* dialer.connect(address)
+ *   const here = yield* accept
+ *   there.writeUnsafe(new TextEncoder().encode("hello"))
+ *   return yield* Effect.callback<string>((resume) =>
+ *     here.receiveUnsafe((view) => {
+ *       resume(Effect.succeed(new TextDecoder().decode(view)))
+ *       return true
+ *     })
+ *   )
+ * })
+ * const received = await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TcpTransport.layer)))
+ * assert.equal(received, "hello")
+ * ```
+ */
 export const layer: Layer.Layer<Dialer | Listener> = Layer.merge(layerDialer, layerListener)
 
 /**

@@ -383,7 +383,33 @@ export const make = (options: Options): ResumeStore["Service"] => {
   return ResumeStore.of({ open })
 }
 
-/** Keeps resume data in files of `directory`. */
+/**
+ * Keeps resume data in files of `directory`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { mkdtemp, rm } from "node:fs/promises"
+ * import { tmpdir } from "node:os"
+ * import { join } from "node:path"
+ * import { Effect } from "effect"
+ * import { Bitfield, InfoHash, ResumeStore } from "piecewise"
+ * import { FileResumeStore } from "piecewise/node"
+ *
+ * const directory = await mkdtemp(join(tmpdir(), "piecewise-"))
+ * const infoHash = InfoHash.fromBytes(new Uint8Array(20))!
+ * const run = <A, E>(use: (torrent: ResumeStore.TorrentResume) => Effect.Effect<A, E>) =>
+ *   ResumeStore.ResumeStore.use((store) => store.open({ infoHash, pieceCount: 3, fileCount: 1 })).pipe(
+ *     Effect.flatMap(use),
+ *     Effect.scoped,
+ *     Effect.provide(FileResumeStore.layer({ directory })),
+ *     Effect.runPromise
+ *   )
+ * await run(({ save }) => save({ stored: Bitfield.full(3), flushed: Bitfield.make(3), files: new Map() }))
+ * const data = await run(({ load }) => load)
+ * assert.equal(data?.stored.count, 3)
+ * await rm(directory, { recursive: true })
+ * ```
+ */
 export const layer = (options: Options): Layer.Layer<ResumeStore> => Layer.sync(ResumeStore, () => make(options))
 
 /** Reads `PIECEWISE_RESUME_DIRECTORY`; default `.piecewise` in `PIECEWISE_DIRECTORY`. One of them must be set. */

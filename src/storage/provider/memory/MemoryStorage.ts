@@ -293,7 +293,30 @@ export const layer = (options?: MemoryStorageOptions): Layer.Layer<Storage, neve
     Effect.map(make(options), ({ storage }) => storage)
   )
 
-/** The same, with its inside. */
+/**
+ * The same, with its inside.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStorage, PieceGeometry, Storage, WebCryptoPieceHasher } from "piecewise"
+ * import { KnownTorrent } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { content, metainfo } = yield* KnownTorrent.make({ files: [{ path: [], length: 5 }], pieceLength: 16_384 })
+ *   const piece = PieceGeometry.pieceIndexUnsafe(metainfo.layout.geometry, 0)
+ *   const torrent = yield* Storage.Storage.use((storage) => storage.open(metainfo))
+ *   yield* torrent.reserve([0])
+ *   yield* torrent.claim([{ file: 0, as: "new" }])
+ *   yield* torrent.writePiece(piece, content(piece))
+ *
+ *   const medium = yield* MemoryStorage.MemoryMedium
+ *   assert.deepEqual(medium.read("known"), content(piece))
+ * })
+ * const layer = Layer.provideMerge(MemoryStorage.layerTest(), WebCryptoPieceHasher.layer)
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+ * ```
+ */
 export const layerTest = (options?: MemoryStorageOptions): Layer.Layer<Storage | MemoryMedium, never, PieceHasher> =>
   Layer.effectContext(
     Effect.map(make(options), ({ storage, medium }) =>

@@ -93,7 +93,34 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-/** Keeps torrents below `directory`. */
+/**
+ * Keeps torrents below `directory`.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { mkdtemp, rm, writeFile } from "node:fs/promises"
+ * import { tmpdir } from "node:os"
+ * import { join } from "node:path"
+ * import { Effect, Layer } from "effect"
+ * import { CreateTorrent, Metainfo, PieceGeometry, Storage } from "piecewise"
+ * import { FileSystemStorage, NodePieceHasher } from "piecewise/node"
+ *
+ * const directory = await mkdtemp(join(tmpdir(), "piecewise-"))
+ * await writeFile(join(directory, "hello"), "hello")
+ * const files = [{ path: [], length: 5 }]
+ * const bytes = CreateTorrent.encode({ name: "hello", files, pieceLength: 16_384, digests: new Uint8Array(20) })
+ * const program = Effect.gen(function* () {
+ *   const metainfo = yield* Metainfo.fromBytes(bytes)
+ *   const torrent = yield* Storage.Storage.use((storage) => storage.open(metainfo))
+ *   const piece = PieceGeometry.pieceIndexUnsafe(metainfo.layout.geometry, 0)
+ *   const stored = yield* torrent.readBlock(piece, 1, 4)
+ *   assert.equal(new TextDecoder().decode(stored.bytes), "ello")
+ * })
+ * const layer = Layer.provideMerge(FileSystemStorage.layer({ directory }), NodePieceHasher.layer)
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+ * await rm(directory, { recursive: true })
+ * ```
+ */
 export const layer = (options: FileSystemStorageOptions): Layer.Layer<Storage, never, PieceHasher> =>
   Layer.effect(Storage, make(options))
 
