@@ -74,10 +74,8 @@ const sources = globSync("src/**/*.ts", { cwd: root }).map((file) => file.replac
 const all = sources.flatMap((file) => DocExamples.examplesOf(file, read(file)))
 const examples = all.filter(({ file }) => !later.has(file))
 
-const entries: ReadonlyArray<string> = Object.values(JSON.parse(read("package.json")).exports)
-  .map((conditions) => (conditions as { readonly "@piecewise/source"?: `./${string}` })["@piecewise/source"]?.slice(2))
-  .filter((file) => file !== undefined)
-const modules = new Map(entries.flatMap((file) => [...DocExamples.modulesOf(file, read(file))]))
+const entries = DocExamples.entriesOf(JSON.parse(read("package.json")).exports)
+const modules = new Map([...entries.values()].flatMap((file) => [...DocExamples.modulesOf(file, read(file))]))
 
 describe("the docstrings", () => {
   it("are there for every public export", () => {
@@ -231,6 +229,12 @@ describe("DocExamples", () => {
   it("reports exports and files without a docstring", () => {
     assert.deepStrictEqual(DocExamples.undocumented("src/A.ts", text), ["src/A.ts:20 does not describe Bare"])
     assert.deepStrictEqual(DocExamples.undocumented("src/B.ts", "\n"), ["src/B.ts:1 has no header"])
+  })
+
+  it("finds the entry points of a package", () => {
+    const exports = { "./package.json": "./package.json", "./node": { "@piecewise/source": "./src/node/index.ts" } }
+
+    assert.deepStrictEqual([...DocExamples.entriesOf(exports)], [["./node", "src/node/index.ts"]])
   })
 
   it("finds the modules of an entry point", () => {

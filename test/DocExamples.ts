@@ -64,6 +64,15 @@ export const incomplete = ({ code, file, line }: Documents.Block): ReadonlyArray
   ]
 }
 
+/** The source of each entry point, by the name that `exports` of a `package.json` gives it: `.`, `./node`. */
+export const entriesOf = (exports: Readonly<Record<string, unknown>>): ReadonlyMap<string, string> =>
+  new Map(
+    Object.entries(exports).flatMap(([entry, conditions]) => {
+      const source = (conditions as { readonly "@piecewise/source"?: string })["@piecewise/source"]
+      return source === undefined ? [] : [[entry, path.posix.normalize(source)]]
+    })
+  )
+
 /** The modules that an entry point of the package exports as namespaces: their files by their names. */
 export const modulesOf = (file: string, text: string): ReadonlyMap<string, string> =>
   new Map(

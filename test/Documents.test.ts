@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Commands from "../src/cli/Commands.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
+import * as DocExamples from "./DocExamples.ts"
 import * as Documents from "./Documents.ts"
 import * as Programs from "./Programs.ts"
 
@@ -95,6 +96,38 @@ describe("the documents", () => {
       assert.isTrue(isThere, `${route} is not described`)
     }
     for (const kind of kinds) assert.include(contract, `\`${kind}\``)
+  })
+
+  it("link every program of examples from the cookbook", () => {
+    const programs = globSync("examples/*.ts", { cwd: root }).map((file) => file.replaceAll(path.sep, "/"))
+    const linked = Documents.targetsOf("docs/cookbook.md", documents.get("docs/cookbook.md")!)
+
+    assert.isAbove(programs.length, 3)
+    assert.deepStrictEqual(
+      programs.filter((file) => !linked.has(file)),
+      []
+    )
+  })
+
+  it("say once how stable each module is, and name every entry point", () => {
+    const versions = documents.get("docs/versions.md")!
+    const { exports } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
+    const entries = DocExamples.entriesOf(exports)
+    const modules = [...entries.values()].flatMap((file) => [
+      ...DocExamples.modulesOf(file, readFileSync(path.join(root, file), "utf8")).keys()
+    ])
+
+    assert.deepStrictEqual(Documents.rated(versions).sort(), [...new Set(modules)].sort())
+    for (const entry of entries.keys()) {
+      assert.include(versions, `\n### \`${path.posix.join("piecewise", entry)}\`\n`, entry)
+    }
+  })
+
+  it("list what is deprecated", () => {
+    const deprecated = [...textsOf("src/**/*.ts").values()].filter((text) => text.includes("@deprecated"))
+    const saysNothing = documents.get("docs/versions.md")!.includes("\nNothing is deprecated.\n")
+
+    assert.strictEqual(saysNothing, deprecated.length === 0)
   })
 
   it("list exactly the options of every command", () => {
@@ -231,6 +264,17 @@ describe("Documents", () => {
     const [complaint] = Documents.links(new Map([["README.md", text]]), (file) => file === "README.md")
 
     assert.match(complaint!, expected)
+  })
+
+  it("finds the modules that a document rates, and nothing else", () => {
+    const text =
+      "| modules | are | stability |\n| --- | --- | --- |\n| `A`, `B` | values, unlike `C` | stable |\n| Node | 24 | 22 |\n"
+
+    assert.deepStrictEqual(Documents.rated(text), ["A", "B"])
+  })
+
+  it("finds the files that a document links to", () => {
+    assert.deepStrictEqual([...Documents.targetsOf("README.md", sample.get("README.md")!)], ["docs/a.md", "README.md"])
   })
 
   it("reports an unlinked document, and a path that does not exist", () => {

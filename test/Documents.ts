@@ -69,6 +69,16 @@ const linksOf = (file: string, text: string): ReadonlyArray<Link> => {
   })
 }
 
+/** The files of the project that a document links to, itself included for a bare anchor. */
+export const targetsOf = (file: string, text: string): ReadonlySet<string> =>
+  new Set(linksOf(file, text).map(({ target }) => target))
+
+/** The modules in the first cells of tables whose last cell says how stable they are, in order. */
+export const rated = (text: string): Array<string> =>
+  [...text.matchAll(/^\|((?: `\w+`,?)+) \|.*\| (?:stable|experimental|deprecated) \|$/gm)].flatMap((match) =>
+    [...match[1]!.matchAll(/\w+/g)].map(([name]) => name)
+  )
+
 /** Links lead to an existing file or folder of the project, and to an existing heading. */
 export const links = (documents: Texts, exists: (path: string) => boolean): ReadonlyArray<Complaint> =>
   [...documents].flatMap(([file, text]) =>
