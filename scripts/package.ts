@@ -1,7 +1,10 @@
 /**
- * Checks the package as users receive it: packs it, lints the tarball, and installs it into a separate project that has
- * only the declared dependencies. Needs no network. Everything except `dist` is in a temporary folder that is removed.
+ * Checks the package as users receive it: packs it, lints the tarball, installs the program for the whole system with
+ * no other package, and imports the entry points in projects that have only the declared packages. Needs no network.
+ * Everything except `dist` is in a temporary folder that is removed.
  */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -13,7 +16,6 @@ interface Manifest {
   readonly version: string
   readonly exports: Readonly<Record<string, unknown>>
   readonly bin: { readonly piecewise: string }
-  readonly dependencies: Readonly<Record<string, string>>
   readonly peerDependencies: Readonly<Record<string, string>>
 }
 
@@ -69,56 +71,88 @@ const link = async (project: string, name: string): Promise<void> => {
   await symlink(path.join(Command.root, "node_modules", name), target, "junction")
 }
 
-/** Unpacks the tarball into a project, and returns the folder. */
-const unpack = async (tarball: string, manifest: Manifest, project: string): Promise<string> => {
-  const installed = path.join(project, "node_modules", manifest.name)
+/** What a user's project has beside the package. Only that is linked, so that an undeclared import fails here. */
+const unpack = async (tarball: string, name: string, project: string, packages: Iterable<string>): Promise<void> => {
+  const installed = path.join(project, "node_modules", name)
   await mkdir(installed, { recursive: true })
   await Command.capture("tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"])
-  // Only declared dependencies are linked, so that an undeclared import fails here as it would for a user.
-  for (const name of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies)]) {
-    await link(project, name)
-  }
-  return installed
+  for (const name of packages) await link(project, name)
 }
 
-const useAsUser = async (tarball: string, manifest: Manifest, project: string): Promise<void> => {
-  const installed = await unpack(tarball, manifest, project)
+/** Compiles a program that imports entry points, and runs it, in a project with these packages. */
+const useEntries = async (
+  { manifest, tarball }: Pack,
+  project: string,
+  entries: ReadonlyArray<string>,
+  packages: Iterable<string>
+): Promise<void> => {
+  await unpack(tarball, manifest.name, project, packages)
   await link(project, "@types/node")
-
-  const entries = Object.keys(manifest.exports)
-    .filter((entry) => entry !== "./package.json")
-    .map((entry) => path.posix.join(manifest.name, entry))
+  const names = entries.map((entry) => path.posix.join(manifest.name, entry))
   await writeFile(path.join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
   await writeFile(path.join(project, "tsconfig.json"), JSON.stringify(userConfig))
-  await writeFile(path.join(project, "program.ts"), programOf(entries))
+  await writeFile(path.join(project, "program.ts"), programOf(names))
   await Command.capture("tsc", ["-p", "tsconfig.json"], { cwd: project })
   await Command.capture("node", ["out/program.js"], { cwd: project })
+}
 
-  for (const [name, program] of Object.entries(manifest.bin)) {
-    // Started as by a shell: through its first line and its executable bit.
-    const answer = await Command.capture(path.join(installed, program), ["--version"], { cwd: project })
-    if (!answer.includes(manifest.version)) {
-      throw new Command.CommandFailed(`${name} --version`, `does not print ${manifest.version}`, answer)
-    }
-    const torrent = path.join(project, "program.torrent")
-    await Command.capture(path.join(installed, program), ["create", "program.ts", "-o", torrent], { cwd: project })
-    const shown = await Command.capture(path.join(installed, program), ["info", torrent], { cwd: project })
-    if (!shown.includes("program.ts")) throw new Command.CommandFailed(`${name} info`, "does not name the file", shown)
+/** Entry points that need `effect` alone. */
+const coreEntries = ["."]
+
+/** Installs the package for the whole system, as npm does, with no other package. Returns its program. */
+const installProgram = async ({ manifest, tarball }: Pack, prefix: string): Promise<string> => {
+  // The program is bundled. npm would look up the packages that only the entry points need.
+  const flags = ["--global", "--prefix", prefix, "--offline", "--legacy-peer-deps"]
+  await Command.capture("npm", ["install", ...flags, tarball])
+  const [name] = Object.keys(manifest.bin)
+  return path.join(prefix, "bin", name!)
+}
+
+/** Runs the installed program as by a shell: through its first line and its executable bit. */
+const useProgram = async (program: string, version: string, folder: string): Promise<void> => {
+  const answer = await Command.capture(program, ["--version"], { cwd: folder })
+  if (!answer.includes(version)) {
+    throw new Command.CommandFailed("piecewise --version", `does not print ${version}`, answer)
   }
-  await checkLateImports(path.join(installed, manifest.bin.piecewise), project)
+  await writeFile(path.join(folder, "content.txt"), "content\n".repeat(100_000))
+  await Command.capture(program, ["create", "content.txt", "--output", "content.torrent"], { cwd: folder })
+  const shown = await Command.capture(program, ["info", "content.torrent"], { cwd: folder })
+  if (!shown.includes("content.txt")) throw new Command.CommandFailed("piecewise info", "does not name the file", shown)
+  await checkDownload(program, folder)
+  await checkLateImports(program, folder)
+}
+
+/** Downloads the torrent that lies in the folder from a peer in another process. */
+const checkDownload = async (program: string, folder: string): Promise<void> => {
+  const seeder = spawn(process.execPath, [path.join(Command.root, "scripts", "seeder.ts"), "content.torrent", folder], {
+    cwd: folder,
+    stdio: ["pipe", "pipe", "inherit"]
+  })
+  try {
+    const [address] = (await once(seeder.stdout.setEncoding("utf8"), "data")) as [string]
+    const args = ["download", "content.torrent", "--output", "downloads", "--peer", address.trim()]
+    await Command.capture(program, args, { cwd: folder, env: { PIECEWISE_BIND: "127.0.0.1" } })
+  } finally {
+    const ended = once(seeder, "close")
+    seeder.stdin.end()
+    await ended
+  }
+  const [source, copy] = await Promise.all(
+    ["content.txt", path.join("downloads", "content.txt")].map((file) => readFile(path.join(folder, file)))
+  )
+  if (!source!.equals(copy!)) throw new Command.CommandFailed("piecewise download", "wrote other bytes", "")
 }
 
 /**
  * Lets the program look for an io-daemon that is not there. Its HTTP client is loaded only then, so a bundle may lack a
  * part of it and still start.
  */
-const checkLateImports = async (program: string, project: string): Promise<void> => {
+const checkLateImports = async (program: string, folder: string): Promise<void> => {
   const env = { PIECEWISE_IO_DAEMON_TOKEN: "none" }
-  await Command.capture(program, ["create", "program.ts", "--output", "program.torrent"], { cwd: project })
   // No program can listen on port 1 of loopback without being the administrator's.
   const daemon = ["--storage", "io-daemon", "--io-daemon-url", "http://127.0.0.1:1"]
-  const args = ["download", "program.torrent", "--output", "downloads", "--peer", "127.0.0.1:1", ...daemon]
-  const said = await Command.capture(program, args, { cwd: project, env }).catch((error: unknown) => {
+  const args = ["download", "content.torrent", "--output", "elsewhere", "--peer", "127.0.0.1:1", ...daemon]
+  const said = await Command.capture(program, args, { cwd: folder, env }).catch((error: unknown) => {
     if (!(error instanceof Command.CommandFailed)) throw error
     return error.output
   })
@@ -127,8 +161,15 @@ const checkLateImports = async (program: string, project: string): Promise<void>
   }
 }
 
+/** A package as npm would publish it. */
+interface Pack {
+  readonly manifest: Manifest
+  readonly packed: Packed
+  readonly tarball: string
+}
+
 /** Builds the package, and packs it into a folder. */
-const pack = async (folder: string) => {
+const pack = async (folder: string): Promise<Pack> => {
   await build()
   const manifest = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as Manifest
   const packed = packedOf(
@@ -137,26 +178,30 @@ const pack = async (folder: string) => {
   return { manifest, packed, tarball: path.join(folder, packed.filename) }
 }
 
-/** Builds, packs and installs into an empty project. Returns the program `piecewise`. Fails with `CommandFailed`. */
-export const install = async (project: string): Promise<string> => {
-  await rm(project, { recursive: true, force: true })
-  await mkdir(project, { recursive: true })
-  const { manifest, tarball } = await pack(project)
-  return path.join(await unpack(tarball, manifest, project), manifest.bin.piecewise)
+/** Builds, packs and installs into an empty folder. Returns the program `piecewise`. Fails with `CommandFailed`. */
+export const install = async (folder: string): Promise<string> => {
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true })
+  return await installProgram(await pack(folder), folder)
 }
 
 /** Builds, packs and checks. Returns one sentence about the package. Fails with `CommandFailed`. */
 export const checkPackage = async (): Promise<string> => {
   const temporary = await mkdtemp(path.join(tmpdir(), "piecewise-package-"))
   try {
-    const { manifest, packed, tarball } = await pack(temporary)
+    const built = await pack(temporary)
+    const { manifest, packed, tarball } = built
     const paths = new Set(packed.files.map((file) => file.path))
     const missing = expectedFiles.filter((file) => !paths.has(file))
     if (missing.length > 0) throw new Command.CommandFailed("npm pack", `did not include ${missing.join(", ")}`, "")
 
     await Command.capture("publint", ["run", tarball, "--strict"])
     await Command.capture("attw", [tarball, "--profile", "esm-only", "--no-definitely-typed", "--no-emoji"])
-    await useAsUser(tarball, manifest, path.join(temporary, "project"))
+    const program = await installProgram(built, path.join(temporary, "system"))
+    await useProgram(program, manifest.version, temporary)
+    await useEntries(built, path.join(temporary, "core"), coreEntries, ["effect"])
+    const entries = Object.keys(manifest.exports).filter((entry) => entry !== "./package.json")
+    await useEntries(built, path.join(temporary, "all"), entries, Object.keys(manifest.peerDependencies))
     return `${packed.files.length} files, ${Math.ceil(packed.size / 1024)} KiB packed; they import, compile and run`
   } finally {
     await rm(temporary, { recursive: true, force: true })

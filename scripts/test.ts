@@ -24,6 +24,11 @@ const steps: ReadonlyArray<Step> = [
     run: () => Command.show("npm", ["run", "--silent", "check"])
   },
   {
+    name: "reference",
+    what: "the API reference: every export is described, and no type is missing",
+    run: () => Command.show("npm", ["run", "--silent", "reference"])
+  },
+  {
     // Before the unit tests, because they use the daemon that this step builds.
     name: "native",
     what: "the io-daemon",
