@@ -25,8 +25,8 @@ export const download = Effect.fnUntraced(function* (bytes: Uint8Array) {
   const engine = yield* Engine.Engine
   const torrent = yield* engine.add(yield* Metainfo.fromBytes(bytes))
   yield* torrent.completed
-  const { storedBytes } = yield* torrent.status
-  return `${torrent.metainfo.name}: ${storedBytes} bytes are stored`
+  const { name, storedBytes } = yield* torrent.status
+  return `${name}: ${storedBytes} bytes are stored`
 }, Effect.scoped)
 
 const program = Effect.gen(function* () {

@@ -31,7 +31,7 @@ const download = Effect.fnUntraced(function* (bytes: Uint8Array) {
   const engine = yield* Engine.Engine
   const torrent = yield* engine.add(yield* Metainfo.fromBytes(bytes))
   yield* torrent.completed
-  return `${torrent.metainfo.name} is complete`
+  return `${yield* torrent.name} is complete`
 }, Effect.scoped)
 
 /** Downloads a torrent. Every error has become a sentence. */
@@ -40,6 +40,8 @@ export const main = (bytes: Uint8Array): Effect.Effect<string, never, Engine.Eng
     Effect.catchTags({
       "piecewise/MetainfoError": ({ why }) => Effect.succeed(`not a torrent: ${why}`),
       "piecewise/AlreadyAdded": () => Effect.succeed("it is running already"),
+      "piecewise/OnlyV2": ({ message }) => Effect.succeed(message),
+      "piecewise/TorrentStopped": () => Effect.succeed("somebody stopped it"),
       "piecewise/ContentExists": ({ message }) => Effect.succeed(`${message}: move it away, or overwrite it`),
       "piecewise/StorageError": ({ message, reason }) => Effect.succeed(`${message}: ${advice(reason)}`),
       "piecewise/ResumeError": ({ message }) => Effect.succeed(`the resume data is unusable: ${message}`)

@@ -49,7 +49,9 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["*/provider"],
   // Whole engines in simulated swarms.
   ["testing"],
-  ["cli", "node", "web"]
+  ["cli", "node", "web"],
+  // The engine for programs that write promises, over what composes it.
+  ["promise"]
 ]
 
 /** The files that programs start from, or that packages import. */
@@ -77,7 +79,7 @@ const contracts = [
 ]
 
 /** The only files that re-export other modules. */
-const indexes = ["index.ts", "node/index.ts", "testing/index.ts", "testing/property/index.ts"]
+const indexes = ["index.ts", "node/index.ts", "testing/index.ts", "testing/property/index.ts", "promise/node/index.ts"]
 
 /** A file past this holds two nouns. */
 const maximumLines = 400

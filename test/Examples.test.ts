@@ -2,26 +2,26 @@ import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import * as Console from "effect/Console"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as Http from "../examples/http.ts"
 import * as ConfigExample from "../examples/config.ts"
 import * as Errors from "../examples/errors.ts"
+import * as Http from "../examples/http.ts"
 import * as Json from "../examples/json.ts"
+import * as OwnSource from "../examples/peer-source.ts"
+import * as Retries from "../examples/property.ts"
 import * as Read from "../examples/read.ts"
 import * as Seed from "../examples/seed.ts"
 import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
-import * as OwnSource from "../examples/peer-source.ts"
-import * as Retries from "../examples/property.ts"
 import * as Sqlite from "../examples/sqlite-storage.ts"
 import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Engine from "../src/engine/Engine.ts"
@@ -31,8 +31,9 @@ import { DiskFull, Storage, StorageError } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
-import type { Torrent } from "../src/torrent/Torrent.ts"
 import * as TestEngine from "../src/testing/TestEngine.ts"
+import type { Torrent } from "../src/torrent/Torrent.ts"
+import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
 import { temporaryFolder } from "./storage/disk.ts"
 
@@ -107,11 +108,8 @@ describe("the examples", () => {
         const added: Array<Torrent> = []
         const engine = Engine.Engine.of({
           ...world.engine,
-          add: (_, options) =>
-            Effect.map(world.download(small, options), ({ torrent }) => {
-              added.push(torrent)
-              return torrent
-            })
+          add: (source, options) =>
+            Effect.tap(world.engine.add(source, options), (torrent) => Effect.sync(() => added.push(torrent)))
         })
         const routes = Http.routes(small.metainfo, { peers: [address] })
         const app = yield* HttpRouter.toHttpEffect(Layer.provide(routes, Layer.succeed(Engine.Engine, engine)))
@@ -189,13 +187,15 @@ describe("the examples", () => {
   it.effect("errors: makes a sentence of every error", () =>
     Effect.gen(function* () {
       const { metainfo } = single
+      const name = Effect.succeed(metainfo.name)
       const withEngine = (add: Effect.Effect<Partial<Torrent>, Engine.AlreadyAdded>, bytes = single.bytes) =>
         Effect.provideService(Errors.main(bytes), Engine.Engine, { add: () => add } as never)
       const completed = Effect.fail(new StorageError({ operation: "write", reason: new DiskFull({ path: "known" }) }))
 
       const said = yield* Effect.all([
-        withEngine(Effect.succeed({ metainfo, completed: Effect.void })),
-        withEngine(Effect.succeed({ metainfo, completed })),
+        withEngine(Effect.succeed({ name, completed: Effect.void })),
+        withEngine(Effect.succeed({ name, completed })),
+        withEngine(Effect.succeed({ name, completed: Effect.fail(new TorrentStopped(metainfo)) })),
         withEngine(Effect.fail(new Engine.AlreadyAdded(metainfo))),
         withEngine(Effect.never, new Uint8Array(3))
       ])
@@ -203,6 +203,7 @@ describe("the examples", () => {
       assert.deepStrictEqual(said, [
         "known is complete",
         "the disk is full: known cannot grow: free some space",
+        "somebody stopped it",
         "it is running already",
         "not a torrent: this is not a torrent file: no value begins with this byte at byte 0"
       ])

@@ -12,7 +12,7 @@ import { PieceIndex } from "../src/base/PieceGeometry.ts"
 import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
 import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
-import { AlreadyAdded, OnlyV2 } from "../src/engine/Engine.ts"
+import { AlreadyAdded, EngineEvent, OnlyV2 } from "../src/engine/Engine.ts"
 import { IoDaemonUnavailable } from "../src/io-daemon/IoDaemon.ts"
 import { IoDaemonRefused } from "../src/io-daemon/IoDaemonClient.ts"
 import { CreateError } from "../src/metainfo/CreateTorrent.ts"
@@ -22,12 +22,13 @@ import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
 import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage/Storage.ts"
+import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
 import { ContentExists } from "../src/torrent/ContentExists.ts"
 import { TorrentEvent } from "../src/torrent/TorrentEvent.ts"
 import { TorrentOptions } from "../src/torrent/TorrentOptions.ts"
 import { TorrentDefect, TorrentError, TorrentState, TorrentStatus } from "../src/torrent/TorrentStatus.ts"
-import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
+import { RemovalFailed, TorrentStopped } from "../src/torrent/TorrentStopped.ts"
 import { WireError } from "../src/wire/WireError.ts"
 
 type AnySchema = Schema.Codec<unknown, unknown>
@@ -41,9 +42,11 @@ const errors = {
   CreateError,
   IoDaemonRefused,
   IoDaemonUnavailable,
+  InvalidSubnet,
   MagnetError,
   MetainfoError,
   OnlyV2,
+  RemovalFailed,
   ResumeError,
   StorageError,
   TorrentDefect,
@@ -65,6 +68,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   TorrentStatus,
   TorrentOptions,
   Bottleneck,
+  EngineEvent,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

@@ -56,7 +56,7 @@ import * as SharedWork from "./SharedWork.ts"
 export type { Limits } from "../rate/RateLimits.ts"
 export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
-export type { EngineEvent } from "./EngineEvent.ts"
+export { EngineEvent } from "./EngineEvent.ts"
 export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
 export type { EngineStatus } from "./EngineStatus.ts"
 

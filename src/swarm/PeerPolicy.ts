@@ -184,7 +184,9 @@ export const lan: ReadonlyArray<string> = [
 ]
 
 /** A text that should be a subnet, an address or a range of addresses. */
-export class InvalidSubnet extends Schema.TaggedError<InvalidSubnet>()("piecewise/InvalidSubnet", { text: Schema.String }) {
+export class InvalidSubnet extends Schema.TaggedError<InvalidSubnet>()("piecewise/InvalidSubnet", {
+  text: Schema.String
+}) {
   override get message() {
     return `${JSON.stringify(this.text)} is no subnet such as 10.0.0.0/8 or fd00::/8`
   }

@@ -1,6 +1,5 @@
 /**
- * What a program can see and do with a torrent (`Torrent.ts`), over the program of the torrent. A class, because an
- * engine may have thousands of torrents, and few programs use every member of each.
+ * What a program can see and do with a torrent (`Torrent.ts`), over the program of the torrent.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -24,113 +23,105 @@ import type { TorrentProgram } from "./TorrentProgram.ts"
 import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
-class TorrentHandle implements Torrent {
-  readonly #program: TorrentProgram
-
-  constructor(program: TorrentProgram) {
-    this.#program = program
-  }
-
+/**
+ * Makes the torrent of a program. Its effects are made when they are asked for, because an engine may have thousands of
+ * torrents, and few programs use every one of each.
+ */
+export const make = (program: TorrentProgram): Torrent => ({
   get infoHash() {
-    return this.#program.life.infoHash
-  }
+    return program.life.infoHash
+  },
   get metainfo() {
-    const program = this.#program
-    return TorrentLife.until(program.life, () => program.lasting()?.options.metainfo)
-  }
+    return metainfoOf(program)
+  },
   get name() {
-    return Effect.map(this.status, ({ name }) => name)
-  }
+    return Effect.sync(() => program.statusNow().name)
+  },
   get events() {
-    const { log } = this.#program.life
+    const { log } = program.life
     return Stream.suspend(() => EventLog.events(log))
-  }
+  },
   get status() {
-    return Effect.sync(this.#program.statusNow)
-  }
+    return Effect.sync(program.statusNow)
+  },
   get completed() {
-    return Deferred.await(this.#program.life.completed)
-  }
+    return Deferred.await(program.life.completed)
+  },
   get refused() {
-    const { life } = this.#program
+    const { life } = program
     return TorrentLife.until(life, () => refusalOf(TorrentMachine.stateOf(life.machine)))
-  }
+  },
   get stored() {
-    const { present } = this.#program
+    const { present } = program
     return Effect.sync(() => TorrentChange.storedOf(present()))
-  }
+  },
   get changes() {
-    const { life, present } = this.#program
+    const { life, present } = program
     return TorrentChange.changes(life.watch, present, () => TorrentMachine.hasEnded(life.machine))
-  }
+  },
   get files() {
-    const program = this.#program
     return Effect.sync(() => {
       const lasting = program.lasting()
       if (lasting === undefined) return []
       const { files, layout } = lasting.selection
       return FileProgress.of(layout, TorrentChange.storedOf(program.present()), files)
     })
-  }
+  },
   get peers() {
-    const program = this.#program
     return Effect.sync(() => {
       const run = program.run()
       return run === undefined ? [] : PieceSwarm.peers(run.swarm)
     })
-  }
+  },
   get pause() {
-    const { life } = this.#program
+    const { life } = program
     return Effect.suspend(() => {
       TorrentLife.note(life, { _tag: "PauseAsked" })
       return Effect.asVoid(Watch.until(life.watch, () => isQuiet(life.machine) || undefined))
     })
-  }
+  },
   get resume() {
-    const { life } = this.#program
+    const { life } = program
     return Effect.map(Monotonic.now, (at) => TorrentLife.note(life, { _tag: "ResumeAsked", at }))
-  }
+  },
   get recheck() {
-    const { life } = this.#program
+    const { life } = program
     return Effect.suspend(() => {
       const number = ++life.askedRechecks
       TorrentLife.note(life, { _tag: "RecheckAsked" })
       return Effect.asVoid(TorrentLife.until(life, () => life.doneRechecks >= number || undefined))
     })
-  }
-
-  readonly remove = (options: { readonly data: boolean }) => this.#program.remove(options)
-  readonly statuses = (every: Duration.Input) => statuses(this.#program, every)
-  readonly addPeers = (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => this.#program.addPeers(addresses))
-  readonly setPriorities = (files: ReadonlyArray<PiecePriority>) =>
+  },
+  remove: (options: { readonly data: boolean }) => program.remove(options),
+  statuses: (every: Duration.Input) => statuses(program, every),
+  addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => program.addPeers(addresses)),
+  setPriorities: (files: ReadonlyArray<PiecePriority>) =>
     Effect.suspend(() => {
-      const { asked, lasting, run } = this.#program
+      const { asked, lasting, run } = program
       const known = lasting()
       if (known !== undefined) return Selection.setFiles(known.selection, () => run()?.selected, files)
       asked.files = files
       return Effect.void
-    })
-  readonly setDeadlines: Torrent["setDeadlines"] = (given) =>
+    }),
+  setDeadlines: (given) =>
     Effect.map(Monotonic.now, (now) => {
-      const { asked, lasting, run } = this.#program
+      const { asked, lasting, run } = program
       asked.deadlines = given.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
       const known = lasting()
       if (known !== undefined) Selection.setDeadlines(known.selection, run()?.assembly, asked.deadlines)
-    })
-  readonly read: Torrent["read"] = (file, range) => {
-    const { lasting } = this.#program
+    }),
+  read: (file, range) => {
+    const { lasting } = program
     const known = lasting()
     if (known !== undefined) return Readers.read(known.readers, file, range)
-    return Stream.unwrap(Effect.map(this.metainfo, () => Readers.read(lasting()!.readers, file, range)))
-  }
-  readonly setLimits = (limits: Limits) =>
-    Effect.map(Monotonic.now, (now) => RateLimits.set(this.#program.limits, limits, now))
-  readonly setPeerLimits = (limits: Limits) =>
-    Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(this.#program.limits, limits, now))
-}
+    return Stream.unwrap(Effect.map(metainfoOf(program), () => Readers.read(lasting()!.readers, file, range)))
+  },
+  setLimits: (limits: Limits) => Effect.map(Monotonic.now, (now) => RateLimits.set(program.limits, limits, now)),
+  setPeerLimits: (limits: Limits) =>
+    Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(program.limits, limits, now))
+})
 
-/** Makes the torrent of a program. */
-export const make = (program: TorrentProgram): Torrent => new TorrentHandle(program)
+const metainfoOf = ({ lasting, life }: TorrentProgram) => TorrentLife.until(life, () => lasting()?.options.metainfo)
 
 /** Why the storage refuses for good; `undefined` if it does not. */
 const refusalOf = (state: TorrentState): Storage.StorageError | undefined =>

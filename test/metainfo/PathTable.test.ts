@@ -38,7 +38,16 @@ describe("PathTable", () => {
     const find = (...path: ReadonlyArray<string>) => PathTable.find(table, path, () => true)
 
     assert.deepStrictEqual(
-      [find("a", "b"), find("a", "c", "b"), find("ab"), find("a"), find("a", "c"), find("b"), find("x", "a", "b"), find()],
+      [
+        find("a", "b"),
+        find("a", "c", "b"),
+        find("ab"),
+        find("a"),
+        find("a", "c"),
+        find("b"),
+        find("x", "a", "b"),
+        find()
+      ],
       [0, 1, 2, 4, undefined, undefined, undefined, undefined]
     )
     assert.strictEqual(

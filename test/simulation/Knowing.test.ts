@@ -36,7 +36,8 @@ describe("what a program knows of a torrent", () => {
       assert.isAbove(stored.count, 0)
       assert.isBelow(stored.count, pieceCount)
       assert.strictEqual(first?._tag, "Current")
-      if (first?._tag === "Current") assert.deepStrictEqual([...Bitfield.indices(first.stored)], [...Bitfield.indices(stored)])
+      if (first?._tag === "Current")
+        assert.deepStrictEqual([...Bitfield.indices(first.stored)], [...Bitfield.indices(stored)])
       assert.includeMembers(
         rest.map(({ _tag }) => _tag),
         ["Stored", "StateChanged", "Selected"]
@@ -77,7 +78,11 @@ describe("what a program knows of a torrent", () => {
   test("its peers say who they are, what they have, and how fast they are", (world) =>
     Effect.gen(function* () {
       const second = yield* world.beside()
-      const giver = yield* world.download(small, { from: everything, seed: true, limits: { uploadBytesPerSecond: 100_000 } })
+      const giver = yield* world.download(small, {
+        from: everything,
+        seed: true,
+        limits: { uploadBytesPerSecond: 100_000 }
+      })
       const taker = yield* second.download(small, { peers: [{ host: world.host, port: 6_881 }] })
       yield* world.advance("8 seconds")
 
@@ -91,7 +96,10 @@ describe("what a program knows of a torrent", () => {
         [seen?.isIncoming, seen?.isSeed, seen?.amInterested, seen?.peerChoking, seen?.amChoking, seen?.pieces],
         [false, true, true, false, true, pieceCount]
       )
-      assert.deepStrictEqual([us?.isIncoming, us?.isSeed, us?.peerInterested, us?.amChoking], [true, false, true, false])
+      assert.deepStrictEqual(
+        [us?.isIncoming, us?.isSeed, us?.peerInterested, us?.amChoking],
+        [true, false, true, false]
+      )
       assert.approximately(seen!.downloadBytesPerSecond, 100_000, 30_000)
       assert.approximately(us!.uploadBytesPerSecond, 100_000, 30_000)
       assert.isAbove(seen!.downloadedBytes, 400_000)

@@ -65,7 +65,9 @@ describe("a torrent that is added by a magnet link", () => {
 
   test("fails, and stays listed, if the program's choice of files dies", (world, { engine }) =>
     Effect.gen(function* () {
-      const wrong = yield* Effect.promise(() => make({ name: "wrong", files: [{ path: [], length: 9 }], pieceLength: 16_384 }))
+      const wrong = yield* Effect.promise(() =>
+        make({ name: "wrong", files: [{ path: [], length: 9 }], pieceLength: 16_384 })
+      )
       yield* world.download(wrong, { from: { stored: Bitfield.full(1), resume: undefined }, seed: true })
       const torrent = yield* engine.add(linkOf(wrong, `&x.pe=${PeerAddress.format(addressOf(world))}`), {
         files: () => {

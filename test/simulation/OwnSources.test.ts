@@ -58,7 +58,10 @@ describe("a source of peers that a user has written", () => {
         )
         yield* world.advance("2 minutes")
 
-        const typed: Equals<typeof added, Effect.Effect<Torrent, Engine.AlreadyAdded, Scope.Scope | Directory>> = true
+        const typed: Equals<
+          typeof added,
+          Effect.Effect<Torrent, Engine.AlreadyAdded | Engine.OnlyV2, Scope.Scope | Directory>
+        > = true
         assert.isTrue(typed)
         assert.strictEqual((yield* torrent.status).state._tag, "Complete")
         assert.deepStrictEqual(

@@ -301,7 +301,9 @@ describe("a policy that denies a client", () => {
         yield* download.torrent.addPeers([at(neighbour.host)])
         yield* world.advance("30 minutes")
 
-        const ports = download.events.flatMap((event) => (event._tag === "PeerDisconnected" ? [event.address.port] : []))
+        const ports = download.events.flatMap((event) =>
+          event._tag === "PeerDisconnected" ? [event.address.port] : []
+        )
         assert.isAbove(ports.length, 0)
         assert.notInclude(ports, listen.port)
       })

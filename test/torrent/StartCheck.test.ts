@@ -138,7 +138,10 @@ describe("StartCheck", () => {
       const error = yield* Effect.flip(start({ isReadOnly: true }))
 
       assert.strictEqual(error._tag, "piecewise/ContentExists")
-      assert.deepStrictEqual(error._tag === "piecewise/ContentExists" && error.files.map(({ excessBytes }) => excessBytes), [3])
+      assert.deepStrictEqual(
+        error._tag === "piecewise/ContentExists" && error.files.map(({ excessBytes }) => excessBytes),
+        [3]
+      )
     }))
 
   describe("if every file with stored pieces is gone", () => {

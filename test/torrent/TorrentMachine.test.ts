@@ -201,7 +201,11 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual(live(["fetched", "fetched", "started"], fetches).done, ["MetadataFetched", "", "Started"])
     assert.strictEqual(live(["broke"], fetches).state, "Failed")
     assert.strictEqual(live(["pauseAsked", "rested"], fetches).state, "Paused")
-    assert.deepStrictEqual(live(["pauseAsked", "rested", "resumeAsked"], fetches).done, ["Turn", "Paused", "Resumed Turn"])
+    assert.deepStrictEqual(live(["pauseAsked", "rested", "resumeAsked"], fetches).done, [
+      "Turn",
+      "Paused",
+      "Resumed Turn"
+    ])
   })
 
   it("is paused once it rests, wants no peers from the first moment on, and goes on where it was", () => {

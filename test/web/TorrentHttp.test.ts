@@ -42,7 +42,7 @@ type Served = Pick<Torrent, "metainfo" | "read" | "status">
 
 /** A torrent whose bytes are all there. */
 const whole = ({ fileContent, metainfo }: KnownTorrent.KnownTorrent): Served => ({
-  metainfo,
+  metainfo: Effect.succeed(metainfo),
   read: (file, { begin = 0, end } = {}) =>
     Stream.suspend(() => {
       const bytes = fileContent(file).subarray(begin, end)

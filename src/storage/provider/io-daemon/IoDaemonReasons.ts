@@ -59,7 +59,8 @@ export const isOfFile = (error: IoDaemonError): error is IoDaemonRefused =>
 
 /** What an error of the daemon means to the callers of storage. */
 export const reasonOf = (error: IoDaemonError, directory: string): StorageReason => {
-  if (error._tag === "piecewise/IoDaemonUnavailable") return new StorageUnavailable({ path: directory, why: error.message })
+  if (error._tag === "piecewise/IoDaemonUnavailable")
+    return new StorageUnavailable({ path: directory, why: error.message })
   const { holder = "somebody else", kind, message, path: file, why = message } = error.refusal
   // The root itself has no components.
   const path = file === undefined || file === "" ? directory : `${directory}/${file}`
