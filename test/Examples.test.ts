@@ -19,6 +19,9 @@ import * as Json from "../examples/json.ts"
 import * as OwnSource from "../examples/peer-source.ts"
 import * as Retries from "../examples/property.ts"
 import * as Read from "../examples/read.ts"
+import * as Late from "../examples/late.ts"
+import * as Progress from "../examples/progress.ts"
+import * as Queue from "../examples/queue.ts"
 import * as Seed from "../examples/seed.ts"
 import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
@@ -27,7 +30,8 @@ import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
-import { DiskFull, Storage, StorageError } from "../src/storage/Storage.ts"
+import * as FileLayout from "../src/metainfo/FileLayout.ts"
+import { DiskFull, Storage, StorageError, StorageRefused } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
@@ -81,6 +85,97 @@ describe("the examples", () => {
         assert.strictEqual(tags.at(-1), "Completed")
       })
     )
+  )
+
+  it.effect("progress: says how far each file is, and who sends it", () =>
+    Swarms.use(
+      { seed, link: { bytesPerSecond: 400_000 } },
+      Effect.fnUntraced(function* (world) {
+        const { torrent } = yield* world.download(small, { behaviours: [PeerBehaviour.honest] })
+
+        const lines = yield* within(world, Stream.runCollect(Progress.lines(torrent)))
+
+        assert.strictEqual(lines[0], "known: Checking, 0%, verifying what is stored")
+        assert.isTrue(lines.some((line) => /^ {2}known\/b\/c\.bin: [1-9]\d?%$/.test(line)))
+        assert.isTrue(lines.some((line) => /^ {2}from .+ at 10\.0\.0\.0: [1-9]\d* B\/s$/.test(line)))
+        assert.strictEqual(lines.at(-1), "known: Complete, 100%")
+      })
+    )
+  )
+
+  it.effect("late: draws what is stored, also for a reader that begins in the middle", () =>
+    Swarms.use(
+      { seed, link: { bytesPerSecond: 400_000 } },
+      Effect.fnUntraced(function* (world) {
+        const download = yield* world.download(small, { behaviours: [PeerBehaviour.honest], order: "sequential" })
+        yield* world.advance("2 seconds")
+        const fiber = yield* Effect.forkScoped(Stream.runCollect(Late.pictures(download.torrent)))
+        yield* world.until(download.isComplete, "1 minute")
+        yield* download.stop
+
+        const [begin, first, ...others] = yield* Fiber.join(fiber)
+        assert.strictEqual(begin, "")
+        assert.match(first!, /^#+\.+$/)
+        assert.isAbove(others.length, 3)
+        assert.strictEqual(others.at(-1), "#".repeat(pieceCount))
+      })
+    )
+  )
+
+  it.effect("queue: downloads 50 torrents, five at a time, and removes those that its storage refuses", () =>
+    Effect.gen(function* () {
+      const names = Array.from({ length: 50 }, (_, index) =>
+        index % 10 === 3 ? `refused-${index}` : `torrent-${index}`
+      )
+      const known = yield* Effect.promise(() =>
+        Promise.all(
+          names.map((name, index) =>
+            make({ name, seed: index + 1, pieceLength: 16_384, files: [{ path: [], length: 40_000 }] })
+          )
+        )
+      )
+      const refuse = (inner: Storage["Service"]) =>
+        Storage.of({
+          open: (options) =>
+            Effect.map(inner.open(options), (torrent) =>
+              FileLayout.pathOf(options.layout, 0)[0]!.startsWith("refused")
+                ? { ...torrent, writePiece: () => Effect.fail(new StorageError({ operation: "write", reason })) }
+                : torrent
+            )
+        })
+      const reason = new StorageRefused({ path: "refused", why: "permission denied" })
+      yield* Swarms.use(
+        { seed, storage: refuse },
+        Effect.fnUntraced(function* (world) {
+          let mostAtOnce = 0
+          const engine = Engine.Engine.of({
+            ...world.engine,
+            add: (metainfo, options) => {
+              const one = known.find((other) => other.metainfo === metainfo)!
+              const download = world.download(one, { ...(options as Engine.AddOptions), behaviours: [{ bytesPerSecond: 40_000 }] })
+              return Effect.map(download, ({ torrent }) => torrent)
+            }
+          })
+          const watching = Effect.map(world.engine.status, ({ states }) => {
+            mostAtOnce = Math.max(mostAtOnce, states.Downloading + states.StorageFailing)
+          })
+          yield* Effect.forkScoped(Effect.forever(Effect.andThen(watching, Effect.sleep("500 millis"))))
+
+          const all = Queue.downloadAll(known.map(({ metainfo }) => metainfo))
+          const completed = yield* within(world, Effect.provideService(all, Engine.Engine, engine))
+
+          assert.sameMembers(
+            completed,
+            names.filter((name) => name.startsWith("torrent"))
+          )
+          assert.sameMembers([...world.medium.paths()], completed)
+          const { states, torrents } = yield* world.engine.status
+          assert.deepStrictEqual([torrents, states.Paused], [45, 45])
+          assert.isAtLeast(mostAtOnce, 2)
+          assert.isAtMost(mostAtOnce, Queue.atOnce)
+        })
+      )
+    })
   )
 
   it.effect("read: emits the bytes of the largest file, and fetches nothing else", () =>

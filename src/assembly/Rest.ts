@@ -4,19 +4,29 @@
  */
 import * as Effect from "effect/Effect"
 import * as Gate from "../base/Gate.ts"
+import type { PieceBuffer } from "../supply/PieceBuffer.ts"
 import type * as Assembly from "./Assembly.ts"
 import * as AssemblyOf from "./Assembly.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as PieceTable from "./PieceTable.ts"
 
-const isStoring = ({ table: { counts } }: Assembly.Assembly): boolean => counts.complete + counts.verified > 0
-
-/** Waits until every complete piece is stored, or turned out to be wrong. Gives up if the storage takes no writes. */
+/**
+ * Waits until every piece that is complete now is stored, or turned out to be wrong. Gives up if the storage takes no
+ * writes.
+ */
 export const settled = (self: Assembly.Assembly): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (!isStoring(self) || self.isPaused) return Effect.void
+    const isComplete = ({ piece }: PieceBuffer): boolean => PieceTable.stateOf(self.table, piece) !== "active"
+    const complete = Array.from(self.pool.loans.values(), ({ buffer }) => buffer).filter(isComplete)
+    return untilReturned(self, complete)
+  })
+
+const untilReturned = (self: Assembly.Assembly, buffers: ReadonlyArray<PieceBuffer>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (self.isPaused || !buffers.some((buffer) => self.pool.loans.get(buffer.piece)?.buffer === buffer))
+      return Effect.void
     Gate.close(self.pool.returned)
-    return Effect.andThen(Gate.pass(self.pool.returned), settled(self))
+    return Effect.andThen(Gate.pass(self.pool.returned), untilReturned(self, buffers))
   })
 
 /** Returns all buffers, and forgets what they hold. Nothing may be verified or written any more. */

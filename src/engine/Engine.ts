@@ -44,6 +44,7 @@ import * as PeerPolicy from "../swarm/PeerPolicy.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
+import type * as TorrentRecord from "../torrent/TorrentRecord.ts"
 import * as EngineConfig from "./EngineConfig.ts"
 import type { EngineEvent } from "./EngineEvent.ts"
 import type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
@@ -254,7 +255,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     asked: AddOptions<unknown>,
     own: Sources,
     identity: Identity
-  ): Pick<TorrentProgram.ProgramOptions, "source" | "files"> =>
+  ): Pick<TorrentRecord.ProgramOptions, "source" | "files"> =>
     "layout" in source
       ? { source: { _tag: "Metainfo", metainfo: source }, files: asked.files }
       : {
@@ -344,7 +345,8 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   })
   const accept = (infoHash: InfoHash.InfoHash) => {
     const entry = Option.getOrUndefined(Registry.get(registry, infoHash))
-    return entry?.program.accept ?? fetches.get(InfoHash.toHex(infoHash))
+    if (entry === undefined) return fetches.get(InfoHash.toHex(infoHash))
+    return (...call: Parameters<Incoming.Accept>) => TorrentProgram.accept(entry.program, ...call)
   }
   return { engine, accept, callers }
 })

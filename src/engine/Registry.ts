@@ -10,13 +10,13 @@ import * as InfoHash from "../base/InfoHash.ts"
 import * as EventLog from "../torrent/EventLog.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
-import type { TorrentProgram } from "../torrent/TorrentProgram.ts"
+import * as TorrentRecord from "../torrent/TorrentRecord.ts"
 import type { EngineEvent } from "./EngineEvent.ts"
 import * as EngineStatus from "./EngineStatus.ts"
 
 /** A torrent that has started. */
 interface Entry {
-  readonly program: TorrentProgram
+  readonly program: TorrentRecord.TorrentRecord
   readonly torrent: Torrent
 }
 
@@ -57,7 +57,7 @@ const release = (self: Registry, infoHash: InfoHash.InfoHash): Effect.Effect<voi
     const entry = self.entries.get(hex)
     self.entries.delete(hex)
     if (entry === undefined) return
-    self.transferred = EngineStatus.add(self.transferred, entry.program.statusNow())
+    self.transferred = EngineStatus.add(self.transferred, TorrentRecord.status(entry.program))
     EventLog.report(self.log, { infoHash, event: { _tag: "Removed" } })
   })
 
@@ -69,7 +69,7 @@ export const put = (self: Registry, entry: Entry): void => {
 
 const added = ({ program, torrent: { infoHash } }: Entry): EngineEvent => ({
   infoHash,
-  event: { _tag: "Added", name: program.statusNow().name }
+  event: { _tag: "Added", name: TorrentRecord.status(program).name }
 })
 
 /** Reports an event of a torrent. Costs nothing while nobody reads. */
@@ -98,6 +98,6 @@ export const status = (
   engine: () => Pick<EngineStatus.EngineStatus, "connections" | "bufferBytes">
 ): Effect.Effect<EngineStatus.EngineStatus> =>
   Effect.sync(() => {
-    const statuses = entriesOf(self).map(({ program }) => program.statusNow())
+    const statuses = entriesOf(self).map(({ program }) => TorrentRecord.status(program))
     return EngineStatus.of(statuses, self.transferred, engine())
   })

@@ -50,6 +50,8 @@ export interface Write {
 /** An open connection; it closes with the scope it was opened in. */
 export interface Connection {
   readonly remote: PeerAddress
+  /** Whether what it carries is hidden from others (`connect/Encryption.ts`); default: it is not. */
+  readonly isEncrypted?: boolean | undefined
   /** Starts reading into `sink`. Nothing is read before; called once. */
   readonly receiveUnsafe: (sink: Sink) => void
   /** Resumes reading after a sink returned `false`. */

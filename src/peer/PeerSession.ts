@@ -48,6 +48,8 @@ export interface PeerSession {
   readonly remote: PeerAddress
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
+  /** Whether the connection is encrypted. */
+  readonly isEncrypted: boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
   /** The name and version that the peer gives itself (BEP 10 `v`), once it has. */
@@ -200,6 +202,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         peerId,
         remote,
         isIncoming,
+        isEncrypted: connection.isEncrypted === true,
         openedAt: protocol.openedAt,
         client: () => protocol.extensions?.theirs.client,
         failUnsafe

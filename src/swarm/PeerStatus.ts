@@ -13,6 +13,8 @@ export interface PeerStatus {
   readonly client: string
   /** Whether it connected to us. */
   readonly isIncoming: boolean
+  /** Whether the connection to it is encrypted. */
+  readonly isEncrypted: boolean
   /** Whether we choke it, and are interested in it (BEP 3). */
   readonly amChoking: boolean
   readonly amInterested: boolean
@@ -39,13 +41,14 @@ export interface PeerStatus {
 }
 
 /** The status of the peer of a session. */
-export const of = ({ isIncoming, peerId, protocol, remote }: PeerSession): PeerStatus => {
+export const of = ({ isEncrypted, isIncoming, peerId, protocol, remote }: PeerSession): PeerStatus => {
   const { has, pipeline, rates } = protocol
   const id = PeerId.fromBytes(peerId)
   return {
     address: remote,
     client: protocol.extensions?.theirs.client ?? (id === undefined ? "unknown client" : PeerId.client(id)),
     isIncoming,
+    isEncrypted,
     amChoking: protocol.uploads.isChoking,
     amInterested: protocol.amInterested,
     peerChoking: protocol.peerChoking,

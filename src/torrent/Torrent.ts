@@ -17,7 +17,7 @@ import type { FileProgress } from "./FileProgress.ts"
 import type { ReadError, ReadRange } from "./Readers.ts"
 import type { TorrentChange } from "./TorrentChange.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
-import type { Removed } from "./TorrentProgram.ts"
+import type { Removed } from "./TorrentRecord.ts"
 import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
 import type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
@@ -26,7 +26,8 @@ export type { PeerStatus } from "../swarm/PeerStatus.ts"
 export type { FileProgress } from "./FileProgress.ts"
 export type { ReadError, ReadRange } from "./Readers.ts"
 export type { TorrentChange } from "./TorrentChange.ts"
-export type { Removed } from "./TorrentProgram.ts"
+export type { Removed } from "./TorrentRecord.ts"
+export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
 /**
  * A torrent of an engine. It stops when the scope in which it was added closes.

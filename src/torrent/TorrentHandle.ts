@@ -19,7 +19,8 @@ import type { Limits, Torrent } from "./Torrent.ts"
 import * as TorrentChange from "./TorrentChange.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import * as TorrentMachine from "./TorrentMachine.ts"
-import type { TorrentProgram } from "./TorrentProgram.ts"
+import * as TorrentProgram from "./TorrentProgram.ts"
+import * as TorrentRecord from "./TorrentRecord.ts"
 import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
@@ -27,7 +28,7 @@ import * as Watch from "./Watch.ts"
  * Makes the torrent of a program. Its effects are made when they are asked for, because an engine may have thousands of
  * torrents, and few programs use every one of each.
  */
-export const make = (program: TorrentProgram): Torrent => ({
+export const make = (program: TorrentRecord.TorrentRecord): Torrent => ({
   get infoHash() {
     return program.life.infoHash
   },
@@ -35,14 +36,14 @@ export const make = (program: TorrentProgram): Torrent => ({
     return metainfoOf(program)
   },
   get name() {
-    return Effect.sync(() => program.statusNow().name)
+    return Effect.sync(() => TorrentRecord.status(program).name)
   },
   get events() {
     const { log } = program.life
     return Stream.suspend(() => EventLog.events(log))
   },
   get status() {
-    return Effect.sync(program.statusNow)
+    return Effect.sync(() => TorrentRecord.status(program))
   },
   get completed() {
     return Deferred.await(program.life.completed)
@@ -52,24 +53,24 @@ export const make = (program: TorrentProgram): Torrent => ({
     return TorrentLife.until(life, () => refusalOf(TorrentMachine.stateOf(life.machine)))
   },
   get stored() {
-    const { present } = program
-    return Effect.sync(() => TorrentChange.storedOf(present()))
+    return Effect.sync(() => TorrentChange.storedOf(TorrentRecord.present(program)))
   },
   get changes() {
-    const { life, present } = program
+    const { life } = program
+    const present = () => TorrentRecord.present(program)
     return TorrentChange.changes(life.watch, present, () => TorrentMachine.hasEnded(life.machine))
   },
   get files() {
     return Effect.sync(() => {
-      const lasting = program.lasting()
+      const lasting = program.lasting
       if (lasting === undefined) return []
       const { files, layout } = lasting.selection
-      return FileProgress.of(layout, TorrentChange.storedOf(program.present()), files)
+      return FileProgress.of(layout, TorrentChange.storedOf(TorrentRecord.present(program)), files)
     })
   },
   get peers() {
     return Effect.sync(() => {
-      const run = program.run()
+      const run = program.run
       return run === undefined ? [] : PieceSwarm.peers(run.swarm)
     })
   },
@@ -92,14 +93,13 @@ export const make = (program: TorrentProgram): Torrent => ({
       return Effect.asVoid(TorrentLife.until(life, () => life.doneRechecks >= number || undefined))
     })
   },
-  remove: (options: { readonly data: boolean }) => program.remove(options),
+  remove: (options: { readonly data: boolean }) => TorrentProgram.removing(program, options.data),
   statuses: (every: Duration.Input) => statuses(program, every),
-  addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => program.addPeers(addresses)),
+  addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => TorrentProgram.addPeers(program, addresses)),
   setPriorities: (files: ReadonlyArray<PiecePriority>) =>
     Effect.suspend(() => {
-      const { asked, lasting, run } = program
-      const known = lasting()
-      if (known !== undefined) return Selection.setFiles(known.selection, () => run()?.selected, files)
+      const { asked, lasting } = program
+      if (lasting !== undefined) return Selection.setFiles(lasting.selection, () => program.run?.selected, files)
       asked.files = files
       return Effect.void
     }),
@@ -107,21 +107,20 @@ export const make = (program: TorrentProgram): Torrent => ({
     Effect.map(Monotonic.now, (now) => {
       const { asked, lasting, run } = program
       asked.deadlines = given.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
-      const known = lasting()
-      if (known !== undefined) Selection.setDeadlines(known.selection, run()?.assembly, asked.deadlines)
+      if (lasting !== undefined) Selection.setDeadlines(lasting.selection, run?.assembly, asked.deadlines)
     }),
   read: (file, range) => {
     const { lasting } = program
-    const known = lasting()
-    if (known !== undefined) return Readers.read(known.readers, file, range)
-    return Stream.unwrap(Effect.map(metainfoOf(program), () => Readers.read(lasting()!.readers, file, range)))
+    if (lasting !== undefined) return Readers.read(lasting.readers, file, range)
+    return Stream.unwrap(Effect.map(metainfoOf(program), () => Readers.read(program.lasting!.readers, file, range)))
   },
   setLimits: (limits: Limits) => Effect.map(Monotonic.now, (now) => RateLimits.set(program.limits, limits, now)),
   setPeerLimits: (limits: Limits) =>
     Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(program.limits, limits, now))
 })
 
-const metainfoOf = ({ lasting, life }: TorrentProgram) => TorrentLife.until(life, () => lasting()?.options.metainfo)
+const metainfoOf = (program: TorrentRecord.TorrentRecord) =>
+  TorrentLife.until(program.life, () => program.lasting?.options.metainfo)
 
 /** Why the storage refuses for good; `undefined` if it does not. */
 const refusalOf = (state: TorrentState): Storage.StorageError | undefined =>
@@ -136,7 +135,8 @@ const isQuiet = (machine: TorrentMachine.TorrentMachine): boolean =>
   machine.phase === "missing"
 
 /** The status now, and again after each `every`. The last one is that of the end. */
-const statuses = ({ life, statusNow }: TorrentProgram, every: Duration.Input): Stream.Stream<TorrentStatus> => {
+const statuses = (program: TorrentRecord.TorrentRecord, every: Duration.Input): Stream.Stream<TorrentStatus> => {
+  const { life } = program
   const hasEnded = () => TorrentMachine.hasEnded(life.machine)
   const isDue = Effect.raceFirst(
     Effect.sleep(every),
@@ -146,7 +146,7 @@ const statuses = ({ life, statusNow }: TorrentProgram, every: Duration.Input): S
     if (at === "over") return Effect.undefined
     return Effect.andThen(
       at === "first" ? Effect.void : isDue,
-      Effect.sync(() => [statusNow(), hasEnded() ? "over" : "next"] as const)
+      Effect.sync(() => [TorrentRecord.status(program), hasEnded() ? "over" : "next"] as const)
     )
   })
 }

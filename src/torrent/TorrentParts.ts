@@ -2,6 +2,7 @@
  * What a torrent consists of: its options, what outlives a run, and the parts of one run.
  */
 import type { Assembly } from "../assembly/Assembly.ts"
+import type * as Gate from "../base/Gate.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
 import type { Tally } from "../base/Tally.ts"
@@ -77,6 +78,8 @@ export interface TorrentParts {
   readonly upload: Upload
   /** The selection that was checked. Another one may have been made since. */
   readonly prepared: Selection.Selection["wanted"]
+  /** Open once the selection applies that was made since. */
+  readonly isCaughtUp: Gate.Gate
   /** What a change of the selection has to change. */
   readonly selected: Selection.Running
   /** Bytes that were stored before the run. */

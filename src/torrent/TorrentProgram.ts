@@ -11,19 +11,16 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import type * as PieceOrder from "../assembly/PieceOrder.ts"
 import * as Bitfield from "../base/Bitfield.ts"
-import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as Prng from "../base/Prng.ts"
 import * as Signal from "../base/Signal.ts"
 import * as Tally from "../base/Tally.ts"
 import type { Accept } from "../connect/Incoming.ts"
-import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
-import type * as MetadataFetch from "./MetadataFetch.ts"
 import * as Readers from "./Readers.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
@@ -31,10 +28,10 @@ import * as StatusReport from "./StatusReport.ts"
 import * as TorrentChange from "./TorrentChange.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import * as TorrentMachine from "./TorrentMachine.ts"
-import type { TorrentOptions } from "./TorrentOptions.ts"
-import type { Carried, Lasting, Options, TorrentParts } from "./TorrentParts.ts"
+import type { Lasting, TorrentParts } from "./TorrentParts.ts"
+import * as TorrentRecord from "./TorrentRecord.ts"
 import * as TorrentRun from "./TorrentRun.ts"
-import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
+import type { TorrentError } from "./TorrentStatus.ts"
 import { TorrentDefect } from "./TorrentStatus.ts"
 import { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 import * as Watch from "./Watch.ts"
@@ -42,91 +39,13 @@ import * as Watch from "./Watch.ts"
 /** How many added addresses are kept for another run. */
 const maxAddedAddresses = 1_000
 
-/** Where the metainfo comes from: it is known, or it is fetched for a magnet link. */
-export type Source =
-  | { readonly _tag: "Metainfo"; readonly metainfo: Metainfo }
-  | {
-      readonly _tag: "Magnet"
-      /** The name to show until the metainfo is known. */
-      readonly name: string
-      readonly trackers: ReadonlyArray<ReadonlyArray<string>>
-      /** Fetches the metainfo, and the addresses that were found meanwhile. Ends everything it began when it ends. */
-      readonly fetch: (
-        options: Required<Pick<MetadataFetch.Options, "listen" | "report">>
-      ) => Effect.Effect<{ readonly metainfo: Metainfo; readonly peers: ReadonlyArray<PeerAddress> }, MetainfoError>
-    }
-
-/** What a torrent is made from. */
-export interface ProgramOptions extends Omit<Options, "metainfo">, Pick<TorrentOptions, "files"> {
-  readonly infoHash: InfoHash
-  readonly source: Source
-  readonly onEvent?: TorrentLife.Options["onEvent"]
-  /** Closes the scope of the torrent, and with it the torrent. */
-  readonly stop: Effect.Effect<void>
-}
-
-/** What is left of a torrent's files after it was removed. */
-export interface Removed {
-  /**
-   * Files at its paths that were left alone, because they are somebody else's or nothing proves them to be the
-   * torrent's own. Components joined by `/`. Empty if its files were not to be deleted.
-   */
-  readonly keptPaths: ReadonlyArray<string>
-}
-
-/** What is asked for until the metainfo is known, and for every run. */
-interface Asked {
-  files: TorrentOptions["files"]
-  deadlines: ReadonlyArray<PieceOrder.Deadline>
-  /** The addresses that were added last. */
-  addresses: ReadonlyArray<PeerAddress>
-}
-
-/** A torrent that was started. Its functions are plain or effects that never fail. */
-export interface TorrentProgram {
-  readonly options: ProgramOptions
-  readonly life: TorrentLife.TorrentLife
-  readonly limits: RateLimits.TorrentLimits
-  readonly asked: Asked
-  /** What outlives a run; `undefined` until the metainfo is known. */
-  readonly lasting: () => Lasting | undefined
-  /** The current run; `undefined` while files are checked and after the end. */
-  readonly run: () => TorrentParts | undefined
-  /** What is stored and wanted, in the run or at the end of the last one. */
-  readonly present: () => TorrentChange.Present
-  readonly addPeers: (addresses: ReadonlyArray<PeerAddress>) => void
-  readonly statusNow: () => TorrentStatus
-  /** As `Torrent.remove`. */
-  readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
-  /** Takes a connection that a peer opened to the engine. Closes it at once if it is of no use now. */
-  readonly accept: Accept
-  /** The parts of the run that has not ended yet. */
-  readonly parts: () => TorrentParts | undefined
-}
-
-/** What a torrent was like at the end of a run. */
-interface Final {
-  readonly status: TorrentStatus
-  readonly stored: Bitfield.Bitfield
-  readonly wanted: Bitfield.Bitfield
-}
-
 /**
  * Starts a torrent that runs until the scope closes. Returns at once; events report the check, the download and
  * failures.
  */
-export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
+export const make = Effect.fnUntraced(function* (options: TorrentRecord.ProgramOptions) {
   const { infoHash, source } = options
   const clock = yield* Clock.Clock
-  let removal:
-    | { readonly data: boolean; readonly done: Deferred.Deferred<Removed, RemovalFailed | TorrentStopped> }
-    | undefined
-  // Registered first, so that it is done last: the torrent may have stopped before it could be removed.
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      if (removal !== undefined) Deferred.doneUnsafe(removal.done, Effect.fail(new TorrentStopped({ infoHash })))
-    })
-  )
   const life = yield* TorrentLife.make({
     infoHash,
     seeds: options.seed !== undefined && options.seed !== false,
@@ -134,261 +53,273 @@ export const make = Effect.fnUntraced(function* (options: ProgramOptions) {
     fetches: source._tag === "Magnet",
     onEvent: options.onEvent
   })
-  const limits = RateLimits.makeTorrent(
-    options.engineLimits,
-    { torrent: options.limits, eachPeer: options.peerLimits },
-    Monotonic.nowUnsafe(clock)
-  )
-  const random = Prng.make(yield* Random.nextInt)
-  const sources = Sources.make()
-  const carried: Carried = { downloadedBytes: 0, wastedBytes: 0, uploadedBytes: 0 }
-  const asked: Asked = { files: options.files, deadlines: [], addresses: [] }
-  const scope = yield* Effect.scope
-  let lasting: Lasting | undefined
-  let run: TorrentParts | undefined
-  /** The run that is ending: its last pieces are still being stored. */
-  let ending: TorrentParts | undefined
-  /** The end of the last run; `undefined` before, and while files are checked again. */
-  let final: Final | undefined
-  /** The scope of the current run, and what exchanges pieces in it. */
-  let parts: Scope.Closeable | undefined
-  let exchanging: TorrentRun.Exchanging | undefined
-  /** The scope of what keeps its files. */
-  let keeping: Scope.Closeable | undefined
-  /** How the fetch of the metadata is going, and who takes connections meanwhile. */
-  let progress: MetadataFetch.Progress | undefined
-  let acceptMeanwhile: Accept | undefined
-  /** Increases when other things are known of the torrent than before. */
-  let epoch = 0
-
-  const learn = Effect.fnUntraced(function* (metainfo: Metainfo) {
-    const { layout } = metainfo
-    const files = typeof asked.files === "function" ? asked.files(metainfo) : (asked.files ?? [])
-    const selection = Selection.make(layout, files)
-    Selection.setDeadlines(selection, undefined, asked.deadlines)
-    const selected = () => run?.selected
-    const fetching = options.readOnly === true ? () => undefined : selected
-    const readers = Readers.make({ infoHash, layout, selection, selected: fetching })
-    epoch++
-    lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried }
-    yield* Scope.provide(Selection.run(selection, selected), scope)
-  })
-
-  const begin = Effect.fnUntraced(function* (lasting: Lasting) {
-    const { askedRechecks } = life
-    const opened = yield* TorrentRun.open(lasting, askedRechecks > life.doneRechecks)
-    run = opened
-    epoch++
-    life.doneRechecks = askedRechecks
-    keeping = yield* Scope.fork(yield* Effect.scope)
-    yield* Scope.provide(TorrentRun.begin(opened), keeping)
-    // Somebody asked while files were checked.
-    if (life.askedRechecks > life.doneRechecks) TorrentLife.note(life, { _tag: "RecheckAsked" })
-  })
-  const end = Effect.suspend(() => {
-    if (parts === undefined) return Effect.void
-    if (run !== undefined) run.facts.isOver = true
-    ending = run
-    run = undefined
-    TorrentLife.note(life, { _tag: "Restarted" })
-    return Effect.ensuring(Scope.close(parts, Exit.void), ended)
-  }).pipe(Effect.uninterruptible)
-  const ended = Effect.sync(() => {
-    if (ending !== undefined) {
-      const status = StatusReport.atEnd(ending, Monotonic.nowUnsafe(clock))
-      const present = presentOf(ending)
-      final = { status, stored: TorrentChange.storedOf(present), wanted: Bitfield.copy(present.wanted) }
-      const { assembly, upload } = ending
-      const { downloadedBytes, wastedBytes } = assembly
-      if (options.tally !== undefined) {
-        Tally.end(options.tally, { downloadedBytes, wastedBytes, uploadedBytes: upload.uploadedBytes })
-      }
-      carried.downloadedBytes = status.downloadedBytes
-      carried.wastedBytes = status.wastedBytes
-      carried.uploadedBytes = status.uploadedBytes
-    }
-    ending = undefined
-    parts = undefined
-    exchanging = undefined
-    keeping = undefined
-    Watch.wake(life.watch)
-  })
-
-  /** Deletes what is to be deleted. In a run, everything ends first that writes. */
-  const remove = Effect.fnUntraced(function* (data: boolean) {
-    if (run === undefined || keeping === undefined) {
-      yield* end
-      return yield* TorrentRun.forget(infoHash, lasting, data)
-    }
-    if (exchanging !== undefined) yield* Scope.close(exchanging.scope, Exit.void)
-    yield* Scope.close(keeping, Exit.void)
-    run.facts.isOver = true
-    return yield* run.files.remove(data)
-  })
-
-  /** Exchanges pieces, or rests, as is asked. */
-  const exchange = Effect.fnUntraced(function* (run: TorrentParts) {
-    if (!life.machine.isPaused) {
-      exchanging ??= yield* TorrentRun.exchange(run, asked.addresses)
-      return
-    }
-    if (exchanging !== undefined) yield* TorrentRun.rest(run, exchanging)
-    exchanging = undefined
-    TorrentLife.note(life, { _tag: "Rested", at: Monotonic.nowUnsafe(clock) })
-  })
-
-  /** Fetches the metadata, until it is known or somebody pauses the torrent. */
-  const fetch = Effect.fnUntraced(function* (source: Extract<Source, { _tag: "Magnet" }>) {
-    Sources.setTrackers(sources, source.trackers)
-    const fetched = source.fetch({
-      listen: (accept) =>
-        Effect.acquireRelease(
-          Effect.sync(() => {
-            acceptMeanwhile = accept
-          }),
-          () =>
-            Effect.sync(() => {
-              acceptMeanwhile = undefined
-            })
-        ),
-      report: (current, event) => {
-        progress = current
-        if (event !== undefined) Sources.note(sources, event, (reported) => TorrentLife.report(life, reported))
-      }
-    })
-    const paused = Watch.until(life.watch, () => (life.machine.isPaused ? true : undefined))
-    const found = yield* Effect.raceFirst(Effect.asSome(fetched), Effect.as(paused, Option.none())).pipe(
-      Effect.ensuring(
-        Effect.sync(() => {
-          progress = undefined
-        })
-      )
-    )
-    if (Option.isNone(found)) return TorrentLife.note(life, { _tag: "Rested", at: Monotonic.nowUnsafe(clock) })
-    const { metainfo, peers } = found.value
-    addPeers(peers)
-    yield* learn(metainfo)
-    const event = {
-      _tag: "MetadataFetched",
-      name: metainfo.name,
-      totalBytes: metainfo.layout.geometry.totalLength
-    } as const
-    TorrentLife.note(life, { _tag: "Fetched", event })
-  })
-
-  const fail = (cause: Cause.Cause<TorrentError>) => {
-    if (lasting !== undefined) Readers.end(lasting.readers, cause)
-    const error = Cause.findErrorOption(cause)
-    if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
-    else if (Cause.hasDies(cause)) {
-      TorrentLife.note(life, { _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
-    } else return Effect.void
-    return Effect.asVoid(Deferred.failCause(life.completed, cause))
-  }
-  /** Does what the life asks for now. */
-  const turn = Effect.gen(function* () {
-    if (TorrentMachine.hasEnded(life.machine)) return
-    if (life.failure !== undefined || life.machine.phase === "restarting") yield* end
-    if (life.failure !== undefined) return yield* Effect.failCause(life.failure)
-    if (lasting === undefined && source._tag === "Magnet") yield* fetch(source)
-    if (lasting === undefined) return
-    const isNew = parts === undefined
-    parts ??= Scope.makeUnsafe()
-    if (isNew) {
-      final = undefined
-      epoch++
-      yield* Scope.provide(begin(lasting), parts)
-    }
-    if (run !== undefined && life.machine.phase === "running") yield* Scope.provide(exchange(run), parts)
-  }).pipe(
-    TorrentRun.failing(life),
-    // The scope of the run is closed then, so a failed torrent holds nothing until it is removed.
-    Effect.catchCause((cause) => Effect.andThen(end, fail(cause)))
-  )
-  const addPeers = (addresses: ReadonlyArray<PeerAddress>): void => {
-    // Kept also during a run, because another one may follow.
-    asked.addresses = [...asked.addresses, ...addresses].slice(-maxAddedAddresses)
-    if (run !== undefined) PieceSwarm.add(run.swarm, addresses)
-  }
-  const early = (): StatusReport.Known => {
-    if (lasting !== undefined) return StatusReport.knownOf(lasting)
-    const name = source._tag === "Magnet" ? source.name : source.metainfo.name
-    return { life, sources, limits, carried, name, layout: undefined, fetching: progress }
-  }
-  const presentOf = ({ assembly, facts, files }: TorrentParts): TorrentChange.Present => ({
-    state: TorrentMachine.stateOf(life.machine),
-    epoch,
-    stored: facts.kept,
-    suspects: files.suspects,
-    wanted: assembly.table.wanted
-  })
-  const present = (): TorrentChange.Present => {
-    const parts = run ?? ending
-    if (parts !== undefined) return presentOf(parts)
-    const pieces = lasting?.options.metainfo.layout.geometry.pieceCount ?? 0
-    return {
-      state: TorrentMachine.stateOf(life.machine),
-      epoch,
-      stored: final?.stored ?? Bitfield.make(pieces),
-      suspects: undefined,
-      wanted: final?.wanted ?? Bitfield.full(pieces)
-    }
-  }
-  if (source._tag === "Metainfo") yield* learn(source.metainfo)
-  // Pieces that are stored while the torrent stops still count, so its run is over only after that.
-  yield* Effect.addFinalizer(() =>
-    Effect.gen(function* () {
-      if (removal !== undefined) {
-        const { data, done } = removal
-        const removed = Effect.mapBoth(remove(data), {
-          onSuccess: (keptPaths): Removed => ({ keptPaths }),
-          onFailure: (error) => new RemovalFailed({ infoHash, error })
-        })
-        Deferred.doneUnsafe(done, yield* Effect.exit(removed))
-      }
-      if (parts !== undefined) yield* Scope.close(parts, Exit.void)
-      yield* end
-    })
-  )
-  yield* Signal.attend(life.turning, turn)
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      if (lasting !== undefined) Readers.end(lasting.readers)
-    })
-  )
-  Signal.set(life.turning)
-
-  const self: TorrentProgram = {
+  const self: TorrentRecord.TorrentRecord = {
     options,
     life,
-    limits,
-    asked,
-    lasting: () => lasting,
-    run: () => run,
-    parts: () => run ?? ending,
-    present,
-    addPeers,
-    remove: ({ data }) =>
-      Effect.suspend(() => {
-        if (life.machine.phase === "stopped") return Effect.fail(new TorrentStopped({ infoHash }))
-        removal ??= { data, done: Deferred.makeUnsafe() }
-        // Once it has begun, it must not be left half done.
-        return Effect.uninterruptible(Effect.andThen(options.stop, Deferred.await(removal.done)))
-      }),
-    statusNow: () => {
-      const parts = run ?? ending
-      if (parts !== undefined) return StatusReport.of(parts, Monotonic.nowUnsafe(clock))
-      return final === undefined || lasting === undefined
-        ? StatusReport.early(early())
-        : StatusReport.after(final.status, lasting)
-    },
-    accept: (caller, scope) =>
-      Effect.suspend(() => {
-        if (acceptMeanwhile !== undefined) return acceptMeanwhile(caller, scope)
-        return run === undefined || exchanging === undefined
-          ? Scope.close(scope, Exit.void)
-          : PieceSwarm.accept(run.swarm, caller, scope)
-      })
+    limits: RateLimits.makeTorrent(
+      options.engineLimits,
+      { torrent: options.limits, eachPeer: options.peerLimits },
+      Monotonic.nowUnsafe(clock)
+    ),
+    sources: Sources.make(),
+    random: Prng.make(yield* Random.nextInt),
+    clock,
+    scope: yield* Effect.scope,
+    carried: { downloadedBytes: 0, wastedBytes: 0, uploadedBytes: 0 },
+    asked: { files: options.files, deadlines: [], addresses: [] },
+    lasting: undefined,
+    run: undefined,
+    ending: undefined,
+    final: undefined,
+    parts: undefined,
+    keeping: undefined,
+    exchanging: undefined,
+    progress: undefined,
+    acceptMeanwhile: undefined,
+    epoch: 0,
+    removal: undefined,
+    isOver: false
   }
+  if (source._tag === "Metainfo") yield* learn(self, source.metainfo)
+  yield* Effect.addFinalizer(() => stop(self))
+  yield* Signal.attend(life.turning, turn(self))
+  yield* Effect.addFinalizer(() => Effect.sync(() => endReaders(self)))
+  Signal.set(life.turning)
   return self
 })
+
+const now = ({ clock }: TorrentRecord.TorrentRecord): number => Monotonic.nowUnsafe(clock)
+
+/** Notes the metainfo. */
+const learn = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, metainfo: Metainfo) {
+  const { asked, carried, life, limits, options, random, scope, sources } = self
+  const { infoHash, layout } = metainfo
+  const files = typeof asked.files === "function" ? asked.files(metainfo) : (asked.files ?? [])
+  const selection = Selection.make(layout, files)
+  Selection.setDeadlines(selection, undefined, asked.deadlines)
+  const selected = () => self.run?.selected
+  const fetching = options.readOnly === true ? () => undefined : selected
+  const readers = Readers.make({ infoHash, layout, selection, selected: fetching })
+  self.lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried }
+  self.epoch++
+  yield* Scope.provide(Selection.run(selection, selected), scope)
+})
+
+/** Ends the readers of a torrent that ends. Without a cause, it was stopped. */
+const endReaders = ({ lasting }: TorrentRecord.TorrentRecord, cause?: Cause.Cause<TorrentError>): void => {
+  if (lasting !== undefined) Readers.end(lasting.readers, cause)
+}
+
+/** Does what the life asks for now. */
+const turn = (self: TorrentRecord.TorrentRecord) =>
+  TorrentRun.failing(self.life)(
+    // The scope of the run is closed then, so a failed torrent holds nothing until it is removed.
+    Effect.catchCause(goOn(self), (cause) => Effect.andThen(end(self), fail(self, cause)))
+  )
+
+const goOn = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
+  const { life, options } = self
+  if (TorrentMachine.hasEnded(life.machine)) return
+  if (life.failure !== undefined || life.machine.phase === "restarting") yield* end(self)
+  if (life.failure !== undefined) return yield* Effect.failCause(life.failure)
+  if (self.lasting === undefined && options.source._tag === "Magnet") yield* fetch(self, options.source)
+  if (self.lasting === undefined) return
+  if (self.parts === undefined) {
+    self.parts = Scope.makeUnsafe()
+    self.final = undefined
+    self.epoch++
+    yield* begin(self, self.lasting, self.parts)
+  }
+  if (self.run !== undefined && life.machine.phase === "running") yield* exchange(self, self.run, self.parts)
+})
+
+/** Fetches the metadata, until it is known or somebody pauses the torrent. */
+const fetch = Effect.fnUntraced(function* (
+  self: TorrentRecord.TorrentRecord,
+  source: Extract<TorrentRecord.Source, { _tag: "Magnet" }>
+) {
+  const { life, sources } = self
+  Sources.setTrackers(sources, source.trackers)
+  if (life.machine.isPaused) return TorrentLife.note(life, { _tag: "Rested", at: now(self) })
+  const fetched = source.fetch({
+    listen: (accept) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          self.acceptMeanwhile = accept
+        }),
+        () =>
+          Effect.sync(() => {
+            self.acceptMeanwhile = undefined
+          })
+      ),
+    report: (progress, event) => {
+      self.progress = progress
+      if (event !== undefined) Sources.note(sources, event, (reported) => TorrentLife.report(life, reported))
+    }
+  })
+  const paused = Watch.until(life.watch, () => life.machine.isPaused || undefined)
+  const found = yield* Effect.raceFirst(Effect.asSome(fetched), Effect.as(paused, Option.none())).pipe(
+    Effect.ensuring(
+      Effect.sync(() => {
+        self.progress = undefined
+      })
+    )
+  )
+  if (Option.isNone(found)) return TorrentLife.note(life, { _tag: "Rested", at: now(self) })
+  const { metainfo, peers } = found.value
+  addPeers(self, peers)
+  yield* learn(self, metainfo)
+  const { totalLength } = metainfo.layout.geometry
+  TorrentLife.note(life, {
+    _tag: "Fetched",
+    event: { _tag: "MetadataFetched", name: metainfo.name, totalBytes: totalLength }
+  })
+})
+
+/** Checks the files, and has them kept. */
+const begin = Effect.fnUntraced(function* (
+  self: TorrentRecord.TorrentRecord,
+  lasting: Lasting,
+  parts: Scope.Closeable
+) {
+  const { life } = self
+  const { askedRechecks } = life
+  const run = yield* Scope.provide(TorrentRun.open(lasting, askedRechecks > life.doneRechecks), parts)
+  self.run = run
+  self.epoch++
+  life.doneRechecks = askedRechecks
+  self.keeping = yield* Scope.fork(parts)
+  yield* Scope.provide(TorrentRun.begin(run), self.keeping)
+  // Somebody asked while files were checked.
+  if (life.askedRechecks > life.doneRechecks) TorrentLife.note(life, { _tag: "RecheckAsked" })
+})
+
+/** Exchanges pieces, or rests, as is asked. */
+const exchange = Effect.fnUntraced(function* (
+  self: TorrentRecord.TorrentRecord,
+  run: TorrentParts,
+  parts: Scope.Closeable
+) {
+  const { asked, exchanging, life } = self
+  if (!life.machine.isPaused) {
+    if (exchanging !== undefined) return
+    self.exchanging = yield* Scope.fork(parts)
+    return yield* Scope.provide(TorrentRun.exchange(run, asked.addresses), self.exchanging)
+  }
+  if (exchanging !== undefined) yield* TorrentRun.rest(run, exchanging)
+  self.exchanging = undefined
+  TorrentLife.note(life, { _tag: "Rested", at: now(self) })
+})
+
+/** Ends the run. */
+const end = (self: TorrentRecord.TorrentRecord): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { life, parts, run } = self
+    if (parts === undefined) return Effect.void
+    if (run !== undefined) run.facts.isOver = true
+    self.ending = run
+    self.run = undefined
+    TorrentLife.note(life, { _tag: "Restarted" })
+    return Effect.ensuring(
+      Scope.close(parts, Exit.void),
+      Effect.sync(() => noteEnd(self))
+    )
+  }).pipe(Effect.uninterruptible)
+
+const noteEnd = (self: TorrentRecord.TorrentRecord): void => {
+  const { carried, ending, options } = self
+  if (ending !== undefined) {
+    const { assembly, upload } = ending
+    const { downloadedBytes, wastedBytes } = assembly
+    if (options.tally !== undefined) {
+      Tally.end(options.tally, { downloadedBytes, wastedBytes, uploadedBytes: upload.uploadedBytes })
+    }
+    const status = StatusReport.atEnd(ending, now(self))
+    const present = TorrentRecord.presentOf(self, ending)
+    self.final = { status, stored: TorrentChange.storedOf(present), wanted: Bitfield.copy(present.wanted) }
+    carried.downloadedBytes = status.downloadedBytes
+    carried.wastedBytes = status.wastedBytes
+    carried.uploadedBytes = status.uploadedBytes
+  }
+  self.ending = undefined
+  self.parts = undefined
+  self.keeping = undefined
+  self.exchanging = undefined
+  Watch.wake(self.life.watch)
+}
+
+const fail = (self: TorrentRecord.TorrentRecord, cause: Cause.Cause<TorrentError>): Effect.Effect<void> => {
+  const { life } = self
+  endReaders(self, cause)
+  const error = Cause.findErrorOption(cause)
+  if (Option.isSome(error)) TorrentLife.note(life, { _tag: "Broke", error: error.value })
+  else if (Cause.hasDies(cause)) {
+    TorrentLife.note(life, { _tag: "Broke", error: new TorrentDefect({ cause: Cause.squash(cause) }) })
+  } else return Effect.void
+  return Effect.asVoid(Deferred.failCause(life.completed, cause))
+}
+
+/** Ends the torrent for good, and deletes what is to be deleted. */
+const stop = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
+  const { infoHash } = self.options
+  if (self.removal !== undefined) {
+    const removed = Effect.mapBoth(remove(self, self.removal.data), {
+      onSuccess: (keptPaths): TorrentRecord.Removed => ({ keptPaths }),
+      onFailure: (error) => new RemovalFailed({ infoHash, error })
+    })
+    Deferred.doneUnsafe(self.removal.done, yield* Effect.exit(removed))
+  }
+  // Pieces that are stored while the torrent stops still count, so its run is over only after that.
+  if (self.parts !== undefined) yield* Scope.close(self.parts, Exit.void)
+  yield* end(self)
+  self.isOver = true
+  // Whoever wanted to remove it meanwhile came too late.
+  if (self.removal !== undefined) Deferred.doneUnsafe(self.removal.done, Effect.fail(new TorrentStopped({ infoHash })))
+})
+
+/** Deletes what is to be deleted. In a run, everything ends first that writes. */
+const remove = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, data: boolean) {
+  const { exchanging, keeping, lasting, run } = self
+  if (run === undefined || keeping === undefined) {
+    yield* end(self)
+    return yield* TorrentRun.forget(self.options.infoHash, lasting, data)
+  }
+  if (exchanging !== undefined) yield* Scope.close(exchanging, Exit.void)
+  yield* Scope.close(keeping, Exit.void)
+  run.facts.isOver = true
+  return yield* run.files.remove(data)
+})
+
+/** As `Torrent.remove`. */
+export const removing = (
+  self: TorrentRecord.TorrentRecord,
+  data: boolean
+): Effect.Effect<TorrentRecord.Removed, RemovalFailed | TorrentStopped> =>
+  Effect.suspend(() => {
+    const { isOver, options } = self
+    if (isOver) return Effect.fail(new TorrentStopped({ infoHash: options.infoHash }))
+    self.removal ??= { data, done: Deferred.makeUnsafe() }
+    // Once it has begun, it must not be left half done.
+    return Effect.uninterruptible(Effect.andThen(options.stop, Deferred.await(self.removal.done)))
+  })
+
+/** Adds addresses of peers to dial. */
+export const addPeers = (self: TorrentRecord.TorrentRecord, addresses: ReadonlyArray<PeerAddress>): void => {
+  const { asked, run } = self
+  // Kept also during a run, because another one may follow.
+  asked.addresses = [...asked.addresses, ...addresses].slice(-maxAddedAddresses)
+  if (run !== undefined) PieceSwarm.add(run.swarm, addresses)
+}
+
+/** Takes a connection that a peer opened to the engine. Closes it at once if it is of no use now. */
+export const accept = (
+  self: TorrentRecord.TorrentRecord,
+  ...[caller, scope]: Parameters<Accept>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { acceptMeanwhile, exchanging, run } = self
+    if (acceptMeanwhile !== undefined) return acceptMeanwhile(caller, scope)
+    return run === undefined || exchanging === undefined
+      ? Scope.close(scope, Exit.void)
+      : PieceSwarm.accept(run.swarm, caller, scope)
+  })

@@ -20,6 +20,7 @@ import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Requests from "../assembly/Requests.ts"
 import * as Rest from "../assembly/Rest.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
+import * as Gate from "../base/Gate.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -47,6 +48,7 @@ import * as TorrentFacts from "./TorrentFacts.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
+import type { TorrentError } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
 /** How often a read-only torrent looks whether lost pieces were restored. */
@@ -62,7 +64,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
   const { infoHash, layout } = metainfo
   const { geometry } = layout
   const isReadOnly = options.readOnly === true
-  const isRestart = life.last !== undefined
+  const isRestart = life.last !== undefined || distrusts
   const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
 
   const budget = yield* BufferBudget
@@ -190,6 +192,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     files,
     upload,
     prepared,
+    isCaughtUp: Gate.make(selection.files === prepared),
     selected,
     resumedBytes: PieceTable.storedBytes(assembly.table)
   }
@@ -199,14 +202,15 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
 /** Has the files kept until the scope closes. */
 export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const { assembly, facts, files, lasting } = self
-  const { life, selection } = lasting
+  const { life } = lasting
   const { stored, unstoredWanted: missingPieces } = assembly.table
   const totalPieces = assembly.geometry.pieceCount
   const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
 
-  yield* Selection.catchUp(selection, self.selected, self.prepared)
-  TorrentFacts.onMoved(facts)
+  if (self.isCaughtUp.isOpen) TorrentFacts.onMoved(facts)
+  // The storage may take long to move files, and peers that connect to us need not wait for that.
+  else yield* Effect.forkScoped(catchUp(self))
   yield* files.run
   yield* Readers.attach(lasting.readers, { assembly, storage: files.reader })
   yield* Finishing.run(self)
@@ -219,34 +223,34 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   }
 })
 
-/** What exchanges pieces, until it is closed. */
-export interface Exchanging {
-  /** Of everything. */
-  readonly scope: Scope.Closeable
-  /** Of whatever finds peers or supplies pieces without being one. */
-  readonly supplying: Scope.Closeable
+/** Applies what was selected since the files were looked at. If that fails, so does the torrent. */
+const catchUp = (self: TorrentParts): Effect.Effect<void> => {
+  const { life, selection } = self.lasting
+  return Selection.catchUp(selection, self.selected, self.prepared).pipe(
+    Effect.andThen(
+      Effect.sync(() => {
+        Gate.open(self.isCaughtUp)
+        TorrentFacts.onMoved(self.facts)
+      })
+    ),
+    Effect.catchCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : failWith(life, cause)))
+  )
 }
 
 /** Meets the peers at `addresses` and those that sources find, and other suppliers, until the scope closes. */
 export const exchange = Effect.fnUntraced(function* (self: TorrentParts, addresses: ReadonlyArray<PeerAddress>) {
-  const scope = yield* Scope.fork(yield* Effect.scope)
-  const supplying = yield* Scope.fork(scope)
-  yield* Scope.provide(meet(self, addresses), scope)
-  yield* Scope.provide(supply(self), supplying)
-  const exchanging: Exchanging = { scope, supplying }
-  return exchanging
-})
-
-const meet = Effect.fnUntraced(function* (self: TorrentParts, addresses: ReadonlyArray<PeerAddress>) {
   const { assembly, lasting, swarm, upload } = self
   yield* PieceSwarm.serve(swarm, upload)
   PieceSwarm.add(swarm, addresses)
   // Peers may connect from now on.
   yield* Signal.once(assembly.isNeeded, work(self))
   yield* Ticker.join(lasting.options.ticker, (now) => PieceSwarm.tick(swarm, now))
+  if (self.isCaughtUp.isOpen) yield* seek(self)
+  else yield* Effect.forkScoped(Effect.andThen(Gate.pass(self.isCaughtUp), seek(self)))
 })
 
-const supply = Effect.fnUntraced(function* (self: TorrentParts) {
+/** Runs whatever finds peers or supplies pieces. */
+const seek = Effect.fnUntraced(function* (self: TorrentParts) {
   const { assembly, lasting, swarm } = self
   const { life, limits, options, sources } = lasting
   yield* Sources.runWhileWanted(sources, life, {
@@ -263,15 +267,11 @@ const supply = Effect.fnUntraced(function* (self: TorrentParts) {
 })
 
 /**
- * Ends the exchange. Pieces that are complete are stored before, unless the storage takes no writes, and flushed.
- * Nothing holds a connection or a buffer then.
+ * Ends an exchange, whose scope is given. Pieces that are complete are stored before, unless the storage takes no
+ * writes, and flushed. Nothing holds a connection or a buffer then.
  */
-export const rest = Effect.fnUntraced(function* (
-  { assembly, files, swarm }: TorrentParts,
-  { scope, supplying }: Exchanging
-) {
+export const rest = Effect.fnUntraced(function* ({ assembly, files, swarm }: TorrentParts, scope: Scope.Closeable) {
   yield* PieceSwarm.endSessions(swarm)
-  yield* Scope.close(supplying, Exit.void)
   yield* Rest.settled(assembly)
   yield* Scope.close(scope, Exit.void)
   yield* Rest.begin(assembly)
@@ -313,7 +313,7 @@ const work = Effect.fnUntraced(function* ({ assembly, facts, files, lasting, sto
   yield* Assembly.sweep(assembly, { isHeldUp: (buffer) => Requests.waitsForRate(assembly, buffer) })
 })
 
-const failWith = (life: TorrentLife.TorrentLife, cause: Cause.Cause<never>): Effect.Effect<void> =>
+const failWith = (life: TorrentLife.TorrentLife, cause: Cause.Cause<TorrentError>): Effect.Effect<void> =>
   Effect.sync(() => TorrentLife.fail(life, cause))
 
 /** If a part of the run dies, the torrent fails. */

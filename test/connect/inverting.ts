@@ -11,6 +11,7 @@ export const inverted = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => b
 
 const invert = (connection: Connection): Connection => ({
   ...connection,
+  isEncrypted: true,
   receiveUnsafe: (sink) => connection.receiveUnsafe((view) => sink(inverted(view))),
   writeUnsafe: (bytes) => connection.writeUnsafe(inverted(bytes))
 })

@@ -117,6 +117,41 @@ Daemon.live("downloads through the daemon", () => {
       }).pipe(Effect.provide(NodePieceHasher.layer))
     )
 
+    it.live("removes a torrent with its files during a write, and leaves those of others", () =>
+      Effect.gen(function* () {
+        const known = yield* KnownTorrent.make({
+          files: Array.from({ length: 20 }, (_, index) => ({ path: [`${index % 3}`, `${index}`], length: 500_000 })),
+          pieceLength: 65_536
+        })
+        const folder = yield* temporaryFolder
+        const inside = Path.join(folder, "known", "0")
+        NFS.mkdirSync(inside, { recursive: true })
+        NFS.writeFileSync(Path.join(inside, "notes.txt"), "mine")
+
+        const { removed, status } = yield* Effect.gen(function* () {
+          const { told, torrent } = yield* start(known)
+          yield* until(() => told("PieceStored").length > 20)
+          const removed = yield* torrent.remove({ data: true })
+          const status = yield* torrent.status
+          // Its info hash may be used again, and what is stored again is right.
+          const again = yield* start(known)
+          yield* again.torrent.completed
+          assertStored(known, folder)
+          yield* again.torrent.remove({ data: true })
+          return { removed, status }
+        }).pipe(Effect.provide(engine), Effect.scoped, Effect.provide(Daemon.layer({ [root]: folder })))
+
+        assert.deepStrictEqual(removed, { keptPaths: [] })
+        assert.strictEqual(status.state._tag, "Stopped")
+        const left = NFS.readdirSync(folder, { recursive: true, withFileTypes: true })
+        assert.deepStrictEqual(
+          left.filter((entry) => entry.isFile()).map(({ name }) => name),
+          ["notes.txt"]
+        )
+        assert.strictEqual(NFS.readFileSync(Path.join(inside, "notes.txt"), "utf8"), "mine")
+      }).pipe(Effect.provide(NodePieceHasher.layer))
+    )
+
     it.live("fault 43: a wrong piece is sent to the daemon and no further, and its sender is banned", () =>
       Effect.gen(function* () {
         const known = yield* KnownTorrent.make({ files: [{ path: [], length: 4_000_000 }], pieceLength: 262_144 })

@@ -31,12 +31,15 @@ describe("a swarm whose connections are all encrypted", () => {
         const fetching = yield* Effect.forkScoped(third.engine.metadata(Result.getOrThrow(Magnet.parse(link))))
         const half = yield* second.download(small, { seed: true, peers: [addressOf(world)], behaviours: [{}] })
         const last = yield* third.download(small, { peers: [addressOf(second)] })
+        yield* world.until(() => half.events.some(({ _tag }) => _tag === "PeerConnected"), "10 seconds")
+        const [met] = yield* half.torrent.peers
         const isOver = () => half.isComplete() && last.isComplete() && fetching.pollUnsafe() !== undefined
         yield* world.until(isOver, "2 minutes")
 
         const { metainfo } = yield* Fiber.join(fetching)
         const whys = half.events.flatMap((event) => (event._tag === "PeerUnreachable" ? [event.why] : []))
         assert.deepStrictEqual(metainfo.infoBytes, small.metainfo.infoBytes)
+        assert.isTrue(met?.isEncrypted)
         assert.isTrue((yield* second.summary(half)).isRight)
         assert.isTrue((yield* third.summary(last)).isRight)
         assert.match(whys[0] ?? "", /^no handshake|^the handshake names|closed/)

@@ -92,6 +92,7 @@ describe("what a program knows of a torrent", () => {
       assert.deepStrictEqual(others, [])
       assert.deepStrictEqual(seen?.address, { host: world.host, port: 6_881 })
       assert.match(seen!.client, /^piecewise/)
+      assert.isFalse(seen!.isEncrypted)
       assert.deepStrictEqual(
         [seen?.isIncoming, seen?.isSeed, seen?.amInterested, seen?.peerChoking, seen?.amChoking, seen?.pieces],
         [false, true, true, false, true, pieceCount]

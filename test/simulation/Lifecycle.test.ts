@@ -58,13 +58,14 @@ describe("the life of a torrent", () => {
     )
   )
 
-  it.effect("keeps its last status after it was stopped", () =>
+  it.effect("keeps the counters of its last status after it was stopped", () =>
     Swarms.use({ seed, engine: { listen: { port: 6_881 } } }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(small, { behaviours: [{}] })
         yield* world.until(download.isComplete, "1 minute")
         yield* download.stop
-        assert.strictEqual((yield* download.torrent.status).state._tag, "Complete")
+        const { missingBytes, state, storedPieces } = yield* download.torrent.status
+        assert.deepStrictEqual([state._tag, storedPieces, missingBytes], ["Stopped", 20, 0])
       })
     )
   )
