@@ -143,7 +143,7 @@ Daemon.live("downloads through the daemon", () => {
 
         assert.deepStrictEqual(removed, { keptPaths: [] })
         assert.strictEqual(status.state._tag, "Stopped")
-        const left = NFS.readdirSync(folder, { recursive: true, withFileTypes: true })
+        const left = NFS.readdirSync(Path.join(folder, "known"), { recursive: true, withFileTypes: true })
         assert.deepStrictEqual(
           left.filter((entry) => entry.isFile()).map(({ name }) => name),
           ["notes.txt"]
