@@ -26,7 +26,7 @@ type Begin = (
 /** Within this time a piece is urgent, so that another one gives up its buffer for it (milliseconds). */
 export const urgentWithin = 3_000
 
-/** How many pieces with a deadline are looked at for each request. More than a reader needs soon, and quickly passed. */
+/** How many pieces are looked at for each request: more than a reader needs soon, and quickly passed. */
 const maxLookedAt = 64
 
 /**
@@ -52,14 +52,16 @@ export const nextBlock = (
     if (buffer.soleSource !== undefined) buffer.soleSource = supplier.id
     return RequestPipeline.send(supplier.pipeline, buffer, PieceBuffer.nextFree(buffer)!, now)
   }
+  let looks = maxLookedAt
   // Pieces that are due may have to wait for those that were put first.
   for (const piece of first ?? none) {
+    if (--looks < 0) break
     const found = request(piece, now)
     if (found !== undefined) return found
   }
-  let looks = maxLookedAt
+  looks = maxLookedAt
   for (const [piece, at] of due) {
-    if (--looks < 0) return undefined
+    if (--looks < 0) break
     const found = request(piece, at)
     if (found !== undefined) return found
   }

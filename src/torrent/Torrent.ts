@@ -120,11 +120,11 @@ export interface Torrent {
    * the stream is consumed. Any number of streams may run at once, each with deadlines of its own. A slow consumer holds
    * its stream back. Chunks have at most 256 KiB, and belong to the consumer.
    *
-   * A skipped file is wanted for as long as it is read. A piece that is lost from the disk meanwhile is waited for until
-   * it is fetched again, and missing files until they are back. Fails with `TorrentStopped` when the torrent stops, with
-   * the error of the torrent if it fails, and with `StorageError` if the bytes cannot be read, or if the storage cannot
-   * take the skipped file. Dies with a `RangeError` if there is no such file, if it is padding, or if the range is not
-   * inside it.
+   * A skipped file is wanted for as long as it is read, so a complete torrent may download and complete again. A piece
+   * that is lost from the disk meanwhile is waited for until it is fetched again, and missing files until they are back.
+   * Fails with `TorrentStopped` when the torrent stops, with the error of the torrent if it fails, and with
+   * `StorageError` if the bytes cannot be read, or if the storage cannot take the skipped file. Dies with a `RangeError`
+   * if there is no such file, if it is padding, or if the range is not inside it.
    *
    * ```ts
    * const film = (yield* torrent.metainfo).layout.files.findIndex(({ path }) => path.at(-1) === "film.mkv")

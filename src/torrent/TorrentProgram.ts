@@ -97,12 +97,12 @@ const learn = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, me
   const files = typeof asked.files === "function" ? asked.files(metainfo) : (asked.files ?? [])
   const selection = Selection.make(layout, files)
   Selection.setDeadlines(selection, undefined, asked.deadlines)
-  const selected = () => self.run?.selected
-  const fetching = options.readOnly === true ? () => undefined : selected
+  /** A torrent that only reads its files fetches none for its readers. */
+  const fetching = () => (options.readOnly === true ? undefined : self.run?.selected)
   const readers = Readers.make({ infoHash, layout, selection, selected: fetching })
   self.lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried }
   self.epoch++
-  yield* Scope.provide(Selection.run(selection, selected), scope)
+  yield* Scope.provide(Selection.run(selection, fetching), scope)
 })
 
 /** Ends the readers of a torrent that ends. Without a cause, it was stopped. */

@@ -42,8 +42,8 @@ export interface Options {
   readonly prefix?: `/${string}` | undefined
 }
 
-/** What is read of a torrent. */
-type Served = Pick<Torrent, "metainfo" | "read" | "status">
+/** What is used of a torrent. */
+export type Served = Pick<Torrent, "metainfo" | "read" | "status">
 
 /** The routes of a torrent: the list of its files at `prefix/`, and each file by its path below that. */
 export const layer = (torrent: Served, options: Options = {}): Layer.Layer<never, never, HttpRouter.HttpRouter> =>
@@ -51,7 +51,12 @@ export const layer = (torrent: Served, options: Options = {}): Layer.Layer<never
 
 /**
  * Answers a request whose URL is that of the list or of a file, without a prefix, as it is in a handler that was added
- * to a router with a prefix. For routes of your own, such as one for each torrent of an engine.
+ * to a router with a prefix. For routes of your own, such as one for each torrent of an engine:
+ *
+ * ```ts
+ * const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => Effect.flatMap(torrentOf(id), TorrentHttp.respond))
+ * const routes = HttpRouter.use((router) => router.prefixed("/torrents/:id").add("GET", "/*", one))
+ * ```
  */
 export const respond = (
   torrent: Served

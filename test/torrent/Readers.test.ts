@@ -1,15 +1,23 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as fc from "fast-check"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import type { ResumeError } from "../../src/resume/ResumeStore.ts"
+import type { StorageError } from "../../src/storage/Storage.ts"
+import * as Property from "../../src/testing/Property.ts"
 import * as Readers from "../../src/torrent/Readers.ts"
 import * as Selection from "../../src/torrent/Selection.ts"
+import type { Torrent } from "../../src/torrent/Torrent.ts"
+import type { ContentExists } from "../../src/torrent/TorrentStatus.ts"
+import type { TorrentStopped } from "../../src/torrent/TorrentStopped.ts"
 import { assemblyOf, budget } from "../assembly/assemblies.ts"
 import { piece } from "../assembly/pieces.ts"
 
@@ -193,4 +201,77 @@ describe("Readers", () => {
       assert.deepStrictEqual(exits.map(Exit.hasDies), [true, true])
     }).pipe(budget)
   )
+
+  it.effect("leave nothing behind, whatever turn they are interrupted at", () =>
+    Property.check(
+      fc.record({
+        turn: fc.nat(60),
+        operations: fc.integer({ min: 3, max: 40 }),
+        stored: fc.subarray([0, 1, 2, 3, 4]),
+        pauses: fc.nat(3),
+        ends: fc.constantFrom("interrupted", "stopped", "run ended")
+      }),
+      ({ ends, operations, pauses, stored, turn }) =>
+        Effect.gen(function* () {
+          const turns = (count: number) => Effect.repeat(Effect.yieldNow, { times: count })
+          const assembly = yield* assemblyOf(layout.geometry, { cap: 16 })
+          const selection = Selection.make(layout, ["normal", "skip"])
+          Selection.begin(selection, assembly, selection.wanted)
+          const running = { assembly, select: () => turns(pauses), onChange: () => {} }
+          const readers = Readers.make({
+            infoHash: new Uint8Array(20) as never,
+            layout,
+            selection,
+            selected: () => running
+          })
+          let reading = 0
+          const storage = {
+            readBlock: (_: PieceIndex, __: number, length: number) =>
+              Effect.acquireUseRelease(
+                Effect.sync(() => void reading++),
+                () => Effect.as(turns(pauses), { bytes: new Uint8Array(length), files: [] }),
+                () => Effect.sync(() => void reading--)
+              )
+          }
+          const run = yield* Scope.make()
+          yield* Scope.provide(Readers.attach(readers, { assembly, storage }), run)
+          yield* Selection.run(selection, () => running)
+          const fibers = yield* Effect.forEach([0, pieceLength], (begin) =>
+            start(readers, { begin }, turns(pauses)).pipe(
+              Effect.provideService(Scheduler.MaxOpsBeforeYield, operations)
+            )
+          )
+          for (const index of stored) {
+            yield* turns(3)
+            Assembly.regainStored(assembly, [piece(index)])
+            Readers.noteStored(readers, piece(index))
+          }
+
+          yield* turns(turn)
+          if (ends === "run ended") yield* Scope.close(run, Exit.void)
+          const duringEnd = reading
+          if (ends === "stopped") Readers.end(readers)
+          else for (const fiber of fibers) yield* Fiber.interrupt(fiber)
+          yield* Effect.forEach(fibers, Fiber.await)
+          yield* turns(10)
+
+          if (ends === "run ended") assert.strictEqual(duringEnd, 0)
+          assert.strictEqual(reading, 0)
+          assert.isUndefined(ends === "run ended" ? undefined : assembly.order.due)
+          assert.deepStrictEqual(
+            [readers.waiting?.size ?? 0, readers.beginning?.size ?? 0, selection.readers?.size ?? 0],
+            [0, 0, 0]
+          )
+          // Nothing of the skipped file is wanted any more.
+          assert.strictEqual(assembly.table.wanted.count, 0)
+        }).pipe(Effect.scoped, budget),
+      { runs: 200 }
+    )
+  )
+
+  it("fail only as a torrent does, or as the storage, or because the torrent stops", () => {
+    expectTypeOf<Torrent["read"]>().returns.toEqualTypeOf<
+      Stream.Stream<Uint8Array, StorageError | ResumeError | ContentExists | TorrentStopped>
+    >()
+  })
 })

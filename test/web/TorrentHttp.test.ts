@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { PeerSources } from "../../src/discovery/PeerSources.ts"
@@ -239,6 +240,31 @@ describe("TorrentHttp", () => {
         paths.map((path) => [path, 404])
       )
     }))
+
+  it.live("answers in a route of one's own, such as one for each torrent of an engine", () =>
+    Effect.gen(function* () {
+      const torrents = new Map([["first", whole(names)]])
+      const respond = Effect.flatMap(HttpRouter.params, ({ id = "" }) => {
+        const torrent = torrents.get(id)
+        return torrent === undefined
+          ? Effect.succeed(HttpServerResponse.empty({ status: 404 }))
+          : TorrentHttp.respond(torrent)
+      })
+      const origin = yield* serve(
+        HttpRouter.use((router) => router.prefixed("/torrents/:id").add("GET", "/*", respond))
+      )
+
+      const file = yield* get(fileUrl(`${origin}/torrents/first`, 0))
+      const list = yield* get(`${origin}/torrents/first/`)
+      const none = yield* get(`${origin}/torrents/second/`)
+      const bare = yield* get(`${origin}/torrents/first`)
+
+      assert.isTrue(file.bytes.equals(names.fileContent(0)))
+      assert.strictEqual(JSON.parse(list.bytes.toString()).files.length, 4)
+      assert.strictEqual(none.response.status, 404)
+      assert.strictEqual(bare.headers.get("location"), "./first/")
+    })
+  )
 
   it.live("says that the torrent has failed, and breaks off a response whose torrent stops", () =>
     Effect.gen(function* () {
