@@ -30,11 +30,7 @@ export const download = Effect.fnUntraced(function* (bytes: Uint8Array) {
 }, Effect.scoped)
 
 const program = Effect.gen(function* () {
-  const file = process.argv[2] ?? "the torrent"
-  const bytes = yield* Effect.tryPromise({
-    try: () => readFile(file),
-    catch: () => new Error(`${file} cannot be read`)
-  })
+  const bytes = yield* Effect.promise(() => readFile(process.argv[2]!))
   yield* Console.log(yield* download(bytes))
 })
 

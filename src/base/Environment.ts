@@ -133,9 +133,12 @@ export const bindName = "PIECEWISE_BIND"
 /** Addresses that stand for all of a family. A connection cannot be made from them. */
 const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
 
+/** Returns the local address of connections for one to listen on; `undefined` if that stands for all addresses. */
+export const fromOf = (host: string | undefined): string | undefined =>
+  host === undefined || unspecified.has(host) ? undefined : host
+
 /** The local address of connections: `PIECEWISE_BIND`, unless that stands for all addresses. */
-export const from = (): Config.Config<string | undefined> =>
-  Config.map(optional(ipAddress(bindName)), (host) => (host === undefined || unspecified.has(host) ? undefined : host))
+export const from = (): Config.Config<string | undefined> => Config.map(optional(ipAddress(bindName)), fromOf)
 
 /** How long one announce to a tracker may take: `PIECEWISE_TRACKER_TIMEOUT`. */
 export const trackerTimeout = (): Config.Config<Duration.Duration | undefined> =>

@@ -2,6 +2,7 @@
  * The options of commands that connect to peers: which peers, how many, how fast, and the port to listen on.
  */
 import * as Effect from "effect/Effect"
+import * as Environment from "../base/Environment.ts"
 import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type * as Engine from "../engine/Engine.ts"
@@ -25,9 +26,6 @@ export interface PeerOptions {
 /** The ports that are tried first, which BEP 3 names and users open in their routers; then any free one. */
 export const defaultPorts: ReadonlyArray<number> = [6881, 6882, 6883, 6884, 6885, 6886, 6887, 6888, 6889, 0]
 
-/** The environment variable with the default of `--bind`, so that tests need no argument for it. */
-export const bindName = "PIECEWISE_BIND"
-
 const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
 
 const number = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string, min: number, max: number) {
@@ -48,23 +46,20 @@ const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: strin
 /** Reads `--bind`, a local address in its canonical form; `undefined` if neither it nor its variable is set. */
 const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const given = Arguments.get(args, "bind")
-  const text = given ?? (process.env[bindName] || undefined)
+  const text = given ?? (process.env[Environment.bindName] || undefined)
   if (text === undefined) return undefined
   const bytes = IpAddress.parse(text)
   if (bytes !== undefined) return IpAddress.format(bytes)!
-  return yield* wrong(`${given === undefined ? bindName : "--bind"} ${text} is not an IP address of this machine`)
+  return yield* wrong(
+    `${given === undefined ? Environment.bindName : "--bind"} ${text} is not an IP address of this machine`
+  )
 })
-
-/** Addresses that stand for all of a family. A connection cannot be made from them. */
-const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
-
-const fromOf = (host: string | undefined) => (host === undefined || unspecified.has(host) ? undefined : host)
 
 /**
  * Reads the local address of connections: `--bind`, or else its variable, also for a command without that option.
  * `undefined` for the system's choice. Fails with `WrongUsage`.
  */
-export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), fromOf)
+export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), Environment.fromOf)
 
 /**
  * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--limit-down` and `--limit-up`. Fails with
@@ -93,7 +88,7 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     },
     listen: isSilent ? undefined : { host, port: port ?? defaultPorts },
     hasPort: port !== undefined,
-    from: fromOf(host)
+    from: Environment.fromOf(host)
   }
   return options
 })

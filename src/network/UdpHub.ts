@@ -149,5 +149,6 @@ export const fromEnvironment = (): Config.Config<UdpHubOptions> =>
 
 /** A hub with options as `config` says. Fails with `ConfigError` if a value is bad. */
 export const layerConfig = (
-  config: Config.Config<UdpHubOptions> = fromEnvironment()
-): Layer.Layer<UdpHub, Config.ConfigError, UdpPort> => Layer.effect(UdpHub, Effect.flatMap(config, make))
+  config: Config.Wrap<UdpHubOptions> = fromEnvironment()
+): Layer.Layer<UdpHub, Config.ConfigError, UdpPort> =>
+  Layer.effect(UdpHub, Effect.flatMap(Config.unwrap<UdpHubOptions>(config), make))

@@ -29,5 +29,5 @@ export const layer: Layer.Layer<UdpHub.UdpHub> = layerPort()
 
 /** A hub as `UdpHub.layerConfig` makes it. */
 export const layerConfig = (
-  config?: Config.Config<UdpHub.UdpHubOptions>
+  config?: Config.Wrap<UdpHub.UdpHubOptions>
 ): Layer.Layer<UdpHub.UdpHub, Config.ConfigError> => Layer.provide(UdpHub.layerConfig(config), ports)

@@ -80,11 +80,11 @@ export const fromEnvironment = (): Config.Config<TrackerSourceOptions> =>
 
 /** The same with options as `config` says. Fails with `ConfigError` if a value is bad. */
 export const layerConfig = (
-  config: Config.Config<TrackerSourceOptions> = fromEnvironment()
+  config: Config.Wrap<TrackerSourceOptions> = fromEnvironment()
 ): Layer.Layer<PeerSources, Config.ConfigError, Tracker> =>
   Layer.effect(
     PeerSources,
-    Effect.map(Effect.flatMap(config, make), (source) => [source])
+    Effect.map(Effect.flatMap(Config.unwrap<TrackerSourceOptions>(config), make), (source) => [source])
   )
 
 /** Runs all streams at once. Unlike `Stream.mergeAll`, it also interrupts them all at once. */

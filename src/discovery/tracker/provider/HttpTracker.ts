@@ -79,9 +79,9 @@ export const fromEnvironment = (): Config.Config<HttpTrackerOptions> =>
 
 /** `Tracker` with options as `config` says. Fails with `ConfigError` if a value is bad. */
 export const layerConfig = (
-  config: Config.Config<HttpTrackerOptions> = fromEnvironment()
+  config: Config.Wrap<HttpTrackerOptions> = fromEnvironment()
 ): Layer.Layer<Tracker, Config.ConfigError, HttpClient.HttpClient> =>
-  Layer.effect(Tracker)(Effect.flatMap(config, make))
+  Layer.effect(Tracker)(Effect.flatMap(Config.unwrap<HttpTrackerOptions>(config), make))
 
 const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
   const target = yield* Effect.fromResult(checkUrl(url))
