@@ -13,6 +13,7 @@ import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
 import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
 import { AlreadyAdded, EngineEvent, OnlyV2 } from "../src/engine/Engine.ts"
+import { EngineOptions } from "../src/engine/EngineConfig.ts"
 import { IoDaemonUnavailable } from "../src/io-daemon/IoDaemon.ts"
 import { IoDaemonRefused } from "../src/io-daemon/IoDaemonClient.ts"
 import { CreateError } from "../src/metainfo/CreateTorrent.ts"
@@ -67,6 +68,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   TorrentState,
   TorrentStatus,
   TorrentOptions,
+  EngineOptions,
   Bottleneck,
   EngineEvent,
   Magnet,

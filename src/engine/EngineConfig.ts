@@ -1,8 +1,29 @@
 /**
- * The options of an engine, read from variables of the environment (docs/configuration.md).
+ * The options of an engine from outside the program: read from variables of the environment (docs/configuration.md), or
+ * decoded by a schema.
  */
 import * as Config from "effect/Config"
+import * as Schema from "effect/Schema"
 import * as Environment from "../base/Environment.ts"
+import { Size } from "../base/Size.ts"
+import { Limits } from "../rate/RateLimits.ts"
+
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
+
+/**
+ * The schema of the options, for a program that keeps them or receives them from another one. What is decoded can be
+ * passed to `Engine.layer`.
+ */
+export const EngineOptions = Schema.Struct({
+  bufferBytes: Schema.optional(Size),
+  readCacheBytes: Schema.optional(Size),
+  maxConnections: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
+  maxMetadataBytes: Schema.optional(Size),
+  limits: Schema.optional(Limits),
+  listen: Schema.optional(
+    Schema.Struct({ host: Schema.optional(Schema.String), port: Schema.Union([Port, Schema.Array(Port)]) })
+  )
+})
 
 /** A buffer of a smaller size cannot hold one block of a piece. */
 const minBufferBytes = 65_536

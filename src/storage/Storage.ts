@@ -100,7 +100,7 @@ export class WriterConflict extends Schema.TaggedClass<WriterConflict>("piecewis
   }
 }
 
-/** Why a medium did not do what it was asked to; callers decide by the `_tag` whether to retry. */
+/** The schema of why a medium did not do what it was asked to. */
 export const StorageReason = Schema.Union([
   DiskFull,
   StorageRefused,
@@ -111,6 +111,8 @@ export const StorageReason = Schema.Union([
   NotStored,
   DigestMismatch
 ])
+
+/** Why a medium did not do what it was asked to; callers decide by the `_tag` whether to retry. */
 export type StorageReason = typeof StorageReason.Type
 
 /** Whether a failure lasts until a person changes something: it does not pass by itself. */

@@ -3,7 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 
-/** A file at a path of the torrent. */
+/** The schema of a file at a path of the torrent. */
 export const ExistingFile = Schema.Struct({
   /** Path components below the download folder, joined by `/`. */
   path: Schema.String,
@@ -15,6 +15,8 @@ export const ExistingFile = Schema.Struct({
   /** Whether it is something else than a regular file: a folder, a link, a pipe or a device. */
   isOther: Schema.Boolean
 })
+
+/** A file at a path of the torrent. */
 export type ExistingFile = typeof ExistingFile.Type
 
 /**

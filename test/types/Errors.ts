@@ -11,6 +11,7 @@ import type * as Schema from "effect/Schema"
 import type {
   Bottleneck,
   Engine,
+  EngineConfig,
   HttpTracker,
   InfoHash,
   IoDaemon,
@@ -97,5 +98,6 @@ export const schemas = holds<{
   summary: Equals<(typeof MetainfoSummary.MetainfoSummary)["Type"], MetainfoSummary.MetainfoSummary>
   /** Decoded options can be passed to `add`. */
   options: (typeof TorrentOptions.TorrentOptions)["Type"] extends TorrentOptions.TorrentOptions ? true : false
+  engineOptions: (typeof EngineConfig.EngineOptions)["Type"] extends Engine.Config ? true : false
   services: Equals<(typeof TorrentEvent.TorrentEvent)["DecodingServices"], never>
 }>()

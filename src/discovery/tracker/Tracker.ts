@@ -59,8 +59,10 @@ export interface ScrapeResponse {
   readonly downloads: number | undefined
 }
 
-/** When a tracker may be asked again: after a number of seconds, or `never`. */
+/** The schema of when a tracker may be asked again. */
 export const RetryAfter = Schema.Union([Schema.Number, Schema.Literal("never")])
+
+/** When a tracker may be asked again: after a number of seconds, or `never`. */
 export type RetryAfter = typeof RetryAfter.Type
 
 /** An announce or a scrape failed. `why` reads well after the tracker's URL and a colon: `connection refused`. */

@@ -1,0 +1,56 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
+import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
+import { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
+import { seed, small } from "./torrents.ts"
+
+const eventText = Schema.fromJsonString(Schema.toCodecJson(TorrentEvent))
+const statusText = Schema.fromJsonString(Schema.toCodecJson(TorrentStatus))
+
+describe("what a torrent reports over a wire", () => {
+  it.effect("is what it was, event for event and status for status, with a liar and a full disk", () =>
+    Swarms.use(
+      { seed, link: { latency: "20 millis", bytesPerSecond: 200_000 } },
+      Effect.fnUntraced(function* (world) {
+        const behaviours = [PeerBehaviour.honest, { corrupts: "every block" } as const]
+        const download = yield* world.download(small, { behaviours })
+        const statuses: Array<TorrentStatus> = []
+        yield* download.torrent.status.pipe(
+          Effect.map((status) => statuses.push(status)),
+          Effect.delay("200 millis"),
+          Effect.forever,
+          Effect.forkScoped
+        )
+
+        yield* world.advance("2 seconds")
+        world.faults.failAll("write", FaultyStorage.diskFull)
+        yield* world.advance("10 seconds")
+        world.faults.recover("write")
+        yield* world.until(download.isComplete, "1 minute")
+
+        const isSameEvent = Schema.toEquivalence(TorrentEvent)
+        for (const event of download.events) {
+          const text = Schema.encodeSync(eventText)(event)
+          assert.isTrue(isSameEvent(Schema.decodeUnknownSync(eventText)(text), event), text)
+        }
+        const isSameStatus = Schema.toEquivalence(TorrentStatus)
+        for (const status of statuses) {
+          const text = Schema.encodeSync(statusText)(status)
+          assert.isTrue(isSameStatus(Schema.decodeUnknownSync(statusText)(text), status), text)
+        }
+        assert.includeMembers(
+          download.events.map(({ _tag }) => _tag),
+          ["PieceRejected", "PeerBanned", "StorageFailed", "StorageRecovered", "Completed"]
+        )
+        assert.includeMembers(
+          statuses.map(({ state }) => state._tag),
+          ["Downloading", "StorageFailing"]
+        )
+      })
+    )
+  )
+})
