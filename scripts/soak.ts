@@ -152,7 +152,7 @@ const killLoop = async (folder: string, storage: "filesystem" | "io-daemon"): Pr
     const code = await end
     clearTimeout(timer)
     const events = output.split("\n").flatMap((line) => (line.endsWith("}") ? [JSON.parse(line)] : []))
-    const toVerify = events.find(({ event }) => event === "checking")?.pieces ?? 0
+    const toVerify = events.find(({ _tag }) => _tag === "Checking")?.totalPieces ?? 0
     verified += toVerify
     const written = new Set<number>()
     for (const [file, { isWriting }] of before?.files ?? []) {

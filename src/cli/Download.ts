@@ -97,10 +97,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   yield* TorrentSession.withJson(options.show, "download", output, (json) => start({ ...options, json }, output))
 })
 
-/** What a download needs besides its options. */
-type Started = Options & { readonly json: TorrentSession.Json }
+/** The options, and where JSON is printed. */
+type Shown = Options & { readonly json: TorrentSession.Json }
 
-const start = Effect.fnUntraced(function* (options: Started, output: Output) {
+const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
   const found = yield* Effect.provide(TorrentInput.find(options.torrent, options.from), NodePieceHasher.layer)
   if (found._tag === "Torrent") {
     const { metainfo } = found
@@ -122,7 +122,7 @@ const start = Effect.fnUntraced(function* (options: Started, output: Output) {
 const stoppedEarly = "stopped; the metadata was not found yet, and what is stored is kept"
 
 /** The options of a download after the wanted files are resolved. */
-type SelectedOptions = Started & Pick<Engine.AddOptions, "files">
+type SelectedOptions = Shown & Pick<Engine.AddOptions, "files">
 
 const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: SelectedOptions, output: Output) {
   const noPeers = whyNoPeers(metainfo, options)

@@ -23,7 +23,7 @@ import type { Output } from "./Output.ts"
 /** The kind of display. */
 export type Show = "people" | "json" | "silent"
 
-/** What `withJson` passes on: whether and where JSON is printed. */
+/** Where JSON is printed; `undefined` without `--json`. */
 export type Json = JsonOutput | undefined
 
 /**
@@ -53,8 +53,6 @@ export const readShow = Effect.fnUntraced(function* (args: Arguments.Arguments) 
   return show
 })
 
-const displays = { people: DownloadDisplay.people, json: DownloadDisplay.silent, silent: DownloadDisplay.silent }
-
 /** What is run, and how. */
 export interface Options {
   readonly metainfo: Metainfo
@@ -73,14 +71,18 @@ export interface Options {
   readonly keptOf?: ((status: TorrentStatus) => string | undefined) | undefined
 }
 
+const displayOf = ({ json, show }: Pick<Options, "json" | "show">) => {
+  if (json !== undefined) return DownloadDisplay.json(json)
+  return show === "silent" ? DownloadDisplay.silent : DownloadDisplay.people
+}
+
 /**
  * Runs the torrent until an event ends the command. Events are read for longer than the torrent runs, so that pieces
  * stored while it stops are shown too.
  */
 export const run = Effect.fnUntraced(function* ({ add, keptOf, metainfo, outcomeOf, output, ...options }: Options) {
   const seeds = add.seed !== undefined && add.seed !== false
-  const make = options.json === undefined ? displays[options.show] : DownloadDisplay.json(options.json)
-  const display = make({ metainfo, output, seeds, now: () => performance.now() })
+  const display = displayOf(options)({ metainfo, output, seeds, now: () => performance.now() })
   const outcome = yield* Deferred.make<void, CommandFailed>()
   let listener: Fiber.Fiber<void> | undefined
   let last: Effect.Effect<TorrentStatus> | undefined
