@@ -67,7 +67,7 @@ export interface PeerSourceContext {
  * 27). A list of addresses that the user gave asks nobody, so it still emits them.
  *
  * `R` are the services that the stream needs. They are taken from the context of `Engine.add`, or of the layer that
- * provides the source to all torrents (`PeerSources.layer`).
+ * provides the source to all torrents (`PeerSources.layer`). Each run of a stream has a `Scope` of its own.
  */
 export interface PeerSource<out E = never, out R = never> {
   /** Its name in reports of failures before its first event; default `peer source`. */

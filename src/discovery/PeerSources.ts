@@ -17,7 +17,7 @@ export const provide = <R>(
   sources: ReadonlyArray<PeerSource.PeerSource<unknown, R>>
 ): Effect.Effect<ReadonlyArray<PeerSource.PeerSource<unknown>>, never, R> =>
   Effect.map(Effect.context<R>(), (context) => {
-    // A run of a source is not to leave anything in the scope of whoever made it.
+    // Each run of a source has a scope of its own.
     const services = Context.omit(Scope.Scope)(context) as Context.Context<R>
     return sources.map((source) => PeerSource.provideContext(source, services))
   })
@@ -25,8 +25,7 @@ export const provide = <R>(
 /** Provides the given sources. `R` are the services that they need. */
 export const layer = <R = never>(
   sources: ReadonlyArray<PeerSource.PeerSource<unknown, R>>
-): Layer.Layer<PeerSources, never, R> =>
-  Layer.effect(PeerSources, provide(sources)) as Layer.Layer<PeerSources, never, R>
+): Layer.Layer<PeerSources, never, Exclude<R, Scope.Scope>> => Layer.effect(PeerSources, provide(sources))
 
 /** No sources: a torrent has only the peers it is given and those that connect to it. */
 export const none: Layer.Layer<PeerSources> = layer([])

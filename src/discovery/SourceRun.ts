@@ -46,11 +46,11 @@ export const run = Effect.fnUntraced(function* (
       })
     )
   }
-  const once = Effect.exit(
-    Stream.runForEach(
-      Stream.suspend(() => source.peers(context)),
-      receive
-    )
+  const once = Stream.suspend(() => source.peers(context)).pipe(
+    Stream.runForEach(receive),
+    // What the stream needs a scope for ends with this run.
+    Effect.scoped,
+    Effect.exit
   )
   while (true) {
     const exit = yield* once

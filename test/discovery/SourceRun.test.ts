@@ -4,9 +4,11 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { PeerSource, PeerSourceEvent } from "../../src/discovery/PeerSource.ts"
+import * as PeerSources from "../../src/discovery/PeerSources.ts"
 import * as SourceRun from "../../src/discovery/SourceRun.ts"
 import { peerSourceContext } from "./peerSourceContext.ts"
 
@@ -123,6 +125,31 @@ describe("SourceRun", () => {
 
       assert.deepStrictEqual(said, ["stopped"])
       assert.deepStrictEqual(reports, ["0 url found"])
+    })
+  )
+
+  it.effect("gives each run of a source a scope of its own, which ends with it", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      const source: PeerSource<string, Scope.Scope> = {
+        peers: () =>
+          Stream.fromEffect(
+            Effect.as(
+              Effect.acquireRelease(
+                Effect.sync(() => void said.push("opened")),
+                () => Effect.sync(() => void said.push("closed"))
+              ),
+              found("url")
+            )
+          ).pipe(Stream.concat(said.length < 2 ? Stream.fail("cut") : Stream.empty))
+      }
+      const [provided] = yield* PeerSources.provide([source])
+
+      const { fiber } = yield* watch(provided!)
+      yield* TestClock.adjust("10 seconds")
+
+      assert.deepStrictEqual(said, ["opened", "closed", "opened", "closed"])
+      assert.deepStrictEqual(fiber.pollUnsafe(), Exit.void)
     })
   )
 })
