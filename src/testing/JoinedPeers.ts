@@ -3,6 +3,7 @@
  * tracker that knows them under every URL.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as InfoHash from "../base/InfoHash.ts"
@@ -13,7 +14,7 @@ import type * as ScriptedPeer from "./ScriptedPeer.ts"
 /** Peers that have joined swarms. */
 export interface JoinedPeers {
   /** By info hash in hex. */
-  readonly swarms: Map<string, Array<ScriptedPeer.Serving>>
+  readonly swarms: Map<string, ReadonlyArray<ScriptedPeer.Serving>>
   /** How many have joined any swarm. */
   readonly joined: SubscriptionRef.SubscriptionRef<number>
 }
@@ -27,13 +28,22 @@ export const make: Effect.Effect<JoinedPeers> = Effect.map(SubscriptionRef.make(
   joined
 }))
 
-/** Adds a peer to the swarm of a torrent. */
-export const add = (self: JoinedPeers, infoHash: InfoHash.InfoHash, peer: ScriptedPeer.Serving): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const hex = InfoHash.toHex(infoHash)
-    self.swarms.set(hex, [...(self.swarms.get(hex) ?? []), peer])
-    return SubscriptionRef.update(self.joined, (count) => count + 1)
-  })
+/** Adds a peer to the swarm of a torrent, until the scope closes. */
+export const add = (
+  self: JoinedPeers,
+  infoHash: InfoHash.InfoHash,
+  peer: ScriptedPeer.Serving
+): Effect.Effect<void, never, Scope.Scope> => {
+  const hex = InfoHash.toHex(infoHash)
+  const others = () => (self.swarms.get(hex) ?? []).filter((other) => other !== peer)
+  return Effect.acquireRelease(
+    Effect.suspend(() => {
+      self.swarms.set(hex, [...others(), peer])
+      return SubscriptionRef.update(self.joined, (count) => count + 1)
+    }),
+    () => Effect.sync(() => void self.swarms.set(hex, others()))
+  )
+}
 
 /** The peers of a swarm, in the order in which they joined. */
 export const of = (self: JoinedPeers, infoHash: InfoHash.InfoHash): ReadonlyArray<ScriptedPeer.Serving> =>

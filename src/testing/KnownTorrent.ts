@@ -3,6 +3,7 @@
  * compute any piece without keeping it. Digests are computed by the `PieceHasher` of the caller.
  */
 import * as Effect from "effect/Effect"
+import * as Bytes from "../base/Bytes.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
@@ -75,6 +76,37 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       const content = new Uint8Array(length)
       if (!padding) fill(content, offset, seed)
       return content
+    }
+  }
+  return known
+})
+
+/**
+ * A torrent of yours: its metainfo file, and the bytes of all its files one after another, with zeros for padding. Fails
+ * with `MetainfoError` as `Metainfo.fromBytes` does, and dies if the bytes do not have the digests of the torrent.
+ */
+export const fromContent = Effect.fnUntraced(function* (file: Uint8Array, bytes: Uint8Array) {
+  const content = bytes.slice()
+  const hasher = yield* PieceHasher
+  const metainfo = yield* Metainfo.fromBytes(file)
+  const { layout } = metainfo
+  const { geometry } = layout
+  const pieceOf = (piece: PieceGeometry.PieceIndex): Uint8Array => {
+    const begin = PieceGeometry.pieceOffset(geometry, piece)
+    return content.slice(begin, begin + PieceGeometry.pieceSize(geometry, piece))
+  }
+  for (let index = 0; index < geometry.pieceCount; index++) {
+    const piece = PieceGeometry.pieceIndexUnsafe(geometry, index)
+    if (Bytes.equals(yield* hasher.sha1(pieceOf(piece)), Metainfo.pieceDigest(metainfo, piece))) continue
+    return yield* Effect.die(new Error(`the bytes of piece ${piece} do not have the digest of the torrent`))
+  }
+  const known: KnownTorrent = {
+    metainfo,
+    bytes: file.slice(),
+    content: pieceOf,
+    fileContent: (index) => {
+      const { length, offset } = FileLayout.fileAt(layout, index)
+      return content.slice(offset, offset + length)
     }
   }
   return known

@@ -1,5 +1,6 @@
 /** The torrents of a simulated engine by info hash, and who judges their bytes. */
 import * as InfoHash from "../base/InfoHash.ts"
+import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as CheckedStorage from "./CheckedStorage.ts"
@@ -32,11 +33,24 @@ export const note = (self: KnownTorrents, metainfo: Metainfo.Metainfo): void => 
   self.metainfos.set(InfoHash.toHex(metainfo.infoHash), metainfo)
 }
 
-/** Who judges the bytes of a torrent; `undefined` if nothing is known of it. */
-export const judgeOf = (self: KnownTorrents, infoHash: InfoHash.InfoHash): CheckedStorage.Judge | undefined => {
+/** A torrent, and who judges its bytes. */
+export interface Known {
+  readonly metainfo: Metainfo.Metainfo
+  readonly judge: CheckedStorage.Judge
+}
+
+/** What is known of a torrent; `undefined` if nothing is. */
+export const of = (self: KnownTorrents, infoHash: InfoHash.InfoHash): Known | undefined => {
   const hex = InfoHash.toHex(infoHash)
-  const known = self.known.get(hex)
-  if (known !== undefined) return CheckedStorage.judgeByContent(known.content)
   const metainfo = self.metainfos.get(hex)
-  return metainfo && CheckedStorage.judgeByDigest(self.hasher, (piece) => Metainfo.pieceDigest(metainfo, piece))
+  if (metainfo === undefined) return undefined
+  const content = self.known.get(hex)?.content
+  const digestOf = (piece: PieceIndex) => Metainfo.pieceDigest(metainfo, piece)
+  return {
+    metainfo,
+    judge:
+      content === undefined
+        ? CheckedStorage.judgeByDigest(self.hasher, digestOf)
+        : CheckedStorage.judgeByContent(content)
+  }
 }

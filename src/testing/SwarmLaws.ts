@@ -10,24 +10,24 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type * as Engine from "../engine/Engine.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
-import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import type * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type * as CheckedStorage from "./CheckedStorage.ts"
+import type * as KnownTorrents from "./KnownTorrents.ts"
 import type * as ScriptedPeer from "./ScriptedPeer.ts"
 import type * as Simulation from "./Simulation.ts"
 
 /** A torrent of the engine. */
 export interface Subject {
   readonly torrent: Torrent
-  readonly metainfo: Metainfo
+  readonly infoHash: InfoHash
+  /** What is known of it; nothing yet, if it was added by a magnet link and no peer of the world has it. */
+  readonly known: () => KnownTorrents.Known | undefined
   /** The most peers that may be unchoked. */
   readonly slots: number
   /** Scripted peers that no other engine knows. */
   readonly peers: () => ReadonlyArray<ScriptedPeer.ScriptedPeer>
-  /** Judges bytes of the torrent that are on the medium. */
-  readonly judge: CheckedStorage.Judge
   /** Whether any of its files existed when it was added. */
   readonly hadFiles: boolean
 }
@@ -68,8 +68,8 @@ export const make = (options: {
     if (buffered <= bufferBytes) return
     // A repair after a failed flush does not wait, so one piece may be above the bound.
     let repairBytes = 0
-    for (const { metainfo, torrent } of options.subjects()) {
-      const { pieceLength } = metainfo.layout.geometry
+    for (const { known, torrent } of options.subjects()) {
+      const pieceLength = known()?.metainfo.layout.geometry.pieceLength ?? 0
       if ((yield* torrent.status).state._tag === "StorageFailing") repairBytes = Math.max(repairBytes, pieceLength)
     }
     const allowed = bufferBytes + repairBytes
@@ -77,7 +77,7 @@ export const make = (options: {
   })
 
   /** Whether the files hold the right bytes of a piece, whichever program wrote them. */
-  const isOnMedium = ({ judge, metainfo }: Subject, piece: PieceIndex): Effect.Effect<boolean> => {
+  const isOnMedium = ({ judge, metainfo }: KnownTorrents.Known, piece: PieceIndex): Effect.Effect<boolean> => {
     const { layout } = metainfo
     const bytes = new Uint8Array(PieceGeometry.pieceSize(layout.geometry, piece))
     for (const { begin, file, fileOffset, length } of FileLayout.pieceSpans(layout, piece)) {
@@ -90,12 +90,16 @@ export const make = (options: {
   }
 
   /** Pieces of the torrent that were stored in this run, or may have been there before. */
-  const countStored = Effect.fnUntraced(function* (subject: Subject, confirmed: ReadonlyMap<number, number>) {
-    const { geometry } = subject.metainfo.layout
+  const countStored = Effect.fnUntraced(function* (
+    { hadFiles }: Subject,
+    known: KnownTorrents.Known,
+    confirmed: ReadonlyMap<number, number>
+  ) {
+    const { geometry } = known.metainfo.layout
     let count = confirmed.size
-    if (!subject.hadFiles) return count
+    if (!hadFiles) return count
     for (let piece = 0; piece < geometry.pieceCount; piece++) {
-      if (!confirmed.has(piece) && (yield* isOnMedium(subject, piece as PieceIndex))) count++
+      if (!confirmed.has(piece) && (yield* isOnMedium(known, piece as PieceIndex))) count++
     }
     return count
   })
@@ -107,17 +111,18 @@ export const make = (options: {
       const wrong = checked.wrong()
       if (wrong !== undefined) return yield* broken(wrong)
       for (const subject of options.subjects()) {
-        const { metainfo, slots, torrent } = subject
-        const { infoHash } = metainfo
+        const { infoHash, slots, torrent } = subject
+        const known = subject.known()
+        if (known === undefined) continue
         const { confirmed } = checked.writes(infoHash)
         for (const piece of Bitfield.indices(resume.saved(infoHash)?.stored ?? Bitfield.make(0))) {
           if (confirmed.has(piece) || Bitfield.has(options.storedBefore(infoHash), piece)) continue
-          if (yield* isOnMedium(subject, piece as PieceIndex)) continue
+          if (yield* isOnMedium(known, piece as PieceIndex)) continue
           return yield* broken(`resume data names piece ${piece}, which was never stored`)
         }
         for (const { counters } of subject.peers()) {
           if (counters.haves <= confirmed.size * counters.connections) continue
-          const stored = yield* countStored(subject, confirmed)
+          const stored = yield* countStored(subject, known, confirmed)
           if (counters.haves <= stored * counters.connections) continue
           return yield* broken(`a peer heard of ${counters.haves} pieces, and ${stored} were stored`)
         }

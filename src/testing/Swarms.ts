@@ -42,7 +42,6 @@ import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as MemoryStorage from "../storage/provider/memory/MemoryStorage.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as Choker from "../swarm/Choker.ts"
-import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import * as CheckedStorage from "./CheckedStorage.ts"
 import * as FaultyStorage from "./FaultyStorage.ts"
@@ -134,8 +133,9 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
     const { capacity, verifies } = options
     const memory = yield* Effect.provideService(MemoryStorage.make({ capacity, verifies }), PieceHasher, hasher)
     const faulty = FaultyStorage.make(memory.storage, seed + number)
-    const checked = CheckedStorage.make(options.storage?.(faulty.storage) ?? faulty.storage, ({ infoHash }) =>
-      KnownTorrents.judgeOf(torrents, infoHash)
+    const checked = CheckedStorage.make(
+      options.storage?.(faulty.storage) ?? faulty.storage,
+      ({ infoHash }) => KnownTorrents.of(torrents, infoHash)?.judge
     )
     const { inside: resume, store } = MemoryResumeStore.make()
     const inside: SwarmSnapshot.Memory = { ...memory, store, resume }
@@ -176,32 +176,26 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       }
     ) {
       const scope = yield* Scope.fork(yield* Effect.scope)
-      const watch = (torrent: Torrent, metainfo: Metainfo) => {
-        KnownTorrents.note(torrents, metainfo)
-        const hadFiles = memory.medium.torrent(metainfo.layout).paths.length > 0
-        const judge = KnownTorrents.judgeOf(torrents, metainfo.infoHash)!
-        const watched: SwarmLaws.Subject = { ...subject, torrent, metainfo, judge, hadFiles }
-        subjects.add(watched)
-        return Scope.addFinalizer(
-          scope,
-          Effect.sync(() => subjects.delete(watched))
-        )
-      }
       if ("layout" in source) KnownTorrents.note(torrents, source)
+      const hadFiles = "layout" in source && memory.medium.torrent(source.layout).paths.length > 0
       const torrent = yield* bare.add(source, options).pipe(
         Scope.provide(scope),
         Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
       )
+      const { infoHash } = torrent
+      const known = () => KnownTorrents.of(torrents, infoHash)
+      const watched: SwarmLaws.Subject = { ...subject, torrent, infoHash, known, hadFiles }
+      subjects.add(watched)
       running.add(scope)
       yield* Scope.addFinalizer(
         scope,
-        Effect.sync(() => running.delete(scope))
+        Effect.sync(() => {
+          subjects.delete(watched)
+          running.delete(scope)
+        })
       )
-      if ("layout" in source) yield* watch(torrent, source)
-      else {
-        const known = Effect.flatMap(torrent.metainfo, (metainfo) => watch(torrent, metainfo))
-        yield* Effect.forkIn(Effect.ignore(known), scope)
-      }
+      const note = Effect.map(torrent.metainfo, (metainfo) => KnownTorrents.note(torrents, metainfo))
+      if (!("layout" in source)) yield* Effect.forkIn(Effect.ignore(note), scope)
       yield* Effect.forkIn(
         Stream.runForEach(torrent.events, (event) =>
           Effect.suspend(() => {

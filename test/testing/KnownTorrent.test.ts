@@ -1,6 +1,7 @@
 import * as Crypto from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as fc from "fast-check"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
@@ -64,5 +65,27 @@ describe("KnownTorrent", () => {
 
       assert.strictEqual(new Set(piecesOf(known).map((piece) => piece.join())).size, 256)
     })
+  )
+
+  it.effect("is made of a torrent and the bytes of its files, and refuses other bytes", () =>
+    Effect.gen(function* () {
+      const known = yield* make({
+        files: [
+          { path: ["a"], length: 100 },
+          { path: [".pad", "28"], length: 28, padding: true },
+          { path: ["b"], length: 50 }
+        ],
+        pieceLength: 64
+      })
+      const content = Uint8Array.from(Buffer.concat(piecesOf(known)))
+
+      const own = yield* KnownTorrent.fromContent(known.bytes, content)
+      content[149]! ^= 1
+      const exit = yield* Effect.exit(KnownTorrent.fromContent(known.bytes, content))
+
+      assert.deepStrictEqual(piecesOf(own), piecesOf(known))
+      assert.deepStrictEqual([own.fileContent(0), own.fileContent(2)], [known.fileContent(0), known.fileContent(2)])
+      assert.deepStrictEqual(exit, Exit.die(new Error("the bytes of piece 2 do not have the digest of the torrent")))
+    }).pipe(Effect.provide(WebCryptoPieceHasher.layer))
   )
 })

@@ -5,11 +5,12 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
+import * as EngineModule from "../../src/engine/Engine.ts"
 import { Engine } from "../../src/engine/Engine.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
@@ -205,6 +206,19 @@ describe("TestEngine", () => {
       assert.deepStrictEqual([counts.seeders, nobody.seeders], [1, 0])
     }).pipe(Effect.provide(TestEngine.layer()))
   )
+
+  it.effect("has the services for an engine that the program makes by itself", () => {
+    const ownEngine = Layer.provideMerge(EngineModule.layer({ maxConnections: 5 }), TestEngine.layer())
+    return Effect.gen(function* () {
+      const { during, engine, join, medium } = yield* TestEngine.TestEngine
+      yield* join(small, PeerBehaviour.honest)
+
+      yield* during(download(small.bytes))
+
+      assert.notStrictEqual(yield* Engine, engine)
+      assert.isTrue(medium.torrent(small.metainfo.layout).isWhole)
+    }).pipe(Effect.provide(ownEngine))
+  })
 
   it.effect("is a world of its own in each test, also beside others", () =>
     Effect.gen(function* () {
