@@ -8,7 +8,7 @@ import { MediumFiles } from "./MediumFiles.ts"
 import * as StorageSamples from "./StorageSamples.ts"
 import * as Suite from "./Suite.ts"
 
-const { bytesOf, digestsOf, listed, mixed, namesListed, readBlock } = StorageSamples
+const { bytesOf, digestsOf, listed, mixed, namesListed } = StorageSamples
 
 const { contentOf, open, openToWrite, pieceOf, piecesOf, store } = Layouts
 
@@ -44,26 +44,6 @@ export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
       Assert.deepStrictEqual(files.get("m/a"), content.slice(0, 10))
       Assert.deepStrictEqual(files.get("m/d/b"), content.slice(10, 11))
       Assert.deepStrictEqual(files.get("m/d/c"), content.slice(11, 13))
-    })
-  ),
-
-  Suite.test(
-    "has the bytes of an unwanted file, before and after it is wanted",
-    Effect.gen(function* () {
-      const content = contentOf(mixed)
-      const piece = pieceOf(mixed, 0)
-      const torrent = yield* open(mixed)
-      const readAll = readBlock(torrent, piece, 0, 16)
-      yield* torrent.prepare([0])
-      yield* store(torrent, mixed, content, [piece])
-
-      const before = yield* readAll
-      yield* torrent.prepare([...mixed.files.keys()])
-      const after = yield* readAll
-      const files = yield* (yield* MediumFiles).list
-
-      Assert.deepStrictEqual([before, after], [content.slice(0, 16), content.slice(0, 16)])
-      Assert.deepStrictEqual(files.get("m/d/b"), content.slice(10, 11))
     })
   ),
 

@@ -8,7 +8,7 @@ import * as StorageSamples from "./StorageSamples.ts"
 import * as Suite from "./Suite.ts"
 
 const { layoutOf, open, openToWrite, pieceOf, store } = Layouts
-const { a, abc, b, bytesOf, c, content, dies, listed, lookAt, rival, tagOf, write } = StorageSamples
+const { a, abc, b, bytesOf, c, content, listed, lookAt, rival, tagOf } = StorageSamples
 
 /** The cases. */
 export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
@@ -28,20 +28,6 @@ export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
         Assert.deepInclude(other, { file: c, kind: "other", length: 0, isHole: false, otherNames: 0 })
         Assert.match(found!.identity, /^[\x21-\x7e]{1,64}$/)
         Assert.isTrue(found!.mtimeNs > 1_600_000_000_000_000_000n)
-      })
-    ),
-
-    Suite.test(
-      "are reported in the requested order",
-      Effect.gen(function* () {
-        const torrent = yield* openToWrite(abc)
-
-        const found = yield* torrent.look([c, a, b])
-
-        Assert.deepStrictEqual(
-          found.map((facts) => facts?.file),
-          [c, a, b]
-        )
       })
     ),
 
@@ -199,29 +185,6 @@ export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
 
         Assert.deepStrictEqual(bytes, content.slice(0, 4))
         Assert.deepStrictEqual([...(yield* listed)], [["t/a", bytesOf(abc, a)]])
-      })
-    ),
-
-    Suite.test(
-      "must be reserved before they are claimed, renamed or removed, and claimed again after a release",
-      Effect.gen(function* () {
-        const torrent = yield* open(abc)
-        const claimA = torrent.claim([{ file: a, as: "new" }])
-
-        const first = yield* dies(claimA)
-        const other = [yield* dies(torrent.rename(a, ["t", "z"])), yield* dies(torrent.remove([a]))]
-        yield* torrent.reserve([a])
-        const unclaimed = yield* dies(write(torrent, abc, 0))
-        yield* claimA
-        yield* write(torrent, abc, 0)
-        const half = yield* dies(write(torrent, abc, 1))
-        yield* torrent.release([a])
-        yield* torrent.reserve([a])
-        const released = yield* dies(write(torrent, abc, 0))
-
-        for (const why of [first, ...other]) Assert.match(why, /t\/a is not reserved/)
-        for (const why of [unclaimed, released]) Assert.match(why, /t\/a is not claimed/)
-        Assert.match(half, /t\/d\/b is not claimed/)
       })
     )
   ])

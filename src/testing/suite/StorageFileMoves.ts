@@ -1,4 +1,4 @@
-/** How a medium of files flushes, moves, removes and sets aside files. */
+/** How a medium of files moves, removes and sets aside files. */
 import * as Effect from "effect/Effect"
 import type { FileFacts, Storage } from "../../storage/Storage.ts"
 import * as Assert from "./Assert.ts"
@@ -12,40 +12,6 @@ const { a, abc, b, bytesOf, c, content, empty, listed, lookAt, outcomes, rival, 
 
 /** The cases. */
 export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
-  ...Suite.group("files that are flushed", [
-    Suite.test(
-      "report what they look like then, each by itself and in the requested order",
-      Effect.gen(function* () {
-        const torrent = yield* openToWrite(abc)
-        yield* store(torrent, abc)
-
-        const first = yield* torrent.flush([c, a])
-        const second = yield* torrent.flush([a, c])
-
-        Assert.deepStrictEqual(first, [
-          { file: c, facts: (yield* lookAt(torrent, c))! },
-          { file: a, facts: (yield* lookAt(torrent, a))! }
-        ])
-        Assert.deepStrictEqual(second, [...first].reverse())
-      })
-    ),
-
-    Suite.test(
-      "fail if they are missing, and can be flushed by a torrent that only reads",
-      Effect.gen(function* () {
-        yield* Effect.scoped(Effect.flatMap(open(abc), (torrent) => store(torrent, abc, content, [pieceOf(abc, 0)])))
-        const torrent = yield* open(abc)
-
-        const flushed = yield* torrent.flush([a, b])
-
-        Assert.deepStrictEqual(outcomes(flushed), [
-          [a, 4],
-          [b, "NotStored"]
-        ])
-      })
-    )
-  ]),
-
   ...Suite.group("files that are moved", [
     Suite.test(
       "are used at the new path from then on, still claimed, and the old path is free",

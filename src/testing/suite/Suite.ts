@@ -18,13 +18,13 @@ import type * as Scope from "effect/Scope"
 /** What a case tests does not hold. `message` names the case and says what was expected. */
 export class SuiteFailure extends Data.TaggedError("piecewise/SuiteFailure")<{
   /** The name of the case. */
-  readonly name: string
+  readonly test: string
   readonly why: string
   /** What the case failed or died with. */
   readonly cause: Cause.Cause<unknown>
 }> {
   override get message() {
-    return `${this.name}: ${this.why}`
+    return `${this.test}: ${this.why}`
   }
 }
 
@@ -42,7 +42,7 @@ export const test = <E, R>(name: string, effect: Effect.Effect<void, E, R>): Cas
     if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
     const error = Cause.squash(cause)
     const why = error instanceof Error ? error.message : String(error)
-    return Effect.fail(new SuiteFailure({ name, why, cause }))
+    return Effect.fail(new SuiteFailure({ test: name, why, cause }))
   })
 })
 
@@ -50,5 +50,5 @@ export const test = <E, R>(name: string, effect: Effect.Effect<void, E, R>): Cas
 export const group = <R>(name: string, cases: ReadonlyArray<Case<R>>): ReadonlyArray<Case<R>> =>
   cases.map((one) => ({
     name: `${name} ${one.name}`,
-    run: Effect.mapError(one.run, ({ cause, why }) => new SuiteFailure({ name: `${name} ${one.name}`, why, cause }))
+    run: Effect.mapError(one.run, ({ cause, why }) => new SuiteFailure({ test: `${name} ${one.name}`, why, cause }))
   }))
