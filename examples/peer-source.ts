@@ -18,17 +18,21 @@ const lookUp = Effect.fnUntraced(function* (url: string, infoHash: InfoHash.Info
   return yield* HttpClientResponse.schemaBodyJson(Listing)(response)
 }, Effect.timeout("10 seconds"))
 
-/** Asks the directory once a minute. Needs an `HttpClient`, and fails as `lookUp` does. */
-export const directory = (url: string) =>
-  ({
-    name: "our directory",
-    peers: ({ infoHash, isPrivate }: PeerSource.PeerSourceContext) =>
-      isPrivate
-        ? Stream.empty
-        : Stream.fromEffectSchedule(lookUp(url, infoHash), Schedule.spaced("1 minute")).pipe(
-            Stream.map((addresses) => ({ _tag: "Peers" as const, source: "our directory", addresses }))
-          )
-  }) satisfies PeerSource.PeerSource<unknown, HttpClient.HttpClient>
+/** What may go wrong in the directory: no connection, a bad status, a bad answer, or no answer in time. */
+type LookUpError = Effect.Error<ReturnType<typeof lookUp>>
+
+/** Asks the directory once a minute. */
+export const directory = (url: string): PeerSource.PeerSource<LookUpError, HttpClient.HttpClient> => ({
+  name: "our directory",
+  peers: ({ infoHash, isPrivate }) =>
+    isPrivate
+      ? Stream.empty
+      : Stream.map(Stream.fromEffectSchedule(lookUp(url, infoHash), Schedule.spaced("1 minute")), (addresses) => ({
+          _tag: "Peers",
+          source: "our directory",
+          addresses
+        }))
+})
 
 /** Downloads a torrent from the peers of the directory. The `HttpClient` that it needs is in its type. */
 export const download = Effect.fnUntraced(function* (metainfo: Metainfo.Metainfo, url: string) {

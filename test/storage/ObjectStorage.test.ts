@@ -119,6 +119,27 @@ describe("ObjectStorage", () => {
     }).pipe(Effect.scoped, Effect.provide(layer))
   })
 
+  it.effect("notices at a flush that others removed a file, whose writes then fail until it is claimed again", () => {
+    const { layer, objects } = makeStore({ hasVersions: false })
+    return Effect.gen(function* () {
+      const torrent = yield* open(layout)
+      yield* store(torrent, layout)
+      const write = torrent.writePiece(pieceOf(layout, 0), sliceOf(layout, content, pieceOf(layout, 0)))
+      for (const key of objects.keys()) if (key.includes("/file/0-")) objects.delete(key)
+
+      const flushed = yield* torrent.flush([0, 1])
+      const error = yield* Effect.flip(write)
+      yield* claim(torrent, layout, "new", [0])
+      yield* write
+
+      assert.deepStrictEqual(
+        flushed.map((each) => ("reason" in each ? each.reason.message : each.facts.length)),
+        ["t/a was deleted while the torrent was open", 6]
+      )
+      assert.strictEqual(error.reason._tag, "FileChanged")
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
   it.effect("knows what it wrote while it listed", () => {
     const { hooks, layer } = makeStore({ hasVersions: true })
     return Effect.gen(function* () {

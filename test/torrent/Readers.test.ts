@@ -10,6 +10,7 @@ import * as fc from "fast-check"
 import * as Assembly from "../../src/assembly/Assembly.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import type { MetainfoError } from "../../src/metainfo/Metainfo.ts"
 import type { ResumeError } from "../../src/resume/ResumeStore.ts"
 import type { StorageError } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
@@ -271,7 +272,7 @@ describe("Readers", () => {
 
   it("fail only as a torrent does, or as the storage, or because the torrent stops", () => {
     expectTypeOf<Torrent["read"]>().returns.toEqualTypeOf<
-      Stream.Stream<Uint8Array, StorageError | ResumeError | ContentExists | TorrentStopped>
+      Stream.Stream<Uint8Array, StorageError | ResumeError | ContentExists | MetainfoError | TorrentStopped>
     >()
   })
 })

@@ -98,6 +98,6 @@ export const schemas = holds<{
   summary: Equals<(typeof MetainfoSummary.MetainfoSummary)["Type"], MetainfoSummary.MetainfoSummary>
   /** Decoded options can be passed to `add`. */
   options: (typeof TorrentOptions.TorrentOptions)["Type"] extends TorrentOptions.TorrentOptions ? true : false
-  engineOptions: (typeof EngineConfig.EngineOptions)["Type"] extends Engine.Config ? true : false
+  engineOptions: (typeof EngineConfig.EngineOptions)["Type"] extends Engine.EngineOptions ? true : false
   services: Equals<(typeof TorrentEvent.TorrentEvent)["DecodingServices"], never>
 }>()

@@ -25,6 +25,7 @@ import {
   FileChanged,
   type FileClaim,
   FileExists,
+  type FileFacts,
   type FlushedFile,
   NotStored,
   type OpenOptions,
@@ -42,6 +43,7 @@ export type { Listed } from "./ObjectIndex.ts"
 /**
  * Bytes under keys. Keys consist of lower-case letters, digits, `/` and `-`, and have at most 80 characters. Failures
  * are the reasons of `Storage.ts`: `StorageUnavailable` for what may pass, `StorageRefused` for what lasts, `DiskFull`.
+ * Operations should have a timeout, because one that has begun is not always interrupted.
  */
 export interface ObjectStore {
   /**
@@ -86,6 +88,14 @@ interface Shared {
   readonly writers: Map<string, object>
 }
 
+/** What happened to a file that was something else before, as the end of a sentence. */
+const whyChanged = (before: FileFacts | undefined, now: FileFacts | undefined): string | undefined => {
+  if (before === undefined) return undefined
+  if (now === undefined) return "was deleted"
+  if (now.identity !== before.identity) return "was replaced"
+  return now.length < before.length ? "was cut off" : undefined
+}
+
 const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { infoHash, layout }: OpenOptions) {
   const { geometry } = layout
   const me = {}
@@ -95,6 +105,7 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
   let since: Array<(index: ObjectIndex.ObjectIndex) => void> | undefined
   const turn = Turn.make()
   const paths = Array.from(FileLayout.indices(layout), (file) => FileLayout.pathOf(layout, file).join("/"))
+  const taken = new Set(paths)
   /** Claimed files, and why each may not be written until it is claimed again. */
   const claims = new Map<number, FileChanged | undefined>()
 
@@ -111,7 +122,12 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
     since?.push(change)
   }
 
-  /** Lists the objects again. */
+  /** Lets writes to a claimed file fail until it is claimed again. */
+  const deny = (file: number, why: string): void => {
+    if (claims.has(file)) claims.set(file, claims.get(file) ?? new FileChanged({ path: paths[file]!, why }))
+  }
+
+  /** Lists the objects again, and notices what others did to claimed files. */
   const refresh = Turn.take(
     turn,
     Effect.suspend(() => {
@@ -121,6 +137,10 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
         const next = ObjectIndex.make(infoHash, layout)
         ObjectIndex.read(next, listed)
         for (const change of changes) change(next)
+        for (const file of claims.keys()) {
+          const why = whyChanged(ObjectIndex.factsOf(index, file), ObjectIndex.factsOf(next, file))
+          if (why !== undefined) deny(file, why)
+        }
         index = next
       }).pipe(
         Effect.ensuring(
@@ -157,11 +177,9 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
     if (claim.as === "new") return now === undefined ? undefined : new FileExists({ path })
     if (claim.as === "overwritten") return undefined
     const { facts } = claim
-    if (now === undefined) return new FileChanged({ path, why: "was deleted" })
-    if (now.identity !== facts.identity) return new FileChanged({ path, why: "was replaced" })
-    if (now.length < facts.length) return new FileChanged({ path, why: "was cut off" })
-    const isSame = now.length === facts.length && now.mtimeNs === facts.mtimeNs
-    return isSame ? undefined : new FileChanged({ path, why: "was changed" })
+    const isSame = now?.length === facts.length && now.mtimeNs === facts.mtimeNs
+    const why = whyChanged(facts, now) ?? (isSame ? undefined : "was changed")
+    return why === undefined ? undefined : new FileChanged({ path, why })
   }
 
   const mark = Effect.fnUntraced(function* (file: number) {
@@ -171,12 +189,6 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
   })
 
   const claimAll = Effect.fnUntraced(function* (asked: ReadonlyArray<FileClaim>) {
-    for (const { file } of asked) {
-      // Writes in flight must fail from now on, even if the claim fails.
-      if (claims.has(file))
-        claims.set(file, claims.get(file) ?? new FileChanged({ path: paths[file]!, why: "was changed" }))
-    }
-    if (asked.some(({ as }) => as === "found")) yield* failing("claim")(refresh)
     const reasons: Array<StorageReason> = []
     const accepted = asked.filter((claim) => {
       const reason = objection(claim)
@@ -245,17 +257,18 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
   }
 
   const removeAll = Effect.fnUntraced(function* (files: ReadonlyArray<number>) {
-    yield* refresh
     const gone = files.filter((file) => index.files.has(file))
     const left = new Set(index.files.keys())
     for (const file of gone) left.delete(file)
-    // A piece stays as long as it has a byte of a file that stays.
-    const isKept = (piece: number) => ObjectIndex.filesOf(index, piece).some((file) => left.has(file))
-    const pieces = new Set<number>()
+    const touched = new Set<number>()
     for (const file of gone) {
       const { end, first } = FileLayout.filePieces(layout, file)
-      for (let piece = first; piece < end; piece++) if (index.pieces.has(piece) && !isKept(piece)) pieces.add(piece)
+      for (let piece = first; piece < end; piece++) if (index.pieces.has(piece)) touched.add(piece)
     }
+    // A piece stays as long as it has a byte of a file that stays.
+    const pieces = new Set(
+      [...touched].filter((piece) => !ObjectIndex.filesOf(index, piece).some((file) => left.has(file)))
+    )
     // Pieces of nothing but padding go with the last file.
     if (left.size === 0) for (const piece of index.pieces.keys()) pieces.add(piece)
     yield* store.remove([
@@ -266,9 +279,7 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
       for (const file of gone) index.files.delete(file)
       for (const piece of pieces) ObjectIndex.removePiece(index, piece)
     })
-    for (const file of gone) {
-      if (claims.has(file)) claims.set(file, new FileChanged({ path: paths[file]!, why: "was deleted" }))
-    }
+    for (const file of gone) deny(file, "was deleted")
   }, Effect.uninterruptible)
 
   const torrent: TorrentStorage = {
@@ -278,41 +289,46 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
       Effect.suspend(() => {
         const path = paths[files[0] ?? 0]!
         if (isClosed) return failed("reserve", [new StorageUnavailable({ path, why: "the torrent is closed" })])
-        const taken = files.filter((file) => (writers.get(writerKey(file)) ?? me) !== me)
+        const conflicts = files.filter((file) => (writers.get(writerKey(file)) ?? me) !== me)
         const holder = "another torrent of this process"
-        if (taken.length > 0) {
+        if (conflicts.length > 0) {
           return failed(
             "reserve",
-            taken.map((file) => new WriterConflict({ path: paths[file]!, holder }))
+            conflicts.map((file) => new WriterConflict({ path: paths[file]!, holder }))
           )
         }
         for (const file of files) writers.set(writerKey(file), me)
         return Effect.void
       }),
     release: (files) => Effect.sync(() => release(files)),
-    claim: (asked) =>
-      Effect.andThen(
-        Effect.suspend(() => reserved(asked.map(({ file }) => file))),
-        claimAll(asked)
-      ),
+    claim: Effect.fnUntraced(function* (asked) {
+      yield* reserved(asked.map(({ file }) => file))
+      // Writes in flight must fail from now on, even if the claim fails.
+      for (const { file } of asked) deny(file, "was changed")
+      if (asked.some(({ as }) => as === "found")) yield* failing("claim")(refresh)
+      return yield* claimAll(asked)
+    }),
     prepare: () => Effect.void,
     writePiece: write,
     readBlock: read,
     digests: (pieces) => Stream.mapEffect(Stream.fromIterable(pieces), digest),
-    flush: (files) => Effect.map(failing("flush")(store.flush ?? Effect.void), () => files.map(flushOne)),
+    flush: (files) =>
+      Effect.map(failing("flush")(Effect.andThen(store.flush ?? Effect.void, refresh)), () => files.map(flushOne)),
     rename: (file, to) =>
       Effect.suspend(() => {
         const path = to.join("/")
         if (!isReserved(file)) return reserved([file])
-        if (path !== paths[file] && paths.includes(path)) return failed("rename", [new FileExists({ path })])
+        if (path === paths[file]) return Effect.void
+        if (taken.has(path)) return failed("rename", [new FileExists({ path })])
+        taken.delete(paths[file]!)
+        taken.add(path)
         paths[file] = path
         return Effect.void
       }),
-    remove: (files) =>
-      Effect.andThen(
-        Effect.suspend(() => reserved(files)),
-        failing("remove")(removeAll(files))
-      )
+    remove: Effect.fnUntraced(function* (files) {
+      yield* reserved(files)
+      yield* failing("remove")(Effect.andThen(refresh, removeAll(files)))
+    })
   }
 
   return {
