@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Schedule, Schema, Stream } from "effect"
+import { Console, Effect, Logger, Schedule, Schema, Stream } from "effect"
 import { Bottleneck, Engine, Metainfo, PeerAddress, type Torrent, TorrentEvent } from "piecewise"
 import { NodeEngine } from "piecewise/node"
 
@@ -40,5 +40,7 @@ const program = Effect.gen(function* () {
 
 if (import.meta.main) {
   const engine = NodeEngine.layer({ directory: "downloads" })
-  NodeRuntime.runMain(Effect.provide(Effect.scoped(program), engine))
+  // Standard output is for the JSON.
+  const logging = Effect.provideService(Effect.scoped(program), Logger.LogToStderr, true)
+  NodeRuntime.runMain(Effect.provide(logging, engine))
 }

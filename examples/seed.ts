@@ -4,7 +4,7 @@
  */
 import { buffer } from "node:stream/consumers"
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Stream } from "effect"
+import { Console, Effect, Logger, Stream } from "effect"
 import { CreateTorrent, Engine, FileLayout, Metainfo, type PieceGeometry, PieceHasher, Storage } from "piecewise"
 import { NodeEngine } from "piecewise/node"
 
@@ -56,5 +56,5 @@ const program = Effect.gen(function* () {
   return yield* Console.error("seeding at most 16 MiB on port 6881 until Ctrl-C").pipe(Effect.andThen(Effect.never))
 })
 
-const layer = NodeEngine.layerServices({ directory: "unused" })
-if (import.meta.main) NodeRuntime.runMain(Effect.provide(Effect.scoped(program), layer))
+const logging = Effect.provideService(Effect.scoped(program), Logger.LogToStderr, true)
+if (import.meta.main) NodeRuntime.runMain(Effect.provide(logging, NodeEngine.layerServices({ directory: "unused" })))

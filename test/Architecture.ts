@@ -43,6 +43,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["peer"],
   ["swarm"],
   ["torrent"],
+  ["telemetry"],
   ["engine"],
   // Shared by the providers of the io-daemon.
   ["io-daemon"],

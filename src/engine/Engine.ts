@@ -41,6 +41,7 @@ import * as ReadCache from "../storage/ReadCache.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as Candidate from "../swarm/Candidate.ts"
 import * as PeerPolicy from "../swarm/PeerPolicy.ts"
+import * as Telemetry from "../telemetry/Telemetry.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
@@ -55,6 +56,7 @@ import * as Registry from "./Registry.ts"
 import * as SharedWork from "./SharedWork.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
+export type { TelemetryOptions } from "../telemetry/Telemetry.ts"
 export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 export { EngineEvent } from "./EngineEvent.ts"
@@ -208,6 +210,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   const noteShortage = Effect.map(Monotonic.now, (now) => Places.noteShortage(places, now))
   const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
   const ticker = Ticker.make()
+  const telemetry = yield* Telemetry.make(options.telemetry)
   const whileUsed = SharedWork.make(
     Effect.gen(function* () {
       yield* RateLimits.run(limits)
@@ -215,6 +218,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       // Places are given up for files.
       yield* Descriptors.register("connections", giveUp)
       yield* Descriptors.onAcceptFailed(noteShortage)
+      yield* Telemetry.run(telemetry, { torrents: () => Registry.programs(registry), budget })
     })
   )
 
@@ -264,7 +268,10 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
             name: MagnetFetch.nameOf(source),
             trackers: MagnetFetch.trackersOf(source),
             fetch: (meanwhile) =>
-              Effect.provideContext(MagnetFetch.run(fetchOf(source, asked, own, identity), meanwhile), services)
+              Telemetry.metadata(
+                Effect.provideContext(MagnetFetch.run(fetchOf(source, asked, own, identity), meanwhile), services),
+                source
+              )
           },
           files: asked.files ?? MagnetFetch.filesOf(source)
         }
@@ -280,7 +287,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       if (!(yield* Registry.claim(registry, infoHash))) return yield* new AlreadyAdded({ infoHash })
       yield* SharedWork.use(whileUsed)
       const identity = yield* makeIdentity
-      const program = yield* TorrentProgram.make({
+      const making = TorrentProgram.make({
         ...asked,
         ...sourceOf(source, asked, own, identity),
         infoHash,
@@ -292,15 +299,19 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
         callers,
         places,
         readCache,
+        tally: telemetry.tally,
+        tracesPieces: options.telemetry?.pieces,
         onEvent: (event) => Registry.report(registry, infoHash, event),
         stop
       })
+      const program = yield* Telemetry.torrent(telemetry, source, making)
       const torrent = TorrentHandle.make(program)
       Registry.put(registry, { program, torrent })
       return torrent
     },
     Effect.provideService(BufferBudget.BufferBudget, budget),
-    Effect.provideContext(services)
+    Effect.provideContext(services),
+    Telemetry.annotate
   )
   const add = Effect.fnUntraced(function* <R = never>(source: Metainfo | Magnet, asked: AddOptions<R> = {}) {
     const link = withHash(source)
@@ -327,6 +338,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     const fetching = fetchOf({ ...link, infoHash }, asked, own, yield* makeIdentity)
     const fetched = MagnetFetch.run(fetching, { listen: listenFor(infoHash), report: asked.report })
     return yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetched)).pipe(
+      (fetching) => Telemetry.metadata(fetching, link),
       Effect.provideContext(services)
     )
   })

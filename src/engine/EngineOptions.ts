@@ -6,6 +6,7 @@ import type { Size } from "../base/Size.ts"
 import type * as PeerSource from "../discovery/PeerSource.ts"
 import type * as Metainfo from "../metainfo/Metainfo.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
+import type { TelemetryOptions } from "../telemetry/Telemetry.ts"
 import type * as MetadataFetch from "../torrent/MetadataFetch.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 
@@ -36,6 +37,8 @@ export interface EngineOptions {
    * themselves.
    */
   readonly listen?: ListenOptions | undefined
+  /** Which metrics, spans and logs it has; default metrics of the engine, a span for each torrent, and logs. */
+  readonly telemetry?: TelemetryOptions | undefined
 }
 
 /** The address and port to listen on for peers. */

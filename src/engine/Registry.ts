@@ -80,6 +80,10 @@ export const report = ({ log }: Registry, infoHash: InfoHash.InfoHash, event: To
 const entriesOf = ({ entries }: Registry): ReadonlyArray<Entry> =>
   [...entries.values()].filter((entry) => entry !== undefined)
 
+/** The programs of the torrents that there are. */
+export const programs = (self: Registry): ReadonlyArray<TorrentRecord.TorrentRecord> =>
+  entriesOf(self).map(({ program }) => program)
+
 /** The torrents that there are, in the order in which they were added. */
 export const torrents = (self: Registry): Effect.Effect<ReadonlyArray<Torrent>> =>
   Effect.sync(() => entriesOf(self).map(({ torrent }) => torrent))

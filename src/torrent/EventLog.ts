@@ -1,6 +1,6 @@
 /**
- * Keeps events, of a torrent or of an engine, for their readers. A reader that begins late still receives the last events, and a slow
- * reader misses the oldest. Reporting an event never waits.
+ * Keeps events, of a torrent or of an engine, for their readers. A reader that begins late still receives the last
+ * events, and a slow reader misses the oldest. Reporting an event never waits.
  */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as MutableList from "effect/MutableList"
 import type * as Pull from "effect/Pull"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 
 /** How many events wait for a slow reader. Beyond that it misses the oldest. */
@@ -16,10 +17,12 @@ export const capacity = 8_192
 /** How many past events a new reader receives. */
 export const replay = 1_024
 
-/** What waits for one reader. */
+/** One reader. Its functions are plain, and never wait. */
 interface Reader<A> {
-  readonly waiting: MutableList.MutableList<A>
-  readonly awake: Latch.Latch
+  /** Keeps an event, or what is wanted of it, for later. */
+  readonly hear: (event: A) => void
+  /** There will be no more events. */
+  readonly end: () => void
 }
 
 /** The events of one torrent or engine. */
@@ -41,40 +44,64 @@ export const make = <A>(kept = replay): EventLog<A> => ({ past: [], kept, reader
 /** Reports an event. */
 export const report = <A>({ kept, past, readers }: EventLog<A>, event: A): void => {
   if (kept > 0 && past.push(event) === 2 * kept) past.splice(0, kept)
-  for (const { awake, waiting } of readers) {
-    MutableList.append(waiting, event)
-    if (waiting.length > capacity) MutableList.take(waiting)
-    Latch.openUnsafe(awake)
-  }
+  for (const reader of readers) reader.hear(event)
 }
 
 /** Ends every reader once it has read what waits for it. */
 export const end = <A>(self: EventLog<A>): void => {
   self.isOver = true
-  for (const { awake } of self.readers) Latch.openUnsafe(awake)
+  for (const reader of self.readers) reader.end()
+}
+
+/** Keeps what waits for a slow reader. */
+const keep = <A>(waiting: MutableList.MutableList<A>, message: A): void => {
+  MutableList.append(waiting, message)
+  if (waiting.length > capacity) MutableList.take(waiting)
 }
 
 /** The last events, or what `first` returns instead of them, and then new ones. */
 export const events = <A>(self: EventLog<A>, first?: () => ReadonlyArray<A>): Stream.Stream<A> =>
-  Stream.unwrap(Effect.map(subscribe(self, first), (reader) => Stream.fromPull(Effect.succeed(pullFrom(self, reader)))))
-
-const subscribe = <A>({ kept, past, readers }: EventLog<A>, first?: () => ReadonlyArray<A>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const reader: Reader<A> = { waiting: MutableList.make(), awake: Latch.makeUnsafe(true) }
-      MutableList.appendAll(reader.waiting, first === undefined ? past.slice(-kept) : first())
-      readers.push(reader)
-      return reader
-    }),
-    (reader) => Effect.sync(() => readers.splice(readers.indexOf(reader), 1))
+  Stream.unwrap(
+    Effect.suspend(() => {
+      const awake = Latch.makeUnsafe(true)
+      const waiting = MutableList.make<A>()
+      MutableList.appendAll(waiting, first === undefined ? self.past.slice(-self.kept) : first())
+      const wake = () => void Latch.openUnsafe(awake)
+      const hear = (event: A) => {
+        keep(waiting, event)
+        wake()
+      }
+      const pull = pullFrom(self, waiting, awake)
+      return Effect.as(subscribe(self, { hear, end: wake }), Stream.fromPull(Effect.succeed(pull)))
+    })
   )
 
-const pullFrom = <A>(self: EventLog<A>, reader: Reader<A>): Pull.Pull<Arr.NonEmptyReadonlyArray<A>> =>
+/**
+ * Calls `hear` with every event from now on, within the call that reports it. It must be plain and quick, and must not
+ * throw.
+ */
+export const listen = <A>(self: EventLog<A>, hear: (event: A) => void): void => {
+  self.readers.push({ hear, end: () => {} })
+}
+
+const subscribe = <A>({ readers }: EventLog<A>, reader: Reader<A>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => readers.push(reader)),
+      () => Effect.sync(() => readers.splice(readers.indexOf(reader), 1))
+    )
+  )
+
+const pullFrom = <A>(
+  self: EventLog<A>,
+  waiting: MutableList.MutableList<A>,
+  awake: Latch.Latch
+): Pull.Pull<Arr.NonEmptyReadonlyArray<A>> =>
   Effect.suspend(() => {
-    const events = MutableList.takeAll(reader.waiting)
+    const events = MutableList.takeAll(waiting)
     if (Arr.isArrayNonEmpty(events)) return Effect.succeed(events)
     if (self.isOver) return Cause.done()
-    Latch.closeUnsafe(reader.awake)
+    Latch.closeUnsafe(awake)
     // A latch runs its fiber within the call that opens it. After a yield, events reported together are read together.
-    return reader.awake.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(pullFrom(self, reader)))
+    return awake.await.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(pullFrom(self, waiting, awake)))
   })

@@ -94,7 +94,12 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     isRestart,
     distrusts,
     report: (event) => TorrentLife.note(life, { _tag: "Checked", event })
-  })
+  }).pipe(
+    Effect.tap(({ found }) => Effect.annotateCurrentSpan("piecewise.stored_pieces", found.stored.count)),
+    Effect.withSpan("piecewise.check", {
+      attributes: { "piecewise.pieces": geometry.pieceCount, "piecewise.is_restart": isRestart }
+    })
+  )
   const { found, prepared } = checked
 
   const hasher = yield* PieceHasher

@@ -61,4 +61,15 @@ describe("EventLog", () => {
       assert.isDefined(exit)
     })
   )
+
+  it("lets somebody hear each event within the call that reports it, from then on", () => {
+    const log = EventLog.make()
+    const heard: Array<TorrentEvent> = []
+    reportAll(log, 0, 1)
+
+    EventLog.listen(log, (event) => heard.push(event))
+    reportAll(log, 1, 3)
+
+    assert.deepStrictEqual(numbers(heard), [1, 2])
+  })
 })

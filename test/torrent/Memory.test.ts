@@ -5,9 +5,11 @@ import * as Effect from "effect/Effect"
 
 /** Runs a program that prints the memory of something in bytes, in a process of its own that can collect garbage. */
 const run = (program: ReadonlyArray<string>) =>
-  Effect.promise(() =>
-    promisify(execFile)(process.execPath, ["--expose-gc", ...program], { cwd: new URL("../../", import.meta.url) })
-  ).pipe(Effect.map(({ stdout }) => Number(stdout)))
+  Effect.promise(
+    () =>
+      promisify(execFile)(process.execPath, ["--expose-gc", ...program], { cwd: new URL("../../", import.meta.url) })
+    // Besides the logs of the engine.
+  ).pipe(Effect.map(({ stdout }) => Number(/^[\d.]+$/m.exec(stdout)?.[0])))
 
 const measure = (source: string) => run(["--input-type=module", "-e", source])
 
