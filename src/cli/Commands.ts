@@ -17,11 +17,20 @@ export const storages = ["filesystem", "io-daemon", "memory"] as const
 /** The values of `--network`. */
 export const networks = ["tcp", "io-daemon"] as const
 
+/** The values of `--log-level`. */
+export const logLevels = ["error", "warning", "info", "debug"] as const
+
 const listening: ReadonlyArray<Arguments.Option> = [
   { name: "port", value: "N", about: "the TCP port for peers to connect to (default: 6881-6889, or any free)" },
   { name: "no-listen", about: "let no peer connect; only connect to others" },
   { name: "bind", value: "ADDRESS", about: "the IP address of this machine to listen on and connect from" }
 ]
+const logLevel: Arguments.Option = {
+  name: "log-level",
+  value: "LEVEL",
+  choices: logLevels,
+  about: "write logs to standard error: error, warning, info or debug (default: none)"
+}
 const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
 const seedLimits: ReadonlyArray<Arguments.Option> = [
   { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
@@ -62,7 +71,8 @@ const download: Arguments.Command = {
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
     ...seedLimits,
     { name: "json", about: "write each event as a line of JSON" },
-    { name: "quiet", short: "q", about: "write nothing but errors" }
+    { name: "quiet", short: "q", about: "write nothing but errors" },
+    logLevel
   ],
   notes: [
     "A later run continues from what is stored. The resume data is in DIR/.piecewise, and is removed when",
@@ -84,7 +94,8 @@ const seed: Arguments.Command = {
     followLinks,
     { name: "super", about: "offer each peer a few pieces at a time; for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
-    { name: "quiet", short: "q", about: "write nothing but errors" }
+    { name: "quiet", short: "q", about: "write nothing but errors" },
+    logLevel
   ],
   notes: ["Verifies everything first, and changes no file. Ctrl-C stops it."]
 }

@@ -26,6 +26,7 @@ import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadServices from "./DownloadServices.ts"
 import * as FileSelection from "./FileSelection.ts"
 import * as GivingUp from "./GivingUp.ts"
+import * as LogOptions from "./LogOptions.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as SeedOptions from "./SeedOptions.ts"
@@ -54,6 +55,7 @@ interface Options extends PeerOptions.PeerOptions {
   readonly select: ReadonlyArray<string>
   readonly order: "rarest" | "sequential"
   readonly giveUp: GivingUp.GiveUp | undefined
+  readonly telemetry: Engine.TelemetryOptions
 }
 
 /** A smaller buffer cannot hold one piece of most torrents. */
@@ -85,6 +87,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
     bufferBytes,
     giveUp: yield* GivingUp.read(args),
+    telemetry: LogOptions.telemetry(args),
     show
   }
   return options
@@ -117,7 +120,7 @@ const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
       ? yield* FileSelection.ofRanges(metainfo, select)
       : yield* FileSelection.ofGlobs(metainfo, options.select)
   yield* download(metainfo, { ...options, peers, files }, output)
-})
+}, LogOptions.within)
 
 const stoppedEarly = "stopped; the metadata was not found yet, and what is stored is kept"
 

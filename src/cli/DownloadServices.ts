@@ -34,6 +34,7 @@ export interface Options {
   readonly listen: Engine.ListenOptions | undefined
   /** The local address of connections to peers and trackers. */
   readonly from: string | undefined
+  readonly telemetry: Engine.TelemetryOptions
 }
 
 /** Reads `--storage`, `--network` and `--io-daemon-url`. Fails with `WrongUsage`. */

@@ -17,6 +17,7 @@ import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as ContentPlace from "./ContentPlace.ts"
 import * as DownloadServices from "./DownloadServices.ts"
+import * as LogOptions from "./LogOptions.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
 import * as SeedOptions from "./SeedOptions.ts"
@@ -40,7 +41,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       })
       yield* TorrentSession.run({
         metainfo: { ...metainfo, layout },
-        engine: Layer.provide(DownloadServices.engine({ limits, listen, maxConnections }), services(place, from)),
+        engine: Layer.provide(
+          DownloadServices.engine({ limits, listen, maxConnections, telemetry: LogOptions.telemetry(args) }),
+          services(place, from)
+        ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
         show,
         json,
@@ -50,7 +54,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       })
     })
   )
-})
+}, LogOptions.within)
 
 /**
  * Makes what the engine needs: the files at `place`, connections over TCP, trackers, and resume data in memory only.

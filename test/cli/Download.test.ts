@@ -66,6 +66,28 @@ describe("piecewise download", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("writes the engine's logs to standard error with --log-level, and no passkey", () =>
+    Effect.gen(function* () {
+      const { folder, known } = yield* prepare([["http://127.0.0.1:1/9f8e7d6c5b4a/announce"]])
+      const { address } = yield* seed(known)
+      const options = ["-o", "out", "--peer", address, "--quiet", "--log-level", "debug"]
+
+      const ended = yield* runScoped(["download", "known.torrent", ...options], folder)
+
+      const infoHash = InfoHash.toHex(known.metainfo.infoHash)
+      const lines = ended.stderr.trimEnd().split("\n")
+      assert.strictEqual(ended.code, 0, ended.stderr)
+      for (const line of lines) assert.include(line, ` infoHash="${infoHash}" torrent="known"`)
+      assert.match(lines[0]!, /^info: a torrent is added /)
+      assert.match(lines.at(-1)!, /^info: a torrent is removed /)
+      assert.match(ended.stderr, new RegExp(`^debug: a peer is connected .* address="${address}"$`, "m"))
+      assert.match(ended.stderr, /^debug: a source of peers failed .* source="127.0.0.1:1" why="connection refused"$/m)
+      assert.match(ended.stderr, /^info: the torrent is complete /m)
+      assert.notInclude(ended.stderr, "9f8e7d6c5b4a")
+      assert.strictEqual(ended.stdout, "")
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("needs no peer if everything is stored", () =>
     Effect.gen(function* () {
       const { folder, known } = yield* prepare()
