@@ -27,6 +27,7 @@ import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
 import * as Sqlite from "../examples/sqlite-storage.ts"
 import * as InfoHash from "../src/base/InfoHash.ts"
+import * as Telemetry from "../examples/telemetry.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
@@ -40,6 +41,7 @@ import type { Torrent } from "../src/torrent/Torrent.ts"
 import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
 import { temporaryFolder } from "./storage/disk.ts"
+import * as Observed from "./telemetry/observed.ts"
 
 const folder = path.resolve(import.meta.dirname, "..", "examples")
 const { pieceCount } = small.metainfo.layout.geometry
@@ -304,6 +306,38 @@ describe("the examples", () => {
       ])
     }).pipe(Effect.provide(NodePieceHasher.layer))
   )
+
+  it.effect("telemetry: returns what the metrics say, and has spans and logs", () => {
+    const { logs, spans, within: observed } = Observed.make("Info")
+    return observed(
+      Swarms.use(
+        { seed },
+        Effect.fnUntraced(function* (world) {
+          const engine = Engine.Engine.of({
+            ...world.engine,
+            add: (_, options) =>
+              Effect.map(
+                world.download(small, { ...(options as Engine.AddOptions), behaviours: [PeerBehaviour.honest] }),
+                ({ torrent }) => torrent
+              )
+          })
+
+          const telling = Effect.provideService(Telemetry.download(small.metainfo), Engine.Engine, engine)
+          const line = yield* within(world, telling)
+
+          assert.strictEqual(line, "20 pieces are stored; of 1265185 bytes, 0 were of no use")
+          assert.deepStrictEqual(
+            spans.map(({ name }) => name),
+            ["download", "piecewise.torrent", "piecewise.check"]
+          )
+          assert.sameMembers(
+            logs.map(({ message }) => message),
+            ["a torrent is added", "the torrent is complete", "downloaded", "a torrent is removed"]
+          )
+        })
+      )
+    )
+  })
 
   it.effect("simulate: bans the liar, waits for the disk, and repeats the same run", () =>
     Effect.gen(function* () {
