@@ -219,7 +219,8 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       yield* Descriptors.register("connections", giveUp)
       yield* Descriptors.onAcceptFailed(noteShortage)
       yield* Telemetry.run(telemetry, { torrents: () => Registry.programs(registry), budget })
-    })
+    }),
+    yield* Effect.context<never>()
   )
 
   /** Our identity in one swarm. Each torrent has its own peer id, so that observers cannot link them. */

@@ -48,5 +48,6 @@ export const run = (self: LogQueue): Effect.Effect<void, never, Scope.Scope> => 
 const write = ({ context, entry: { annotations, cause, level, message } }: Waiting): Effect.Effect<void> => {
   const parts = cause === undefined ? [message] : [message, cause]
   const entry = Effect.annotateLogs(Effect.logWithLevel(level)(...parts), annotations)
-  return Effect.provideContext(entry, context)
+  // Instead of the context of whoever logs, which may have the span of another torrent.
+  return Effect.setContext(entry, context)
 }
