@@ -16,18 +16,18 @@ import * as ConfigExample from "../examples/config.ts"
 import * as Errors from "../examples/errors.ts"
 import * as Http from "../examples/http.ts"
 import * as Json from "../examples/json.ts"
-import * as OwnSource from "../examples/peer-source.ts"
-import * as Retries from "../examples/property.ts"
-import * as Read from "../examples/read.ts"
 import * as Late from "../examples/late.ts"
+import * as OwnSource from "../examples/peer-source.ts"
 import * as Progress from "../examples/progress.ts"
+import * as Retries from "../examples/property.ts"
 import * as Queue from "../examples/queue.ts"
+import * as Read from "../examples/read.ts"
 import * as Seed from "../examples/seed.ts"
 import * as Several from "../examples/several.ts"
 import * as Simulate from "../examples/simulate.ts"
 import * as Sqlite from "../examples/sqlite-storage.ts"
-import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Telemetry from "../examples/telemetry.ts"
+import * as InfoHash from "../src/base/InfoHash.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
@@ -154,7 +154,10 @@ describe("the examples", () => {
             ...world.engine,
             add: (metainfo, options) => {
               const one = known.find((other) => other.metainfo === metainfo)!
-              const download = world.download(one, { ...(options as Engine.AddOptions), behaviours: [{ bytesPerSecond: 40_000 }] })
+              const download = world.download(one, {
+                ...(options as Engine.AddOptions),
+                behaviours: [{ bytesPerSecond: 40_000 }]
+              })
               return Effect.map(download, ({ torrent }) => torrent)
             }
           })

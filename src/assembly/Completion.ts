@@ -85,10 +85,8 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   const report = (fact: Facts.Fact) => Facts.offer(self.facts, fact)
 
-  const begin = (): number => (tally === undefined ? 0 : Monotonic.secondsUnsafe(clock))
-  const end = (times: Histogram.Histogram | undefined, begun: number): void => {
-    if (times !== undefined) Histogram.add(times, Monotonic.secondsUnsafe(clock) - begun)
-  }
+  const noteSince = (times: Histogram.Histogram, begun: number): void =>
+    Histogram.add(times, Monotonic.secondsUnsafe(clock) - begun)
 
   /** Gives what is done with a piece a span, if that is wanted. */
   const traced = <A>(name: string, act: (buffer: PieceBuffer.PieceBuffer) => Effect.Effect<A>) =>
@@ -148,9 +146,9 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   /** Compares a complete piece with its digest. Returns whether it is right; a wrong one loses its buffer. */
   const verify = traced("piecewise.piece.verify", (buffer): Effect.Effect<boolean> => {
-    const begun = begin()
+    const begun = tally === undefined ? 0 : Monotonic.secondsUnsafe(clock)
     return Effect.flatMap(hasher.sha1(buffer.bytes), (digest) => {
-      end(tally?.verifySeconds, begun)
+      if (tally !== undefined) noteSince(tally.verifySeconds, begun)
       if (!Bytes.equals(digest, digestOf(buffer.piece))) return Effect.as(reject(buffer), false)
       const left = pass(buffer)
       return left === undefined ? right : Effect.andThen(left, right)
@@ -215,11 +213,11 @@ export const run = Effect.fnUntraced(function* (self: Assembly.Assembly, options
 
   /** Writes once. Returns why it failed. A confirmed write is noted even after an interruption. */
   const attempt = traced("piecewise.piece.write", (buffer): Effect.Effect<StorageError | undefined> => {
-    const begun = begin()
+    const begun = tally === undefined ? 0 : Monotonic.secondsUnsafe(clock)
     return Effect.uninterruptible(
       Effect.matchEffect(storage.writePiece(buffer.piece, buffer.bytes, digestOf(buffer.piece)), {
         onSuccess: () => {
-          end(tally?.writeSeconds, begun)
+          if (tally !== undefined) noteSince(tally.writeSeconds, begun)
           return Effect.as(stored(buffer), undefined)
         },
         onFailure: Effect.succeed

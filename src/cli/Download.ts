@@ -98,7 +98,7 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const options = yield* readOptions(args)
   yield* TorrentSession.withJson(options.show, "download", output, (json) => start({ ...options, json }, output))
-})
+}, LogOptions.within)
 
 /** The options, and where JSON is printed. */
 type Shown = Options & { readonly json: TorrentSession.Json }
@@ -120,7 +120,7 @@ const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
       ? yield* FileSelection.ofRanges(metainfo, select)
       : yield* FileSelection.ofGlobs(metainfo, options.select)
   yield* download(metainfo, { ...options, peers, files }, output)
-}, LogOptions.within)
+})
 
 const stoppedEarly = "stopped; the metadata was not found yet, and what is stored is kept"
 

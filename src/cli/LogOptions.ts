@@ -2,6 +2,7 @@
  * `--log-level`: whether the engine's logs are written to standard error, and which. Without it the command line shows
  * what people want to know in its own words, and only the logs of libraries about trouble.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import type * as LogLevel from "effect/LogLevel"
@@ -30,13 +31,13 @@ export const telemetry = (args: Arguments.Arguments): Engine.TelemetryOptions =>
   logs: levelOf(args) !== undefined
 })
 
-/** Writes an entry as one line: its level, its message, and its annotations as `name=value`. */
+/** Writes an entry as one line: its level, its message, and its annotations as `name=value`. A cause has lines below. */
 const toLines = (output: Output) =>
   Logger.make(({ cause, fiber, logLevel, message }) => {
     const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
     const facts = annotations.map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-    const errors = cause.reasons.length === 0 ? [] : [String(cause)]
-    output.note([`${logLevel.toLowerCase()}:`, ...[message].flat().map(String), ...facts, ...errors].join(" "))
+    output.note([`${logLevel.toLowerCase()}:`, ...[message].flat().map(String), ...facts].join(" "))
+    if (cause.reasons.length > 0) for (const line of Cause.pretty(cause).split("\n")) output.note(line)
   })
 
 /** Runs a command with the logs that are asked for. */

@@ -1,5 +1,5 @@
 /**
- * What an engine reports to the operators of a program: metrics (`EngineMetrics.ts`), a span for the life of each
+ * What an engine reports to the operators of a program: metrics (`EngineMetrics.ts`, `Series.ts`), a span for the life of each
  * torrent, and logs (`TorrentLog.ts`). They go wherever the program's layers send them. docs/telemetry.md lists them.
  *
  * Engines have thousands of torrents that rest, so a torrent takes little here until something happens.
@@ -19,8 +19,8 @@ import type { Tally } from "../base/Tally.ts"
 import type { FileLayout } from "../metainfo/FileLayout.ts"
 import * as EventLog from "../torrent/EventLog.ts"
 import type { TorrentRecord } from "../torrent/TorrentRecord.ts"
-import * as EngineMetrics from "./EngineMetrics.ts"
 import * as LogQueue from "./LogQueue.ts"
+import * as Series from "./Series.ts"
 import * as TorrentLog from "./TorrentLog.ts"
 
 /** What an engine reports. */
@@ -42,7 +42,7 @@ export interface TelemetryOptions {
 export interface Telemetry {
   readonly options: TelemetryOptions
   /** Absent if there are no metrics. */
-  readonly metrics: EngineMetrics.EngineMetrics | undefined
+  readonly metrics: Series.Series | undefined
   /** What the torrents count into; absent: they count nothing. */
   readonly tally: Tally | undefined
   readonly queue: LogQueue.LogQueue
@@ -62,21 +62,18 @@ export const make = (options: TelemetryOptions = {}): Effect.Effect<Telemetry> =
   const queue = LogQueue.make()
   return options.metrics === false
     ? Effect.succeed({ options, metrics: undefined, tally: undefined, queue })
-    : Effect.map(EngineMetrics.make, (metrics) => ({ options, metrics, tally: metrics.tally, queue }))
+    : Effect.map(Series.make, (metrics) => ({ options, metrics, tally: metrics.tally, queue }))
 }
 
 /** Logs, and shows the gauges of an engine, until the scope closes. To be called while it has torrents. */
 export const run = (
   { metrics, queue }: Telemetry,
-  engine: EngineMetrics.EngineView
+  engine: Series.EngineView
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.andThen(LogQueue.run(queue), metrics?.gauges(engine) ?? Effect.void)
 
 /** Names the torrent in whatever is logged while it is added, and by its fibers. */
-export const annotate = <A, E, R>(
-  adding: Effect.Effect<A, E, R>,
-  about: About
-): Effect.Effect<A, E, R> =>
+export const annotate = <A, E, R>(adding: Effect.Effect<A, E, R>, about: About): Effect.Effect<A, E, R> =>
   Effect.annotateLogs(adding, { infoHash: InfoHash.toHex(about.infoHash), torrent: nameOf(about) })
 
 /**
@@ -106,20 +103,23 @@ export const torrent = Effect.fnUntraced(function* <R>(
   return made
 })
 
-/** Gives the fetch of a magnet link's metadata a span, which is a child of the caller's. */
+/** Gives the fetch of a magnet link's metadata a span, which is a child of the caller's, and names it in logs. */
 export const metadata = <A, E, R>(
   fetch: Effect.Effect<A, E, R>,
   { infoHash }: { readonly infoHash: InfoHash.InfoHash | undefined }
-): Effect.Effect<A, E, R> =>
-  Effect.withSpan(fetch, "piecewise.metadata", {
-    attributes: infoHash === undefined ? {} : { "piecewise.info_hash": InfoHash.toHex(infoHash) },
+): Effect.Effect<A, E, R> => {
+  const hex = infoHash === undefined ? "unknown" : InfoHash.toHex(infoHash)
+  const named = Effect.annotateLogs(fetch, { infoHash: hex })
+  return Effect.withSpan(named, "piecewise.metadata", {
+    attributes: { "piecewise.info_hash": hex },
     captureStackTrace: false
   })
+}
 
 const failureOf = ({ life }: TorrentRecord): Cause.Cause<unknown> | undefined => {
   const { error } = life.machine
   if (error === undefined) return undefined
-  return error._tag === "TorrentDefect" ? Cause.die(error.cause) : Cause.fail(error)
+  return error._tag === "piecewise/TorrentDefect" ? Cause.die(error.cause) : Cause.fail(error)
 }
 
 /** The tracer of a program that has chosen none: nobody sees its spans. */
@@ -132,10 +132,7 @@ const noTracer = Context.get(Context.empty(), Tracer.Tracer)
  * What runs in a torrent may log for months, and Effect adds logs to the span in which they are logged, so it must be
  * in none: only what stands for a span takes no logs.
  */
-const lifetime = Effect.fnUntraced(function* (
-  about: About,
-  failure: () => Cause.Cause<unknown> | undefined
-) {
+const lifetime = Effect.fnUntraced(function* (about: About, failure: () => Cause.Cause<unknown> | undefined) {
   if ((yield* Tracer.Tracer) === noTracer) {
     const caller = Context.getOrUndefined(yield* Effect.context<never>(), Tracer.ParentSpan)
     return caller && standIn(caller)

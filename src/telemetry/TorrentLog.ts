@@ -49,6 +49,7 @@ export const make = (): TorrentLog => ({ bursts: new Map(), failures: new Map() 
 
 /** The level of each kind of event; `undefined` for those that are never logged, because they belong to no trouble. */
 export const levels: Readonly<Record<TorrentEvent["_tag"], LogLevel.Severity | undefined>> = {
+  MetadataFetched: "Info",
   Checking: "Debug",
   Started: "Debug",
   PeerConnected: "Debug",
@@ -74,11 +75,14 @@ export const levels: Readonly<Record<TorrentEvent["_tag"], LogLevel.Severity | u
   Flushing: "Debug",
   Completed: "Info",
   SeedingEnded: "Info",
+  Paused: "Info",
+  Resumed: "Info",
   Failed: "Error"
 }
 
 /** The message of each kind of event that is logged. */
 export const messages: Readonly<Record<Exclude<TorrentEvent["_tag"], "PieceStored">, string>> = {
+  MetadataFetched: "the metadata of a magnet link is known",
   Checking: "stored pieces are being verified",
   Started: "the torrent runs",
   PeerConnected: "a peer is connected",
@@ -103,6 +107,8 @@ export const messages: Readonly<Record<Exclude<TorrentEvent["_tag"], "PieceStore
   Flushing: "the last pieces are being flushed",
   Completed: "the torrent is complete",
   SeedingEnded: "the seeding goal is reached",
+  Paused: "the torrent is paused",
+  Resumed: "the torrent goes on",
   Failed: "the torrent failed"
 }
 
@@ -141,7 +147,8 @@ export const read = (
     level,
     message: isLasting ? lastingMessage : messages[event._tag],
     annotations: leftOut === 0 ? factsOf(event) : { ...factsOf(event), leftOut },
-    ...(event._tag === "Failed" && event.error._tag === "TorrentDefect" && { cause: Cause.die(event.error.cause) })
+    ...(event._tag === "Failed" &&
+      event.error._tag === "piecewise/TorrentDefect" && { cause: Cause.die(event.error.cause) })
   }
 }
 
@@ -197,6 +204,8 @@ const atPeer = ({ address }: { readonly address: PeerAddress.PeerAddress }): Fac
 
 const factsOf = (event: Exclude<TorrentEvent, { _tag: "PieceStored" }>): Facts => {
   switch (event._tag) {
+    case "MetadataFetched":
+      return { name: event.name, totalBytes: event.totalBytes }
     case "Checking":
       return { totalPieces: event.totalPieces }
     case "Started":
@@ -244,6 +253,8 @@ const factsOf = (event: Exclude<TorrentEvent, { _tag: "PieceStored" }>): Facts =
     case "StorageRecovered":
     case "Flushing":
     case "Completed":
+    case "Paused":
+    case "Resumed":
       return {}
   }
 }

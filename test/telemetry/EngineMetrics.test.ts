@@ -207,6 +207,35 @@ describe("the metrics of an engine", () => {
     )
   })
 
+  it.effect("time a request from its sending, and a write until it is confirmed", () => {
+    const { histogram, within } = Observed.make()
+    return within(
+      Swarms.use({ seed, link: { latency: "100 millis" } }, (world) =>
+        Effect.gen(function* () {
+          world.faults.delay("write", "4 seconds")
+          const download = yield* world.download(small, { behaviours: [{}] })
+          yield* world.until(download.isComplete, "10 minutes")
+          const requests = histogram("piecewise_request_duration_seconds")!
+          const writes = histogram("piecewise_write_duration_seconds")!
+
+          assert.strictEqual(requests.count, 20)
+          assert.isAtLeast(requests.min, 0.2)
+          assert.isBelow(requests.max, 1)
+          assert.strictEqual(writes.count, 20)
+          assert.approximately(writes.min, 4, 0.001)
+          assert.approximately(writes.sum, 80, 0.001)
+          assert.deepStrictEqual(
+            writes.buckets.filter(([bound]) => bound === 2.5 || bound === 5),
+            [
+              [2.5, 0],
+              [5, 20]
+            ]
+          )
+        })
+      )
+    )
+  })
+
   it.effect("exist for each torrent only if that is asked for, and leave with it", () => {
     const { metrics, within } = Observed.make()
     const named = `piecewise_torrent_download_bytes_total{info_hash="${infoHashOf(small)}"}`
@@ -249,6 +278,27 @@ describe("the metrics of an engine", () => {
       assert.deepStrictEqual(none, [])
       assert.isTrue(some.every((name) => !name.includes("info_hash")))
       assert.isAbove(some.length, 25)
+    })
+  })
+
+  it.effect("add no task of any fiber to a download", () => {
+    const tasks = (metrics: boolean) =>
+      Swarms.use(
+        { seed, link: { latency: "20 millis" }, engine: { telemetry: { metrics, byTorrent: metrics } } },
+        (world) =>
+          Effect.gen(function* () {
+            const download = yield* world.download(small, { behaviours: [{}, { corrupts: "last block" }] })
+            const before = world.simulation.turns()
+            yield* world.until(download.isComplete, "1 minute")
+            return [world.simulation.turns() - before, world.simulation.nowUnsafe(), download.isComplete()] as const
+          })
+      )
+    return Effect.gen(function* () {
+      const without = yield* tasks(false)
+      const withThem = yield* tasks(true)
+
+      assert.isAbove(without[0], 100)
+      assert.deepStrictEqual(withThem, without)
     })
   })
 

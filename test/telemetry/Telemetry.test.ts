@@ -2,8 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import type * as Tracer from "effect/Tracer"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "../simulation/torrents.ts"
 import * as Observed from "./observed.ts"
@@ -110,6 +112,51 @@ describe("the spans of an engine", () => {
         assert.isTrue(found.every((span) => parentOf(span) === life?.spanId && span.status._tag === "Ended"))
       }
     })
+  })
+})
+
+describe("the span of fetching metadata", () => {
+  const linkTo = (known: typeof small) =>
+    Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`))
+
+  it.effect("is a child of the caller's, and ends when the metadata is there", () => {
+    const { spans, within } = Observed.make()
+    return within(
+      Swarms.use({ seed }, (world) =>
+        Effect.gen(function* () {
+          const seeder = yield* world.beside({ engine: { listen: { port: 6_881 } } })
+          const seeding = yield* seeder.download(small, { seed: true, behaviours: [{}] })
+          yield* seeder.until(seeding.isComplete, "1 minute")
+          const fetching = world.engine.metadata(linkTo(small), { peers: [{ host: seeder.host, port: 6_881 }] })
+          const fiber = yield* Effect.forkScoped(Effect.withSpan(fetching, "request"))
+          yield* world.until(() => fiber.pollUnsafe() !== undefined, "1 minute")
+
+          const request = spans.find(({ name }) => name === "request")
+          const span = spans.find(({ name }) => name === "piecewise.metadata")
+
+          assert.isTrue(span?.status._tag === "Ended" && Exit.isSuccess(span.status.exit))
+          assert.strictEqual(parentOf(span!), request?.spanId)
+          assert.deepStrictEqual(Object.fromEntries(span!.attributes), { "piecewise.info_hash": infoHash })
+        })
+      )
+    )
+  })
+
+  it.effect("ends with the failure of a fetch that failed", () => {
+    const { spans, within } = Observed.make()
+    return within(
+      Swarms.use({ seed }, (world) =>
+        Effect.gen(function* () {
+          const link = Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btmh:1220${"ab".repeat(32)}`))
+
+          yield* Effect.flip(world.engine.metadata(link))
+
+          const [span] = spans
+          assert.strictEqual(span?.name, "piecewise.metadata")
+          assert.isTrue(span?.status._tag === "Ended" && Exit.isFailure(span.status.exit))
+        })
+      )
+    )
   })
 })
 

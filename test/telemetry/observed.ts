@@ -42,6 +42,8 @@ export const make = (minimum: LogLevel.LogLevel = "Debug") => {
   })
   const logger = Logger.make(({ fiber, logLevel, message }) => {
     const [text] = [message].flat()
+    // The test clock's own, on a busy machine.
+    if (String(text).startsWith("A test is using time")) return
     const annotations = { ...fiber.getRef(References.CurrentLogAnnotations) }
     const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
     logs.push({ level: logLevel, message: text, annotations, spanId: span?.spanId })
@@ -70,5 +72,12 @@ export const make = (minimum: LogLevel.LogLevel = "Debug") => {
       })
     )
 
-  return { registry, spans, logs, within, metrics }
+  /** The state of a histogram. */
+  const histogram = (name: string) => {
+    const all = Metric.snapshotUnsafe(Context.make(Metric.MetricRegistry, registry as never))
+    const found = all.find(({ id }) => id === name)
+    return found?.type === "Histogram" ? found.state : undefined
+  }
+
+  return { registry, spans, logs, within, metrics, histogram }
 }

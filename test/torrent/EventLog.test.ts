@@ -63,7 +63,7 @@ describe("EventLog", () => {
   )
 
   it("lets somebody hear each event within the call that reports it, from then on", () => {
-    const log = EventLog.make()
+    const log = EventLog.make<TorrentEvent>()
     const heard: Array<TorrentEvent> = []
     reportAll(log, 0, 1)
 
