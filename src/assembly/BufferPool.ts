@@ -213,7 +213,7 @@ export const lendNow = (
     self.loans.delete(piece)
     borrower.onClose?.(buffer)
     if (loan.memory !== undefined) returnMemory(self, loan.memory)
-    Gate.open(self.returned)
+    if (!self.returned.isOpen) Gate.open(self.returned)
   })
   // Never suspends, and costs half a microsecond.
   Effect.runSync(Scope.addFinalizer(scope, end))

@@ -104,17 +104,14 @@ export const read = (self: Facts, act: (fact: Fact) => void): Effect.Effect<void
       admit(self)
     }
   }
+  // Another reader may have ended before.
+  self.isOver = false
   return Effect.andThen(
-    Effect.acquireRelease(
-      // Another reader may have ended before.
-      Effect.sync(() => {
-        self.isOver = false
-      }),
-      () =>
-        Effect.ensuring(
-          Effect.sync(drain),
-          Effect.sync(() => end(self))
-        )
+    Effect.addFinalizer(() =>
+      Effect.ensuring(
+        Effect.sync(drain),
+        Effect.sync(() => end(self))
+      )
     ),
     Signal.react(self.some, drain)
   )
