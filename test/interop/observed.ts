@@ -82,9 +82,7 @@ const download = Effect.gen(function* () {
 
 const program = Effect.gen(function* () {
   yield* download
-  if (!stays) return
-  yield* print("removed")
-  yield* Effect.never
+  if (stays) return yield* Effect.andThen(print("removed"), Effect.never)
 })
 
 const engine = NodeEngine.layer({ directory, telemetry: { byTorrent: true } })
