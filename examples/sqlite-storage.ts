@@ -11,11 +11,8 @@ import { NodeEngine } from "piecewise/node"
 
 /** A store of objects in the database at a path; `:memory:` keeps it in memory. */
 export const open = Effect.fnUntraced(function* (path: string) {
-  const close = (database: DatabaseSync) => Effect.sync(() => database.close())
-  const database = yield* Effect.acquireRelease(
-    Effect.sync(() => new DatabaseSync(path)),
-    close
-  )
+  const opening = Effect.sync(() => new DatabaseSync(path))
+  const database = yield* Effect.acquireRelease(opening, (opened) => Effect.sync(() => opened.close()))
   database.exec("CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID")
   const put = database.prepare("INSERT OR REPLACE INTO objects VALUES (?, ?)")
   const get = database.prepare("SELECT substr(bytes, ?, ?) AS bytes FROM objects WHERE key = ?")
@@ -28,7 +25,6 @@ export const open = Effect.fnUntraced(function* (path: string) {
       ? new Storage.DiskFull({ path })
       : new Storage.StorageUnavailable({ path, why: String(cause) })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: reasonOf })
-
   const read = (key: string, begin: number, length: number) => {
     const row = get.get(begin + 1, length, key) as { readonly bytes: Uint8Array } | undefined
     return row?.bytes.length === length ? row.bytes : undefined
@@ -44,14 +40,21 @@ export const open = Effect.fnUntraced(function* (path: string) {
 /** A storage in the database at a path. */
 export const layer = (path: string) => Layer.effect(Storage.Storage, Effect.flatMap(open(path), ObjectStorage.make))
 
-const program = Effect.gen(function* () {
-  const [torrentFile = "", peer = ""] = process.argv.slice(2)
-  const metainfo = yield* Metainfo.fromBytes(yield* Effect.promise(() => readFile(torrentFile)))
-  const engine = yield* Engine.make().pipe(Effect.provide([layer("torrents.sqlite"), MemoryResumeStore.layer]))
-  const torrent = yield* engine.add(metainfo, { peers: [PeerAddress.parse(peer)!] })
-  yield* torrent.completed
-  yield* Console.log(`${metainfo.name} is in torrents.sqlite`)
-})
+/** An engine that keeps its torrents in the database at a path. */
+export const layerEngine = (path: string) => Engine.layer().pipe(Layer.provide([layer(path), MemoryResumeStore.layer]))
 
-const services = NodeEngine.layerServices({ directory: "unused" })
-if (import.meta.main) NodeRuntime.runMain(Effect.provide(Effect.scoped(program), services))
+/** Downloads a torrent, also from the given peers. */
+export const download = Effect.fnUntraced(function* (file: Uint8Array, peers: ReadonlyArray<PeerAddress.PeerAddress>) {
+  const engine = yield* Engine.Engine
+  const torrent = yield* engine.add(yield* Metainfo.fromBytes(file), { peers })
+  yield* torrent.completed
+  yield* Console.log(`${torrent.metainfo.name} is complete`)
+}, Effect.scoped)
+
+const [torrentFile = "", peer = ""] = process.argv.slice(2)
+const program = Effect.flatMap(
+  Effect.promise(() => readFile(torrentFile)),
+  (file) => download(file, [PeerAddress.parse(peer)!])
+)
+const layers = Layer.provideMerge(layerEngine("torrents.sqlite"), NodeEngine.layerServices({ directory: "unused" }))
+if (import.meta.main) NodeRuntime.runMain(Effect.provide(program, layers))

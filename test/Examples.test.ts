@@ -388,25 +388,27 @@ describe("the examples", () => {
       const folder = yield* temporaryFolder
       const file = path.join(folder, "torrents.sqlite")
       const { layout } = small.metainfo
-      yield* Effect.gen(function* () {
-        const storage = yield* Storage
-        yield* Swarms.use(
-          { seed, storage: () => storage },
-          Effect.fnUntraced(function* (world) {
-            const download = yield* world.download(small, { behaviours: [PeerBehaviour.honest] })
-            assert.isTrue(yield* world.until(download.isComplete, "1 minute"))
-          })
-        )
-      }).pipe(Effect.provide(Layer.provide(Sqlite.layer(file), NodePieceHasher.layer)))
+      const run = Effect.gen(function* () {
+        const { during, join, medium } = yield* TestEngine.TestEngine
+        const { address } = yield* join(small, PeerBehaviour.honest)
+        yield* during(Sqlite.download(small.bytes, [address]))
+        assert.deepStrictEqual(medium.paths(), [])
+      })
+      yield* Effect.provide(run, Layer.provideMerge(Sqlite.layerEngine(file), TestEngine.layer()))
 
       const found = yield* Storage.pipe(
         Effect.flatMap((storage) => storage.open(small.metainfo)),
-        Effect.flatMap((torrent) => torrent.readBlock(0 as never, 0, layout.geometry.pieceLength)),
+        Effect.flatMap((torrent) =>
+          Effect.forEach([...Array(pieceCount).keys()], (piece) =>
+            torrent.readBlock(piece as never, 0, small.content(piece as never).length)
+          )
+        ),
         Effect.scoped,
         Effect.provide(Layer.provide(Sqlite.layer(file), NodePieceHasher.layer))
       )
 
-      assert.deepStrictEqual(Uint8Array.from(found.bytes), small.content(0 as never))
+      assert.strictEqual(layout.geometry.pieceCount, found.length)
+      assert.isTrue(Buffer.concat(found.map(({ bytes }) => bytes)).equals(contentOf(small)))
     })
   )
 
