@@ -51,7 +51,7 @@ export const drawn = (random: Prng.Prng, root = "t"): FileLayout.FileLayout => {
     const isPadding = index > 0 && index % 3 === 0 && random() < 0.5
     return isPadding ? [`${root}/.pad/${index}`, length, "padding"] : [`${root}/${folder}${index}`, length]
   })
-  return layoutOf(Prng.between(random, 1, 64), ...entries)
+  return layoutOf(Prng.between(random, 3, 64), ...entries)
 }
 
 /** A stand-in for the info hash of a torrent with these files; it differs for other files. */

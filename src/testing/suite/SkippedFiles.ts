@@ -58,7 +58,7 @@ const put = (path: string, content: string | Uint8Array) =>
 const entry = (index: number) => [`t/${index % 7}/${index}`, 24] as const
 
 /** Scripts of selections, writes and runs that are tried. */
-const scripts = 24
+const scripts = 16
 
 /** Selects, writes a piece, and now and then opens the torrent again; at last wants everything. */
 const play = Effect.fnUntraced(function* (seed: number) {

@@ -34,7 +34,7 @@ const playAny = Effect.fnUntraced(function* (seed: number) {
   Assert.deepStrictEqual(yield* digestsOf(torrent, order), yield* rightDigests(layout, bytes, order), `seed ${seed}`)
 }, Effect.scoped)
 
-const runs = 40
+const runs = 20
 
 /** The cases. */
 export const cases: ReadonlyArray<Suite.Case<Storage>> = [

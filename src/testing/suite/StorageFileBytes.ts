@@ -27,7 +27,7 @@ const playAny = Effect.fnUntraced(function* (seed: number) {
   Assert.deepStrictEqual(yield* namesListed, [], `seed ${seed}`)
 }, Effect.scoped)
 
-const runs = 30
+const runs = 16
 
 /** The cases. */
 export const cases: ReadonlyArray<Suite.Case<Storage | MediumFiles>> = [
