@@ -48,7 +48,7 @@ export const download = Effect.fnUntraced(function* (file: Uint8Array, peers: Re
   const engine = yield* Engine.Engine
   const torrent = yield* engine.add(yield* Metainfo.fromBytes(file), { peers })
   yield* torrent.completed
-  yield* Console.log(`${torrent.metainfo.name} is complete`)
+  yield* Console.log(`${yield* torrent.name} is complete`)
 }, Effect.scoped)
 
 const [torrentFile = "", peer = ""] = process.argv.slice(2)

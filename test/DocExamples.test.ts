@@ -136,7 +136,7 @@ describe("the examples of the docstrings", { timeout: 120_000 }, () => {
     const { code, output } = await run(process.execPath, ["--conditions=@piecewise/source", runner, ...programs], {
       cwd: folder,
       env: { ...process.env, TMPDIR: temporary },
-      timeout: 60_000
+      timeout: 100_000
     }).then(
       ({ stderr, stdout }) => ({ code: 0, output: stdout + stderr }),
       ({ code, killed, stderr, stdout }: { code: number; killed: boolean; stderr: string; stdout: string }) => ({

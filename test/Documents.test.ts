@@ -123,6 +123,16 @@ describe("the documents", () => {
     }
   })
 
+  it("name the versions that the package needs and writes", () => {
+    const versions = documents.get("docs/versions.md")!
+    const { engines, peerDependencies } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"))
+    const [, resume] = /^const version = (\d+)$/m.exec(sources.get("src/resume/ResumeFile.ts")!)!
+
+    assert.include(versions, `| Node | ${engines.node.replace(">=", "")} and later |`)
+    assert.include(versions, `| Effect | ${peerDependencies.effect.replace(/^\^(\d+\.\d+)\.0$/, "$1")} and later`)
+    assert.include(versions, `| Resume data in files | ${resume} |`)
+  })
+
   it("list what is deprecated", () => {
     const deprecated = [...textsOf("src/**/*.ts").values()].filter((text) => text.includes("@deprecated"))
     const saysNothing = documents.get("docs/versions.md")!.includes("\nNothing is deprecated.\n")
