@@ -143,3 +143,19 @@ export const PeerAddress: Schema.Codec<PeerAddress, string> = Schema.String.anno
     fromText
   )
 )
+
+const asIs = { decode: SchemaGetter.passthrough<PeerAddress>(), encode: SchemaGetter.passthrough<PeerAddress>() }
+
+const parts = Schema.Struct({ host: Schema.String, port: Schema.Number })
+
+/**
+ * The schema of an address that nobody has checked, such as one that a program asked for: the same object in memory,
+ * and `{ host, port }` in JSON, because its text might not be read again.
+ */
+export const Unchecked: Schema.Codec<PeerAddress, PeerAddress> = Schema.declare<PeerAddress>(isPeerAddress, {
+  identifier: "piecewise/UncheckedAddress",
+  expected: "an address",
+  toCodecJson: () => Schema.link<PeerAddress>()(parts, asIs),
+  toCodecArbitrary: () => Schema.link<PeerAddress>()(parts, asIs),
+  toEquivalence: () => equals
+})

@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 
 /**
  * A connection could not be made, or broke. `why` ends a sentence: `connection refused`. `code` is the system's, if it
@@ -15,7 +15,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
  */
 export class ConnectionError extends Schema.TaggedError<ConnectionError>()("piecewise/ConnectionError", {
   /** The address as it was asked for, which may be no valid one. */
-  address: Schema.Struct({ host: Schema.String, port: Schema.Number }),
+  address: PeerAddress.Unchecked,
   why: Schema.String,
   code: Schema.optionalKey(Schema.String)
 }) {
@@ -49,7 +49,7 @@ export interface Write {
 
 /** An open connection; it closes with the scope it was opened in. */
 export interface Connection {
-  readonly remote: PeerAddress
+  readonly remote: PeerAddress.PeerAddress
   /** Whether what it carries is hidden from others (`connect/Encryption.ts`); default: it is not. */
   readonly isEncrypted?: boolean | undefined
   /** Starts reading into `sink`. Nothing is read before; called once. */
@@ -72,13 +72,13 @@ export class Dialer extends Context.Service<
   Dialer,
   {
     /** Connects, until the scope closes. Interruptible; it has no timeout of its own. */
-    readonly connect: (address: PeerAddress) => Effect.Effect<Connection, ConnectionError, Scope.Scope>
+    readonly connect: (address: PeerAddress.PeerAddress) => Effect.Effect<Connection, ConnectionError, Scope.Scope>
   }
 >()("piecewise/transport/Dialer") {}
 
 /** A listening port; it closes with the scope it was opened in. */
 export interface Listening {
-  readonly address: PeerAddress
+  readonly address: PeerAddress.PeerAddress
   /**
    * Waits for the next incoming connection, which then belongs to the caller's scope and outlives the port. Interrupts
    * itself when the port has closed.
@@ -111,13 +111,13 @@ export class Listener extends Context.Service<
  * Receives a datagram and the address it is from. `payload`, which may be empty, is valid until the call returns. A
  * sink must not throw: that closes the socket, and `closed` dies with the thrown error.
  */
-export type DatagramSink = (payload: Uint8Array, from: PeerAddress) => void
+export type DatagramSink = (payload: Uint8Array, from: PeerAddress.PeerAddress) => void
 
 /**
  * A bound UDP port; it closes with the scope it was bound in. Datagrams may be lost, doubled and reordered on the way.
  */
 export interface UdpSocket {
-  readonly local: PeerAddress
+  readonly local: PeerAddress.PeerAddress
   /**
    * Starts receiving into `sink`; called once. Earlier datagrams may be lost. Datagrams that arrive faster than the
    * sink runs wait in a bounded queue of the system or the daemon; when it is full the newest is dropped.
@@ -128,7 +128,7 @@ export interface UdpSocket {
    * cannot be sent, a payload over `maxDatagramBytes`, one to an address of another family than the socket's, what
    * would wait beyond the medium's bound, and everything after the socket closed. A host name is looked up each time.
    */
-  readonly sendUnsafe: (payload: Uint8Array, to: PeerAddress) => void
+  readonly sendUnsafe: (payload: Uint8Array, to: PeerAddress.PeerAddress) => void
   /** Completes when the scope of the socket closes. Fails if the socket broke. */
   readonly closed: Effect.Effect<void, ConnectionError>
 }

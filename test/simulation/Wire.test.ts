@@ -8,8 +8,17 @@ import { TorrentEvent } from "../../src/torrent/TorrentEvent.ts"
 import { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
 import { seed, small } from "./torrents.ts"
 
-const eventText = Schema.fromJsonString(Schema.toCodecJson(TorrentEvent))
-const statusText = Schema.fromJsonString(Schema.toCodecJson(TorrentStatus))
+/** Returns whether a value is the same after it was sent as JSON. */
+const sentThrough = <A>(schema: Schema.Codec<A, unknown>) => {
+  const text = Schema.fromJsonString(Schema.toCodecJson(schema))
+  const encode = Schema.encodeSync(text)
+  const decode = Schema.decodeUnknownSync(text)
+  const isSame = Schema.toEquivalence(schema)
+  return (value: A): boolean => isSame(decode(encode(value)), value)
+}
+
+const isSameEvent = sentThrough(TorrentEvent)
+const isSameStatus = sentThrough(TorrentStatus)
 
 describe("what a torrent reports over a wire", () => {
   it.effect("is what it was, event for event and status for status, with a liar and a full disk", () =>
@@ -32,16 +41,8 @@ describe("what a torrent reports over a wire", () => {
         world.faults.recover("write")
         yield* world.until(download.isComplete, "1 minute")
 
-        const isSameEvent = Schema.toEquivalence(TorrentEvent)
-        for (const event of download.events) {
-          const text = Schema.encodeSync(eventText)(event)
-          assert.isTrue(isSameEvent(Schema.decodeUnknownSync(eventText)(text), event), text)
-        }
-        const isSameStatus = Schema.toEquivalence(TorrentStatus)
-        for (const status of statuses) {
-          const text = Schema.encodeSync(statusText)(status)
-          assert.isTrue(isSameStatus(Schema.decodeUnknownSync(statusText)(text), status), text)
-        }
+        for (const event of download.events) assert.isTrue(isSameEvent(event), JSON.stringify(event))
+        for (const status of statuses) assert.isTrue(isSameStatus(status), JSON.stringify(status))
         assert.includeMembers(
           download.events.map(({ _tag }) => _tag),
           ["PieceRejected", "PeerBanned", "StorageFailed", "StorageRecovered", "Completed"]
