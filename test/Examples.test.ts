@@ -380,7 +380,7 @@ describe("the examples", () => {
       assert.lengthOf(said, 3)
       for (const line of said.slice(0, 2)) assert.match(String(line), /^our directory: .*503/)
       assert.strictEqual(said[2], "known is complete")
-    }).pipe(Effect.provide(TestEngine.layer({ findsPeers: false })))
+    }).pipe(Effect.provide(TestEngine.layer({ findsPeers: false, engine: { telemetry: { logs: false } } })))
   )
 
   it.effect("sqlite-storage: keeps a download, which a later opening of the file finds", () =>

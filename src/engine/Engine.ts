@@ -332,17 +332,18 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       )
     )
   }
-  const metadata = Effect.fnUntraced(function* <R = never>(link: Magnet, asked: MetadataOptions<R> = {}) {
+  const fetchMetadata = Effect.fnUntraced(function* <R = never>(link: Magnet, asked: MetadataOptions<R> = {}) {
     const { infoHash } = link
     if (infoHash === undefined) return yield* new OnlyV2()
     const own = yield* PeerSources.provide(asked.sources ?? [])
     const fetching = fetchOf({ ...link, infoHash }, asked, own, yield* makeIdentity)
     const fetched = MagnetFetch.run(fetching, { listen: listenFor(infoHash), report: asked.report })
     return yield* Effect.scoped(Effect.andThen(SharedWork.use(whileUsed), fetched)).pipe(
-      (fetching) => Telemetry.metadata(fetching, link),
       Effect.provideContext(services)
     )
   })
+  const metadata = <R = never>(link: Magnet, asked?: MetadataOptions<R>) =>
+    Telemetry.metadata(fetchMetadata(link, asked), link)
 
   const engine = Engine.of({
     add,

@@ -189,7 +189,7 @@ const checkWith = <A, E, R>(
  * import assert from "node:assert/strict"
  * import { Effect } from "effect"
  * import * as fc from "fast-check"
- * import { Property } from "piecewise/testing"
+ * import { Property } from "piecewise/testing/property"
  *
  * const ascends = (numbers: ReadonlyArray<number>) =>
  *   numbers.every((number, index) => index === 0 || numbers[index - 1]! <= number)
@@ -271,7 +271,7 @@ export interface CommandsOptions<Model extends object, ROut = never, E = never, 
  * import { Context, Effect, Layer } from "effect"
  * import * as fc from "fast-check"
  * import { Bitfield } from "piecewise"
- * import { Property } from "piecewise/testing"
+ * import { Property } from "piecewise/testing/property"
  *
  * class Pieces extends Context.Service<Pieces, Bitfield.Bitfield>()("Pieces") {}
  *

@@ -32,6 +32,9 @@ export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 /**
  * A torrent of an engine. It stops when the scope in which it was added closes.
  *
+ * An engine may have thousands of torrents, so most members are made when they are asked for. `{ ...torrent }` copies
+ * none of them: to wrap a torrent, name its members.
+ *
  * What waits for something fails with `TorrentError` if the torrent could not be started or had to end, and with
  * `TorrentStopped` if somebody stops it before. A bug in the engine is a defect.
  */

@@ -1,5 +1,6 @@
 /**
- * What a program can see and do with a torrent (`Torrent.ts`), over the program of the torrent.
+ * What a program can see and do with a torrent (`Torrent.ts`), over the program of the torrent. A class, because an
+ * engine may have thousands of torrents, and few programs use every member of each.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -24,103 +25,116 @@ import * as TorrentRecord from "./TorrentRecord.ts"
 import type { TorrentState, TorrentStatus } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
-/**
- * Makes the torrent of a program. Its effects are made when they are asked for, because an engine may have thousands of
- * torrents, and few programs use every one of each.
- */
-export const make = (program: TorrentRecord.TorrentRecord): Torrent => ({
+class TorrentHandle implements Torrent {
+  readonly #program: TorrentRecord.TorrentRecord
+
+  constructor(program: TorrentRecord.TorrentRecord) {
+    this.#program = program
+  }
+
   get infoHash() {
-    return program.life.infoHash
-  },
+    return this.#program.life.infoHash
+  }
   get metainfo() {
-    return metainfoOf(program)
-  },
+    const program = this.#program
+    return TorrentLife.until(program.life, () => program.lasting?.options.metainfo)
+  }
   get name() {
-    return Effect.sync(() => TorrentRecord.status(program).name)
-  },
+    return Effect.map(this.status, ({ name }) => name)
+  }
   get events() {
-    const { log } = program.life
+    const { log } = this.#program.life
     return Stream.suspend(() => EventLog.events(log))
-  },
+  }
   get status() {
+    const program = this.#program
     return Effect.sync(() => TorrentRecord.status(program))
-  },
+  }
   get completed() {
-    return Deferred.await(program.life.completed)
-  },
+    return Deferred.await(this.#program.life.completed)
+  }
   get refused() {
-    const { life } = program
+    const { life } = this.#program
     return TorrentLife.until(life, () => refusalOf(TorrentMachine.stateOf(life.machine)))
-  },
+  }
   get stored() {
+    const program = this.#program
     return Effect.sync(() => TorrentChange.storedOf(TorrentRecord.present(program)))
-  },
+  }
   get changes() {
+    const program = this.#program
     const { life } = program
     const present = () => TorrentRecord.present(program)
     return TorrentChange.changes(life.watch, present, () => TorrentMachine.hasEnded(life.machine))
-  },
+  }
   get files() {
+    const program = this.#program
     return Effect.sync(() => {
       const lasting = program.lasting
       if (lasting === undefined) return []
       const { files, layout } = lasting.selection
       return FileProgress.of(layout, TorrentChange.storedOf(TorrentRecord.present(program)), files)
     })
-  },
+  }
   get peers() {
+    const program = this.#program
     return Effect.sync(() => {
       const run = program.run
       return run === undefined ? [] : PieceSwarm.peers(run.swarm)
     })
-  },
+  }
   get pause() {
-    const { life } = program
+    const { life } = this.#program
     return Effect.suspend(() => {
       TorrentLife.note(life, { _tag: "PauseAsked" })
       return Effect.asVoid(Watch.until(life.watch, () => isQuiet(life.machine) || undefined))
     })
-  },
+  }
   get resume() {
-    const { life } = program
+    const { life } = this.#program
     return Effect.map(Monotonic.now, (at) => TorrentLife.note(life, { _tag: "ResumeAsked", at }))
-  },
+  }
   get recheck() {
-    const { life } = program
+    const { life } = this.#program
     return Effect.suspend(() => {
       const number = ++life.askedRechecks
       TorrentLife.note(life, { _tag: "RecheckAsked" })
       return Effect.asVoid(TorrentLife.until(life, () => life.doneRechecks >= number || undefined))
     })
-  },
-  remove: (options: { readonly data: boolean }) => TorrentProgram.removing(program, options.data),
-  statuses: (every: Duration.Input) => statuses(program, every),
-  addPeers: (addresses: ReadonlyArray<PeerAddress>) => Effect.sync(() => TorrentProgram.addPeers(program, addresses)),
-  setPriorities: (files: ReadonlyArray<PiecePriority>) =>
+  }
+
+  readonly remove = (options: { readonly data: boolean }) => TorrentProgram.removing(this.#program, options.data)
+  readonly statuses = (every: Duration.Input) => statuses(this.#program, every)
+  readonly addPeers = (addresses: ReadonlyArray<PeerAddress>) =>
+    Effect.sync(() => TorrentProgram.addPeers(this.#program, addresses))
+  readonly setPriorities = (files: ReadonlyArray<PiecePriority>) =>
     Effect.suspend(() => {
+      const program = this.#program
       const { asked, lasting } = program
       if (lasting !== undefined) return Selection.setFiles(lasting.selection, () => program.run?.selected, files)
       asked.files = files
       return Effect.void
-    }),
-  setDeadlines: (given) =>
+    })
+  readonly setDeadlines: Torrent["setDeadlines"] = (given) =>
     Effect.map(Monotonic.now, (now) => {
-      const { asked, lasting, run } = program
+      const { asked, lasting, run } = this.#program
       asked.deadlines = given.map(({ piece, within }) => ({ piece, at: now + Duration.toMillis(within) }))
       if (lasting !== undefined) Selection.setDeadlines(lasting.selection, run?.assembly, asked.deadlines)
-    }),
-  read: (file, range) => {
+    })
+  readonly read: Torrent["read"] = (file, range) => {
+    const program = this.#program
     const { lasting } = program
     if (lasting !== undefined) return Readers.read(lasting.readers, file, range)
-    return Stream.unwrap(Effect.map(metainfoOf(program), () => Readers.read(program.lasting!.readers, file, range)))
-  },
-  setLimits: (limits: Limits) => Effect.map(Monotonic.now, (now) => RateLimits.set(program.limits, limits, now)),
-  setPeerLimits: (limits: Limits) =>
-    Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(program.limits, limits, now))
-})
+    return Stream.unwrap(Effect.map(this.metainfo, () => Readers.read(program.lasting!.readers, file, range)))
+  }
+  readonly setLimits = (limits: Limits) =>
+    Effect.map(Monotonic.now, (now) => RateLimits.set(this.#program.limits, limits, now))
+  readonly setPeerLimits = (limits: Limits) =>
+    Effect.map(Monotonic.now, (now) => RateLimits.setEachPeer(this.#program.limits, limits, now))
+}
 
-const metainfoOf = (program: TorrentRecord.TorrentRecord) =>
-  TorrentLife.until(program.life, () => program.lasting?.options.metainfo)
+/** Makes the torrent of a program. */
+export const make = (program: TorrentRecord.TorrentRecord): Torrent => new TorrentHandle(program)
 
 /** Why the storage refuses for good; `undefined` if it does not. */
 const refusalOf = (state: TorrentState): Storage.StorageError | undefined =>

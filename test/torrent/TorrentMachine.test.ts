@@ -10,7 +10,9 @@ const errorOf = (path: string) => StorageError.of("write", [new StorageUnavailab
 const writeError = errorOf("write")
 const flushError = errorOf("flush")
 const finishError = errorOf("finish")
-const foreign = new ContentExists({ files: [] })
+const foreign = new ContentExists({
+  files: [{ path: "known", totalPieces: 1, verifiedPieces: 0, excessBytes: 0, isOther: false }]
+})
 const piece = 3 as PieceIndex
 
 const facts = {

@@ -346,7 +346,8 @@ describe("TorrentHttp over a torrent that downloads", () => {
       const { torrent } = yield* downloading(200_000)
       let reading = 0
       const watched: Served = {
-        ...torrent,
+        metainfo: torrent.metainfo,
+        status: torrent.status,
         read: (file, range) =>
           Stream.unwrap(
             Effect.as(

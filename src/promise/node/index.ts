@@ -3,11 +3,11 @@
  * `piecewise`, and each has a `_tag`.
  */
 import * as NodeEngine from "../../node/NodeEngine.ts"
-import * as Engine from "../Engine.ts"
+import * as PromiseEngine from "../PromiseEngine.ts"
 
-export type { Engine } from "../Engine.ts"
+export type { Engine } from "../PromiseEngine.ts"
+export type { Torrent } from "../PromiseTorrent.ts"
 export type { Waiting } from "../Running.ts"
-export type { Torrent } from "../Torrent.ts"
 
 /**
  * Opens an engine that stores torrents in a folder. Rejects with `ConnectionError` if it cannot listen.
@@ -18,7 +18,8 @@ export type { Torrent } from "../Torrent.ts"
  * await torrent.completed()
  * ```
  */
-export const open = (options: NodeEngine.Options): Promise<Engine.Engine> => Engine.fromLayer(NodeEngine.layer(options))
+export const open = (options: NodeEngine.Options): Promise<PromiseEngine.Engine> =>
+  PromiseEngine.fromLayer(NodeEngine.layer(options))
 
 /** Builds an engine from a layer of `piecewise`, such as one with your own storage. Rejects with the layer's error. */
-export const fromLayer = Engine.fromLayer
+export const fromLayer = PromiseEngine.fromLayer

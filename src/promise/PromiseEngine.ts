@@ -11,9 +11,9 @@ import * as Effectful from "../engine/Engine.ts"
 import * as WebCryptoPieceHasher from "../hash/provider/WebCryptoPieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as PromiseTorrent from "./PromiseTorrent.ts"
 import type { Waiting } from "./Running.ts"
 import * as Running from "./Running.ts"
-import * as Torrent from "./Torrent.ts"
 
 /**
  * Runs torrents until it is closed; `await using` closes it at the end of the block. Closing stops its torrents, tells
@@ -30,11 +30,11 @@ export interface Engine extends AsyncDisposable {
   readonly add: (
     source: Uint8Array | string | Metainfo.Metainfo | Magnet.Magnet,
     options?: Effectful.AddOptions
-  ) => Promise<Torrent.Torrent>
+  ) => Promise<PromiseTorrent.Torrent>
   /** The torrents that were added here and have not ended, in the order in which they were added. */
-  readonly torrents: () => ReadonlyArray<Torrent.Torrent>
+  readonly torrents: () => ReadonlyArray<PromiseTorrent.Torrent>
   /** The one of them with an info hash in hex. */
-  readonly get: (infoHash: string) => Torrent.Torrent | undefined
+  readonly get: (infoHash: string) => PromiseTorrent.Torrent | undefined
   /** What happens to all torrents, beginning with `Added` for each that there is. */
   readonly events: (waiting?: Waiting) => AsyncIterable<Effectful.EngineEvent>
   /** What its torrents do and have together. */
@@ -57,13 +57,13 @@ export const fromLayer = async <E>(layer: Layer.Layer<Effectful.Engine, E>): Pro
   const context = await runtime.context()
   const engine = Context.get(context, Effectful.Engine)
   const scope = Scope.makeUnsafe()
-  const torrents = new Map<string, Torrent.Torrent>()
+  const torrents = new Map<string, PromiseTorrent.Torrent>()
 
   const add = Effect.fnUntraced(function* (source: Parameters<Engine["add"]>[0], options?: Effectful.AddOptions) {
     const decoded = yield* decode(source)
     const own = yield* Scope.fork(scope)
     const added = Scope.provide(engine.add(decoded, options), own)
-    const torrent = Torrent.make(yield* Effect.onError(added, () => Scope.close(own, Exit.void)), own)
+    const torrent = PromiseTorrent.make(yield* Effect.onError(added, () => Scope.close(own, Exit.void)), own)
     torrents.set(torrent.infoHash, torrent)
     yield* Scope.addFinalizer(
       own,
