@@ -29,7 +29,7 @@ const logLevel: Arguments.Option = {
   name: "log-level",
   value: "LEVEL",
   choices: logLevels,
-  about: "write logs to standard error: error, warning, info or debug (default: none)"
+  about: "log to standard error: error, warning, info or debug (default: nothing)"
 }
 const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
 const seedLimits: ReadonlyArray<Arguments.Option> = [

@@ -199,6 +199,8 @@ describe("PieceOrder", () => {
       fc.property(fc.array(fc.oneof(set, clear), { maxLength: 12 }), (steps) => {
         const order = PieceOrder.make()
         const model = owners.map(() => new Map<number, number>())
+        /** As they were when deadlines were set last: pieces that are cleared leave the others where they are. */
+        let merged: ReadonlyArray<ReadonlyArray<readonly [number, number]>> = []
 
         for (const step of steps) {
           if ("cleared" in step) {
@@ -212,7 +214,9 @@ describe("PieceOrder", () => {
               last.delete(index)
               last.set(index, at)
             }
+            const isChanged = last.size > 0 || model[step.owner]!.size > 0
             model[step.owner] = last
+            if (isChanged) merged = model.map((list) => [...list])
           }
         }
 
@@ -227,7 +231,7 @@ describe("PieceOrder", () => {
         // No owner comes twice in a row while another one that is due at that time has had fewer turns.
         for (const time of new Set(earliest.values())) {
           const group = due.flatMap(([index, at]) => (at === time ? [index] : []))
-          const lists = model.map((list) => [...list].flatMap(([index, at]) => (at === time ? [index] : [])))
+          const lists = merged.map((list) => list.flatMap(([index, at]) => (at === time ? [index] : [])))
           const turnOf = (index: number) =>
             Math.min(...lists.flatMap((list) => (list.includes(index as never) ? [list.indexOf(index as never)] : [])))
           for (let next = 1; next < group.length; next++) {
