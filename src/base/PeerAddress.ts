@@ -11,6 +11,8 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as IpAddress from "./IpAddress.ts"
 import * as Reach from "./Reach.ts"
 
+export type { Reach } from "./Reach.ts"
+
 /** A peer's address. `host` is an IPv4 or IPv6 address in its canonical text, or a name that a dialer resolves. */
 export interface PeerAddress {
   readonly host: string

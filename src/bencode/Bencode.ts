@@ -252,7 +252,8 @@ const readInteger = (self: Reader): number | bigint => {
  */
 export type Encodable = string | number | bigint | Uint8Array | ReadonlyArray<Encodable> | EncodableDictionary
 
-type EncodableDictionary = ReadonlyMap<string, Encodable> | { readonly [key: string]: Encodable | undefined }
+/** What a dictionary is encoded from. Keys without a value are left out. */
+export type EncodableDictionary = ReadonlyMap<string, Encodable> | { readonly [key: string]: Encodable | undefined }
 
 interface Writer {
   bytes: Uint8Array<ArrayBuffer>

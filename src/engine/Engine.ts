@@ -73,7 +73,7 @@ export class AlreadyAdded extends Schema.TaggedError<AlreadyAdded>()("piecewise/
 }
 
 /** The options of an engine that does not listen. */
-type WithoutListener = EngineOptions & { readonly listen?: undefined }
+export type WithoutListener = EngineOptions & { readonly listen?: undefined }
 
 /** The magnet link cannot be fetched, because it only has an info hash of version 2 (BEP 52). */
 export class OnlyV2 extends Schema.TaggedError<OnlyV2>()("piecewise/OnlyV2", {}) {

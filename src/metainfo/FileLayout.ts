@@ -10,6 +10,7 @@ import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as PathTable from "./PathTable.ts"
 import type * as SafePath from "./SafePath.ts"
 
+export type { PathTable } from "./PathTable.ts"
 export type { Names } from "./SafePath.ts"
 
 /** One file of a torrent. */
@@ -60,10 +61,11 @@ export interface FileLayout {
   readonly rare: ReadonlyMap<number, RareParts>
 }
 
-type RareParts = Pick<LayoutFile, "original" | "symlink">
+/** What few files have. */
+export type RareParts = Pick<LayoutFile, "original" | "symlink">
 
 /** Paths of some files. Their names often differ all together, because a folder above them has another name. */
-interface PortablePaths {
+export interface PortablePaths {
   /** The row of each file in `paths`, plus 1; 0 for a file without such a path. */
   readonly rows: Uint32Array
   readonly paths: PathTable.PathTable

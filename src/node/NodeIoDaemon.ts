@@ -18,7 +18,7 @@ import * as IoDaemonProtocol from "../io-daemon/IoDaemonProtocol.ts"
 import * as IoDaemonProcess from "../io-daemon/node/IoDaemonProcess.ts"
 import * as IoDaemonStorage from "../storage/provider/io-daemon/IoDaemonStorage.ts"
 
-export type { IoDaemonError } from "../io-daemon/IoDaemonClient.ts"
+export type { IoDaemonError, IoDaemonRefused } from "../io-daemon/IoDaemonClient.ts"
 
 /** The name of the root in a daemon that we start. */
 export const rootName = "downloads"

@@ -6,9 +6,9 @@ import * as Metainfo from "./arbitrary/Metainfo.ts"
 import * as PeerScript from "./arbitrary/PeerScript.ts"
 import * as Values from "./arbitrary/Values.ts"
 
-export type { FrameStream } from "./arbitrary/FrameStream.ts"
+export type { Damage, FrameStream } from "./arbitrary/FrameStream.ts"
 export type { DamagedMetainfo, MetainfoSample } from "./arbitrary/Metainfo.ts"
-export type { PeerScript } from "./arbitrary/PeerScript.ts"
+export type { Label, PeerScript } from "./arbitrary/PeerScript.ts"
 export type { WireMessage } from "./WireMessage.ts"
 
 /** Keys and values of bencode (BEP 3). */

@@ -25,14 +25,13 @@ export type { Options as SessionOptions } from "./ScriptedSession.ts"
 /** What a scripted peer is made of. */
 export type Options = ScriptedSession.Options
 
-/** What happened so far. */
-export type Counters = ScriptedSession.Counters
+export type { Counters } from "./ScriptedSession.ts"
 
 /** A peer that any number of connections may talk to. */
 export interface ScriptedPeer {
   readonly options: Options
   /** Over all its connections; they change as the peer runs. */
-  readonly counters: Counters
+  readonly counters: ScriptedSession.Counters
 }
 
 /** A peer without connections yet. */

@@ -16,10 +16,9 @@ import type * as MemoryNetwork from "./MemoryNetwork.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
 import type * as ScriptedPeer from "./ScriptedPeer.ts"
 import type * as Simulation from "./Simulation.ts"
-import type * as SwarmSnapshot from "./SwarmSnapshot.ts"
+import type { Snapshot } from "./SwarmSnapshot.ts"
 
-/** What was on the medium and in the resume data at some moment. */
-export type Snapshot = SwarmSnapshot.Snapshot
+export type { Snapshot } from "./SwarmSnapshot.ts"
 
 /** A torrent of the engine, with the peers that were made for it. */
 export interface Download {

@@ -56,6 +56,7 @@ import * as SwarmLaws from "./SwarmLaws.ts"
 import * as SwarmSnapshot from "./SwarmSnapshot.ts"
 import type { Download, DownloadOptions, NeighbourOptions, Options, Summary, World } from "./SwarmWorld.ts"
 
+export type { JoinedPeers } from "./JoinedPeers.ts"
 export type {
   Download,
   DownloadOptions,

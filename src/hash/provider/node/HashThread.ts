@@ -12,7 +12,8 @@ export type Algorithm = "sha1" | "sha256"
 /** What the thread is asked. It answers in the same order, each time with the digest. */
 type Question = readonly [algorithm: Algorithm, bytes: Uint8Array]
 
-type Resume = (digest: Effect.Effect<Uint8Array | undefined>) => void
+/** Called with the digest, or with nothing if the thread cannot compute it. */
+export type Resume = (digest: Effect.Effect<Uint8Array | undefined>) => void
 
 /** A thread. Made by `start`, changed only here. */
 export interface HashThread {

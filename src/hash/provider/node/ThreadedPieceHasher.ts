@@ -16,6 +16,8 @@ import * as HashThread from "./HashThread.ts"
 import * as NodePieceHasher from "./NodePieceHasher.ts"
 import * as SharedMemory from "./SharedMemory.ts"
 
+export type { HashThread, Resume } from "./HashThread.ts"
+
 /** The shortest bytes that are given to the thread: 128 KiB. To ask it costs as much as to digest a third of that. */
 export const minLength = 128 * 1024
 

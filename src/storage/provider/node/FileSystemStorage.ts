@@ -30,6 +30,7 @@ import * as FileSystemTorrent from "./FileSystemTorrent.ts"
 import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 
+export type { SystemError } from "./FileSystemError.ts"
 export type { NodeFileSystem } from "./NodeFile.ts"
 
 /** Where torrents are kept, and how much of the process they may take. */
