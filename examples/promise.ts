@@ -33,7 +33,7 @@ export const download = async (engine: Engine, source: Uint8Array | string, peer
 
 const addressOf = (text: string) => {
   const { hostname, port } = new URL(`bittorrent://${text}`)
-  return { host: hostname, port: Number(port) }
+  return { host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port) }
 }
 
 if (import.meta.main) {

@@ -27,7 +27,7 @@ export const open = Effect.fnUntraced(function* (path: string) {
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: reasonOf })
   const read = (key: string, begin: number, length: number) => {
     const row = get.get(begin + 1, length, key) as { readonly bytes: Uint8Array } | undefined
-    return row?.bytes.length === length ? row.bytes : undefined
+    return row?.bytes.length === length ? { bytes: row.bytes } : undefined
   }
   return {
     put: (key, bytes) => attempt(() => void put.run(key, bytes)),

@@ -3,12 +3,13 @@
  * free for one that is urgent, another active piece that is not gives up its buffer. So somebody who waits for a piece
  * does not wait for other pieces to be completed first. A torrent without deadlines never gets here.
  */
+import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Overtaking from "../supply/Overtaking.ts"
 import * as PieceBuffer from "../supply/PieceBuffer.ts"
 import * as RequestPipeline from "../supply/RequestPipeline.ts"
 import type * as Supplier from "../supply/Supplier.ts"
-import type * as Assembly from "./Assembly.ts"
+import * as Assembly from "./Assembly.ts"
 import * as BufferPool from "./BufferPool.ts"
 import * as Eligibility from "./Eligibility.ts"
 import type { Deadline } from "./PieceOrder.ts"
@@ -82,6 +83,7 @@ const start = (
   if (free !== undefined || at > now + urgentWithin) return free
   const other = leastNeeded(self, now + urgentWithin)
   if (other === undefined) return undefined
+  for (const block of Bitfield.indices(other.received)) Assembly.waste(self, PieceBuffer.sizeOf(other, block))
   // That it was not sent is no fault of its source.
   other.soleSource = undefined
   return begin(self, supplier, piece, other.piece)

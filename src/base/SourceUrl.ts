@@ -56,7 +56,8 @@ const wellKnown = /^(announce|scrape)(\.php)?$/
 export const withoutSecrets = (text: string, source: string): string => {
   const url = URL.parse(source)
   if (url === null) return source === "" ? text : text.replaceAll(source, hidden)
-  const parts = [...url.pathname.split("/"), ...url.searchParams.values(), url.username, url.password]
+  const values = [...url.searchParams].map(([name, value]) => (value === "" ? name : value))
+  const parts = [...url.pathname.split("/"), ...url.pathname.split(/[/;=,]/), ...values, url.username, url.password]
   const secrets = new Set([source, url.href, ...parts.flatMap((part) => [part, decoded(part)])])
   let shown = text
   for (const secret of secrets) {

@@ -108,6 +108,8 @@ const makeReport = (
 ): Report => {
   const name = link.name ?? (link.infoHash === undefined ? "the torrent" : InfoHash.toHex(link.infoHash))
   let last = Number.NEGATIVE_INFINITY
+  /** What the last line of JSON said. */
+  let printed = ""
   /** The kinds of trouble that a log has a line about. */
   const told = new Set<string>()
   const hasUrls = link.exactSources.length + link.acceptableSources.length > 0
@@ -117,7 +119,9 @@ const makeReport = (
     const trouble = MagnetTrouble.of(troubles, progress)
     const why = trouble === undefined ? undefined : Bottleneck.describe(trouble)
     if (json !== undefined) {
-      json.print([{ _tag: "MetadataProgress", peers, knownPeers, why }])
+      const fields = `${peers} ${knownPeers} ${why}`
+      if (fields !== printed && !output.isBehind()) json.print([{ _tag: "MetadataProgress", peers, knownPeers, why }])
+      printed = fields
       if (event?._tag === "Failed") json.print([{ _tag: "SourceFailed", source: event.source, why: event.why }])
       return
     }

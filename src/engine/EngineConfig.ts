@@ -22,6 +22,14 @@ export const EngineOptions = Schema.Struct({
   limits: Schema.optional(Limits),
   listen: Schema.optional(
     Schema.Struct({ host: Schema.optional(Schema.String), port: Schema.Union([Port, Schema.Array(Port)]) })
+  ),
+  telemetry: Schema.optional(
+    Schema.Struct({
+      metrics: Schema.optional(Schema.Boolean),
+      byTorrent: Schema.optional(Schema.Boolean),
+      logs: Schema.optional(Schema.Boolean),
+      pieces: Schema.optional(Schema.Boolean)
+    })
   )
 })
 

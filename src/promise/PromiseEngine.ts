@@ -11,6 +11,7 @@ import * as Effectful from "../engine/Engine.ts"
 import * as WebCryptoPieceHasher from "../hash/provider/WebCryptoPieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import type { Torrent } from "../torrent/Torrent.ts"
 import * as PromiseTorrent from "./PromiseTorrent.ts"
 import type { Waiting } from "./Running.ts"
 import * as Running from "./Running.ts"
@@ -57,29 +58,45 @@ export const fromLayer = async <E>(layer: Layer.Layer<Effectful.Engine, E>): Pro
   const context = await runtime.context()
   const engine = Context.get(context, Effectful.Engine)
   const scope = Scope.makeUnsafe()
-  const torrents = new Map<string, PromiseTorrent.Torrent>()
+  const handles = new WeakMap<Torrent, PromiseTorrent.Torrent>()
+  /** What ends torrents now. The layer must not close before that is done. */
+  const ending = new Set<Promise<unknown>>()
+  const track = <A>(promise: Promise<A>): Promise<A> => {
+    const done = () => void ending.delete(promise)
+    ending.add(promise)
+    promise.then(done, done)
+    return promise
+  }
 
   const add = Effect.fnUntraced(function* (source: Parameters<Engine["add"]>[0], options?: Effectful.AddOptions) {
     const decoded = yield* decode(source)
     const own = yield* Scope.fork(scope)
     const added = Scope.provide(engine.add(decoded, options), own)
-    const torrent = PromiseTorrent.make(yield* Effect.onError(added, () => Scope.close(own, Exit.void)), own)
-    torrents.set(torrent.infoHash, torrent)
-    yield* Scope.addFinalizer(
-      own,
-      Effect.sync(() => torrents.delete(torrent.infoHash))
-    )
-    return torrent
+    const torrent = yield* Effect.onError(added, () => Scope.close(own, Exit.void))
+    const handle = PromiseTorrent.make(torrent, own, track)
+    handles.set(torrent, handle)
+    return handle
   }, Effect.uninterruptible)
-  const close = async () => {
-    await Running.promise(context, Scope.close(scope, Exit.void))
-    await runtime.dispose()
+  const torrents = () => Effect.runSync(engine.torrents).flatMap((torrent) => handles.get(torrent) ?? [])
+  let closing: Promise<void> | undefined
+  const closeAll = async () => {
+    try {
+      await Running.promise(context, Scope.close(scope, Exit.void))
+      await Promise.allSettled(ending)
+    } finally {
+      await runtime.dispose()
+    }
   }
+  const close = () => {
+    closing ??= closeAll()
+    return closing
+  }
+
   return {
     effectful: engine,
     add: (source, options) => Running.promise(context, add(source, options)),
-    torrents: () => [...torrents.values()],
-    get: (infoHash) => torrents.get(infoHash.toLowerCase()),
+    torrents,
+    get: (infoHash) => torrents().find((torrent) => torrent.infoHash === infoHash.toLowerCase()),
     events: (waiting) => Running.iterable(context, engine.events, waiting),
     status: () => Running.promise(context, engine.status),
     setLimits: (limits) => Running.promise(context, engine.setLimits(limits)),

@@ -65,11 +65,19 @@ export interface Torrent extends AsyncDisposable {
   readonly setLimits: (limits: Effectful.Limits) => Promise<void>
 }
 
-/** A torrent that was added in a scope, which `stop` closes. */
-export const make = (torrent: Effectful.Torrent, scope: Scope.Closeable): Torrent => {
+/** A torrent that was added in a scope, which `stop` closes. `track` is told what ends it. */
+export const make = (
+  torrent: Effectful.Torrent,
+  scope: Scope.Closeable,
+  track: <A>(ending: Promise<A>) => Promise<A>
+): Torrent => {
   const empty = Context.empty()
   const run = <A, E>(effect: Effect.Effect<A, E>, waiting?: Waiting) => Running.promise(empty, effect, waiting)
-  const stop = () => run(Scope.close(scope, Exit.void))
+  let stopping: Promise<void> | undefined
+  const stop = () => {
+    stopping ??= track(run(Scope.close(scope, Exit.void)))
+    return stopping
+  }
   return {
     infoHash: InfoHash.toHex(torrent.infoHash),
     effectful: torrent,
@@ -86,7 +94,7 @@ export const make = (torrent: Effectful.Torrent, scope: Scope.Closeable): Torren
     pause: () => run(torrent.pause),
     resume: () => run(torrent.resume),
     recheck: (waiting) => run(torrent.recheck, waiting),
-    remove: (options) => run(Effect.ensuring(torrent.remove(options), Scope.close(scope, Exit.void))),
+    remove: (options) => track(run(Effect.ensuring(torrent.remove(options), Scope.close(scope, Exit.void)))),
     stop,
     addPeers: (addresses) => run(torrent.addPeers(addresses)),
     setPriorities: (files) => run(torrent.setPriorities(files)),

@@ -153,7 +153,11 @@ export const PeerPolicy = Context.Reference<PeerPolicy>("piecewise/swarm/PeerPol
 
 /** Provides a policy. What it leaves out is as in `standard`. */
 export const layer = (policy: Partial<PeerPolicy>): Layer.Layer<never> =>
-  Layer.succeed(PeerPolicy, { ...standard, ...policy })
+  Layer.succeed(PeerPolicy, { ...standard, ...said(policy) })
+
+/** What a policy says. A decision that is `undefined` is left out. */
+const said = (policy: Partial<PeerPolicy>): Partial<PeerPolicy> =>
+  Object.fromEntries(Object.entries(policy).filter(([, decision]) => decision !== undefined))
 
 /**
  * One policy of several: a peer is admitted if all of them admit it, ranks are added, and of each other decision the
@@ -163,7 +167,7 @@ export const compose = (...policies: ReadonlyArray<Partial<PeerPolicy>>): PeerPo
   const admits = policies.flatMap((policy) => policy.admits ?? [])
   const ranks = policies.flatMap((policy) => policy.rank ?? [])
   return {
-    ...Object.assign({}, standard, ...policies),
+    ...Object.assign({}, standard, ...policies.map(said)),
     admits: (candidate) => admits.every((admits) => admits(candidate)),
     rank: (candidate) => ranks.reduce((sum, rank) => sum + rank(candidate), 0)
   }

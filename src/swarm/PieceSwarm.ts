@@ -48,6 +48,8 @@ export interface PieceSwarm {
   upload: Upload.Upload | undefined
   /** Present once there was an address or a peer. Most torrents rest without any. */
   parts: PieceExchange.PieceExchange | undefined
+  /** The peers that we left when sessions were ended. */
+  left: ReadonlyArray<number>
 }
 
 /** How many there are. */
@@ -73,7 +75,8 @@ export const make = (options: PieceExchange.Options, clock: Clock.Clock): PieceS
   superSeeds: options.superSeeds === true && PieceTable.isComplete(options.assembly.table),
   hangUps: HangUps.make(),
   upload: undefined,
-  parts: undefined
+  parts: undefined,
+  left: []
 })
 
 /**
@@ -90,19 +93,27 @@ export const serve = (self: PieceSwarm, upload: Upload.Upload): Effect.Effect<vo
     })
   })
 
-const meetAgain = ({ clock, options }: PieceSwarm, { swarm }: PieceExchange.PieceExchange): void => {
+const meetAgain = (self: PieceSwarm, { swarm }: PieceExchange.PieceExchange): void => {
+  const { clock, options } = self
   Encounters.begin(swarm.encounters)
   const now = Monotonic.nowUnsafe(clock)
-  // We left them ourselves, so they have not failed.
-  for (const peer of [...swarm.book.peers.values()])
-    if (peer.state === "idle" && peer.isMet) PeerBook.disconnected(swarm.book, peer, now, "useful")
+  for (const key of self.left) {
+    const peer = swarm.book.peers.get(key)
+    if (peer?.state === "idle") PeerBook.disconnected(swarm.book, peer, now, "useful")
+  }
+  self.left = []
   Dialling.wake(swarm.dialling)
   Signal.set(options.assembly.isNeeded)
 }
 
 /** Ends every session and every dial. Peers are met again only after another `serve`. */
-export const endSessions = ({ parts }: PieceSwarm): Effect.Effect<void> =>
-  Effect.suspend(() => (parts === undefined ? Effect.void : Encounters.endAll(parts.swarm.encounters)))
+export const endSessions = (self: PieceSwarm): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { parts } = self
+    if (parts === undefined) return Effect.void
+    self.left = [...self.left, ...parts.swarm.roster.members.keys()]
+    return Encounters.endAll(parts.swarm.encounters)
+  })
 
 /** Dials and chokes until the scope closes. To be called when `Assembly.isNeeded` is set. */
 export const run = (self: PieceSwarm): Effect.Effect<void, never, Dialer | Scope.Scope> =>

@@ -86,7 +86,8 @@ export const choose = (
 ): ReadonlySet<Contender> => {
   if (choose === undefined) return new Set()
   for (const peer of peers) peer.begin(round)
-  return attempt(guard, () => take(choose(peers, round), peers.length, round), new Set())
+  // The policy has a list and a round of its own, which it may change.
+  return attempt(guard, () => take(choose(peers.slice(), { ...round }), peers.length, round), new Set())
 }
 
 /** The peers of a round in `chosen`, which may be endless, and hold peers of other rounds or anything else. */

@@ -34,13 +34,13 @@ export const add = ({ some, waiting }: LogQueue, entry: Entry, context: Context.
   Signal.set(some)
 }
 
-/** Logs what waits. */
+/** Logs what waits. Takes one entry at a time, so that whoever flushes goes on where another one was interrupted. */
 export const flush = ({ waiting }: LogQueue): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    waiting.length === 0 ? Effect.void : Effect.forEach(MutableList.takeAll(waiting), write, discard)
-  )
-
-const discard = { discard: true } as const
+  Effect.whileLoop({
+    while: () => waiting.length > 0,
+    body: () => write(MutableList.take(waiting) as Waiting),
+    step: () => {}
+  })
 
 /** Logs entries soon after they were added, until the scope closes. */
 export const run = (self: LogQueue): Effect.Effect<void, never, Scope.Scope> => Signal.attend(self.some, flush(self))

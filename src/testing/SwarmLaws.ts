@@ -66,13 +66,16 @@ export const make = (options: {
     const buffered = yield* engine.heldBytes
     mostBufferedBytes = Math.max(mostBufferedBytes, buffered)
     if (buffered <= bufferBytes) return
-    // A repair after a failed flush does not wait, so one piece may be above the bound.
+    // A piece that is larger than all buffers is held alone. A repair after a failed flush does not wait, so one more
+    // piece may be above the bound.
+    let largest = 0
     let repairBytes = 0
     for (const { known, torrent } of options.subjects()) {
       const pieceLength = known()?.metainfo.layout.geometry.pieceLength ?? 0
+      largest = Math.max(largest, pieceLength)
       if ((yield* torrent.status).state._tag === "StorageFailing") repairBytes = Math.max(repairBytes, pieceLength)
     }
-    const allowed = bufferBytes + repairBytes
+    const allowed = Math.max(bufferBytes, largest) + repairBytes
     if (buffered > allowed) return yield* broken(`buffers of ${buffered} bytes, of ${allowed} allowed`)
   })
 

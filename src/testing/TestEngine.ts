@@ -15,6 +15,9 @@
  *   }).pipe(Effect.provide(TestEngine.layer({ seed: 7 }))))
  * ```
  *
+ * Scripted peers do not send metadata (BEP 9), so a program that adds a magnet link needs another engine in the world that
+ * has the torrent (`beside`).
+ *
  * The program finds the peers that joined by itself, as through a tracker. No time passes by itself: `during` and
  * `advance` move the clock, and all that the program sees of time and chance follows from the seed, so a test that
  * failed fails again with the same seed. The laws of `SwarmLaws.ts` hold for every torrent that it adds, or the test

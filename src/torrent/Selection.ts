@@ -24,6 +24,8 @@ export interface Selection {
   readers: Map<number, number> | undefined
   /** What the user and the readers want, of which the current run knows, or the next one will. */
   wanted: ReadonlyArray<PiecePriority.PiecePriority>
+  /** Increases with every reader that comes or goes, which may be while a selection is applied. */
+  version: number
   deadlines: ReadonlyArray<PieceOrder.Deadline>
   readonly changing: Turn.Turn
   /** Set when a skipped file has lost its last reader. */
@@ -48,6 +50,7 @@ export const make = (layout: FileLayout, files: Selection["files"]): Selection =
   files,
   readers: undefined,
   wanted: files,
+  version: 0,
   deadlines: [],
   changing: Turn.make(),
   unread: Signal.make()
@@ -72,7 +75,7 @@ export const catchUp = (
   running: Running,
   prepared: Selection["wanted"]
 ): Effect.Effect<void, StorageError> =>
-  Effect.suspend(() => (self.wanted === prepared ? Effect.void : setFiles(self, () => running, self.files)))
+  Effect.suspend(() => (self.wanted === prepared ? Effect.void : reapply(self, () => running)))
 
 /**
  * Sets how much the user wants each file, in the current run and in those that follow. Fails if the storage cannot take
@@ -101,12 +104,14 @@ export const want = (
 ): Effect.Effect<void, StorageError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
+      self.version++
       self.readers ??= new Map()
       self.readers.set(file, (self.readers.get(file) ?? 0) + 1)
       return self.readers
     }),
     (readers) =>
       Effect.sync(() => {
+        self.version++
         const others = readers.get(file)! - 1
         if (others > 0) readers.set(file, others)
         else readers.delete(file)
@@ -156,6 +161,7 @@ const apply = (
   Effect.suspend(() => {
     const files = ask()
     const wanted = withReaders(self, files)
+    const { version } = self
     const running = current()
     if (running === undefined) {
       self.files = files
@@ -167,7 +173,7 @@ const apply = (
       // A run that has ended meanwhile says nothing of the one that follows.
       onFailure: (error) => (current() === running ? Effect.fail(error) : apply(self, current, ask)),
       onSuccess: () => {
-        if (current() !== running) return apply(self, current, ask)
+        if (current() !== running || self.version !== version) return apply(self, current, ask)
         self.files = files
         settle(self, running, wanted)
         return Effect.void

@@ -197,7 +197,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     files,
     upload,
     prepared,
-    isCaughtUp: Gate.make(selection.files === prepared),
+    isCaughtUp: Gate.make(selection.wanted === prepared),
     selected,
     resumedBytes: PieceTable.storedBytes(assembly.table)
   }

@@ -33,6 +33,15 @@ describe("SourceUrl", () => {
     assert.isUndefined(SourceUrl.placeOf("a list"))
   })
 
+  it("hides a key without a value, and what stands behind a semicolon", () => {
+    for (const url of [
+      "http://t.example/announce?0123456789abcdef",
+      "http://t.example/x;auth=0123456789abcdef/announce"
+    ]) {
+      assert.strictEqual(SourceUrl.withoutSecrets("unknown passkey 0123456789abcdef", url), "unknown passkey ...")
+    }
+  })
+
   it("hides what may be a secret of a URL where a text repeats it, encoded or not", () => {
     const url = "http://us%20er1:pass%2Fword@t.example/a%20secret/announce?key=9f8e7d&port=80"
     const shown = (text: string) => SourceUrl.withoutSecrets(text, url)

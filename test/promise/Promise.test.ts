@@ -4,9 +4,12 @@ import * as path from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Engine from "../../src/engine/Engine.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
-import { type Engine, open } from "../../src/promise/node/index.ts"
+import * as NodeEngine from "../../src/node/NodeEngine.ts"
+import { fromLayer, open, type Engine as PromisedEngine } from "../../src/promise/node/index.ts"
+import { Storage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 
@@ -42,7 +45,7 @@ const tagOf = (error: unknown): unknown => (error instanceof Error && "_tag" in 
 
 describe("piecewise/promise", () => {
   let directory = ""
-  let engine: Engine
+  let engine: PromisedEngine
   beforeEach(async () => {
     directory = await mkdtemp(path.join(tmpdir(), "piecewise-promise-"))
     engine = await open({ directory, from: "127.0.0.1" })
@@ -121,12 +124,48 @@ describe("piecewise/promise", () => {
       assert.strictEqual(await readFile(path.join(directory, "promised")).catch(({ code }) => code), "ENOENT")
     }))
 
-  it("stops its torrents when it is closed, also twice", async () => {
-    const torrent = await engine.add(known.bytes)
-    const completed = rejected(torrent.completed())
-    await Promise.all([engine.close(), engine.close()])
+  it.each(["close", "stop", "remove"] as const)(
+    "closes what its torrents run on only after they have ended, when it is closed after %s",
+    async (first) => {
+      const order: Array<string> = []
+      const slow = Effect.map(Storage, (storage) =>
+        Storage.of({
+          open: (options) =>
+            Effect.tap(storage.open(options), () =>
+              Effect.addFinalizer(() => Effect.andThen(Effect.sleep("50 millis"), note("the torrent has ended")))
+            )
+        })
+      )
+      const note = (what: string) => Effect.sync(() => void order.push(what))
+      const closing = Layer.effectDiscard(Effect.addFinalizer(() => note("the layer is closed")))
+      const layer = Engine.layer().pipe(
+        Layer.provide(Layer.effect(Storage, slow)),
+        Layer.provide(closing),
+        Layer.provide(NodeEngine.layerServices({ directory, from: "127.0.0.1" }))
+      )
+      const other = await fromLayer(layer)
+      const torrent = await other.add(known.bytes)
+      const completed = rejected(torrent.completed())
+      while ((await torrent.status()).state._tag === "Checking") await new Promise((resolve) => setTimeout(resolve, 1))
 
-    assert.strictEqual(tagOf(await completed), "piecewise/TorrentStopped")
+      const begun = { close: other.close, stop: torrent.stop, remove: () => torrent.remove({ data: true }) }[first]()
+      await other.close()
+      order.push("close has returned")
+      await begun
+
+      assert.strictEqual(tagOf(await completed), "piecewise/TorrentStopped")
+      assert.deepStrictEqual(order, ["the torrent has ended", "the layer is closed", "close has returned"])
+    }
+  )
+
+  it("forgets a torrent that was ended as an effect, and not one that was added again", async () => {
+    const torrent = await engine.add(known.bytes)
+    await Effect.runPromise(torrent.effectful.remove({ data: false }))
+    assert.deepStrictEqual(engine.torrents(), [])
+    const again = await engine.add(known.bytes)
+    await torrent.stop()
+
+    assert.strictEqual(engine.get(again.infoHash), again)
   })
 
   it("reports events of all torrents until a loop is left", async () => {

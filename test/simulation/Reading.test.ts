@@ -288,6 +288,33 @@ describe("torrent.read", () => {
       assert.strictEqual(after.state._tag, "Complete")
     }))
 
+  test(
+    "wants a skipped file whose reader begins while files are looked at, or while a selection is applied",
+    (world) =>
+      Effect.gen(function* () {
+        const all = ["skip", "skip", "skip"] as const
+        const { torrent } = yield* world.download(small, { files: all, behaviours: [{ bytesPerSecond: 20_000 }] })
+        // Files are moved for ten seconds, and then looked at.
+        yield* world.advance("15 seconds")
+        const early = yield* start(world, torrent, 0)
+        assert.isTrue(yield* world.until(() => isDone(early), "10 minutes"))
+
+        yield* Effect.forkScoped(torrent.setPriorities(["skip", "skip", "normal"]))
+        yield* world.advance("35 seconds")
+        yield* Effect.forkScoped(torrent.setPriorities(["normal", "skip", "skip"]))
+        yield* world.advance("5 seconds")
+        const second = yield* start(world, torrent, 2)
+        assert.isTrue(yield* world.until(() => isDone(second), "10 minutes"))
+        yield* Effect.forkScoped(torrent.setPriorities(all))
+        yield* world.advance("1 minute")
+
+        assert.isTrue(isRight(early, small, 0))
+        assert.isTrue(isRight(second, small, 2))
+        assert.strictEqual((yield* torrent.status).wantedPieces, 0)
+      }),
+    { storage: Storages.slowToLook("10 seconds") }
+  )
+
   test("keeps a file wanted that the user skips while it is read, and one that the user wants after it was read", (world) =>
     Effect.gen(function* () {
       const { torrent } = yield* world.download(small, { behaviours: [{ bytesPerSecond: 50_000 }] })

@@ -26,6 +26,13 @@ export const unpluggable = () => {
   return { state, storage }
 }
 
+/** A medium that takes so much longer to look at files, and to move them. */
+export const slowToLook = (time: Duration.Input) =>
+  around((torrent) => ({
+    look: (files) => Effect.delay(torrent.look(files), time),
+    prepare: (files) => Effect.delay(torrent.prepare(files), time)
+  }))
+
 /** A medium that says how a flush went, and what the files were then, so much later. */
 export const slowToFlush = (time: Duration.Input) =>
   around((torrent) => ({ flush: (files) => Effect.tap(torrent.flush(files), () => Effect.sleep(time)) }))

@@ -37,8 +37,9 @@ const makeStore = (options: { readonly hasVersions: boolean }) => {
       ),
     get: (key, begin, length) =>
       Effect.sync(() => {
-        const bytes = objects.get(key)?.bytes.slice(begin, begin + length)
-        return bytes?.length === length ? bytes : undefined
+        const found = objects.get(key)
+        const bytes = found?.bytes.slice(begin, begin + length)
+        return bytes?.length === length ? { bytes, version: found?.version } : undefined
       }),
     list: (prefix) =>
       Effect.suspend(() => {
@@ -116,6 +117,20 @@ describe("ObjectStorage", () => {
 
       assert.notStrictEqual(after[0]?.mtimeNs, before[0]?.mtimeNs)
       assert.deepStrictEqual(after[1], before[1])
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  })
+
+  it.effect("notices with the bytes that it reads that others replaced them, if the store has versions", () => {
+    const { layer, put } = makeStore({ hasVersions: true })
+    return Effect.gen(function* () {
+      const torrent = yield* open(layout)
+      yield* store(torrent, layout)
+      const before = yield* torrent.readBlock(pieceOf(layout, 0), 0, 4)
+      put(pieceKey(0), new Uint8Array(4))
+      const after = yield* torrent.readBlock(pieceOf(layout, 0), 0, 4)
+
+      assert.deepStrictEqual([...after.bytes], [0, 0, 0, 0])
+      assert.notStrictEqual(after.files[0]?.mtimeNs, before.files[0]?.mtimeNs)
     }).pipe(Effect.scoped, Effect.provide(layer))
   })
 

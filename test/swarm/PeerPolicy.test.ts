@@ -132,6 +132,18 @@ describe("PeerPolicy.compose", () => {
     )
   })
 
+  it("is as the standard policy where it says nothing, also if a decision is undefined", () => {
+    const nothing: Partial<PeerPolicy.PeerPolicy> = Object.fromEntries(
+      Object.keys(PeerPolicy.standard).map((name) => [name, undefined] as const)
+    )
+    const composed = PeerPolicy.compose(nothing)
+    const provided = Effect.runSync(Effect.provide(PeerPolicy.PeerPolicy, PeerPolicy.layer(nothing)))
+
+    assert.deepStrictEqual(provided, PeerPolicy.standard)
+    assert.strictEqual(composed.ban, PeerPolicy.standard.ban)
+    assert.strictEqual(composed.choker, PeerPolicy.standard.choker)
+  })
+
   it("of nothing is the standard policy", () => {
     const { admits: _, rank: __, ...others } = PeerPolicy.compose()
     const { admits, rank, ...standard } = PeerPolicy.standard

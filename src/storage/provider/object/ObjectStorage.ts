@@ -51,14 +51,23 @@ export interface ObjectStore {
    * The bytes may be reused once this returns, and may lie in shared memory, which some clients must copy.
    */
   readonly put: (key: string, bytes: Uint8Array) => Effect.Effect<string | undefined, StorageReason>
-  /** `length` bytes from `begin` of an object, in fresh memory; `undefined` if there is no such object, or it is shorter. */
-  readonly get: (key: string, begin: number, length: number) => Effect.Effect<Uint8Array | undefined, StorageReason>
+  /**
+   * `length` bytes from `begin` of an object, in fresh memory, and its version, if the store has versions: that of these
+   * bytes, because it shows that somebody replaced the object. `undefined` if there is no such object, or it is shorter.
+   */
+  readonly get: (key: string, begin: number, length: number) => Effect.Effect<Found | undefined, StorageReason>
   /** All objects whose keys begin with a prefix. */
   readonly list: (prefix: string) => Effect.Effect<Iterable<ObjectIndex.Listed>, StorageReason>
   /** Deletes objects. A missing one is no error. */
   readonly remove: (keys: ReadonlyArray<string>) => Effect.Effect<void, StorageReason>
   /** Makes what was put survive a power cut. Default: it does when `put` returns. */
   readonly flush?: Effect.Effect<void, StorageReason> | undefined
+}
+
+/** What was read of an object. */
+export interface Found {
+  readonly bytes: Uint8Array
+  readonly version?: string | undefined
 }
 
 /** Markers of files that are put at once. */
@@ -223,6 +232,26 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
   const missingIn = (offset: number, length: number): number | undefined =>
     FileLayout.realSpans(layout, offset, length).find(({ file }) => !index.files.has(file))?.file
 
+  /** Reads a piece, and notes what others did to it. */
+  const look = Effect.fnUntraced(function* (
+    operation: "read" | "digest",
+    piece: PieceIndex,
+    begin: number,
+    length: number
+  ) {
+    const before = index.pieces.get(piece)
+    if (before === undefined) return undefined
+    const found = yield* failing(operation)(store.get(ObjectIndex.pieceKey(index, piece), begin, length))
+    // Unless it was put meanwhile, which the read may not have seen.
+    if (index.pieces.get(piece) !== before) return found
+    if (found === undefined) note((index) => ObjectIndex.removePiece(index, piece))
+    else if (found.version !== undefined && found.version !== before) {
+      const { version } = found
+      note((index) => ObjectIndex.setPiece(index, piece, version))
+    }
+    return found
+  })
+
   const read = Effect.fnUntraced(function* (piece: PieceIndex, begin: number, length: number) {
     const size = PieceGeometry.pieceSize(geometry, piece)
     if (begin < 0 || length < 1 || begin + length > size) {
@@ -231,23 +260,18 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
     const offset = PieceGeometry.pieceOffset(geometry, piece) + begin
     const spans = FileLayout.realSpans(layout, offset, length)
     const missing = missingIn(offset, length)
-    const bytes =
-      missing === undefined && index.pieces.has(piece)
-        ? yield* failing("read")(store.get(ObjectIndex.pieceKey(index, piece), begin, length))
-        : undefined
-    if (bytes === undefined) {
-      if (missing === undefined) note((index) => ObjectIndex.removePiece(index, piece))
-      const path = paths[missing ?? spans[0]?.file ?? 0]!
-      return yield* StorageError.of("read", [new NotStored({ path })])
-    }
-    return { bytes, files: spans.flatMap(({ file }) => ObjectIndex.factsOf(index, file) ?? []) }
+    const path = paths[missing ?? spans[0]?.file ?? 0]!
+    if (missing !== undefined) return yield* StorageError.of("read", [new NotStored({ path })])
+    const found = yield* look("read", piece, begin, length)
+    if (found === undefined) return yield* StorageError.of("read", [new NotStored({ path })])
+    return { bytes: found.bytes, files: spans.flatMap(({ file }) => ObjectIndex.factsOf(index, file) ?? []) }
   })
 
   const digest = Effect.fnUntraced(function* (piece: PieceIndex) {
     const size = PieceGeometry.pieceSize(geometry, piece)
-    const isThere = index.pieces.has(piece) && missingIn(PieceGeometry.pieceOffset(geometry, piece), size) === undefined
-    const bytes = isThere ? yield* failing("digest")(store.get(ObjectIndex.pieceKey(index, piece), 0, size)) : undefined
-    return { piece, sha1: bytes && (yield* hasher.sha1(bytes)) }
+    const isThere = missingIn(PieceGeometry.pieceOffset(geometry, piece), size) === undefined
+    const found = isThere ? yield* look("digest", piece, 0, size) : undefined
+    return { piece, sha1: found && (yield* hasher.sha1(found.bytes)) }
   })
 
   const flushOne = (file: number): FlushedFile => {
