@@ -263,6 +263,8 @@ const pause = (
   if (fact._tag === "PauseAsked") {
     return isPaused ? stay(machine) : { machine: { ...machine, isPaused: true }, actions: [{ _tag: "Turn" }] }
   }
+  // The piece that could not be written is not kept, also if somebody resumed it meanwhile.
+  if (fact._tag === "Rested" && !isPaused) return recover(machine, "write")
   if (!isPaused) return stay(machine)
   if (fact._tag === "ResumeAsked") {
     if (restingSince === undefined) return { machine: { ...machine, isPaused: false }, actions: [{ _tag: "Turn" }] }

@@ -83,6 +83,27 @@ describe("a paused torrent", () => {
       assert.isTrue(download.isComplete())
     }))
 
+  test("goes on if it is resumed while it comes to rest after a failed write", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 200_000 }] })
+      yield* world.advance("3 seconds")
+      world.faults.failAll("write", FaultyStorage.diskFull)
+      yield* world.advance("2 seconds")
+      const failing = yield* download.torrent.status
+
+      world.faults.delay("flush", "2 seconds")
+      const pause = yield* Effect.forkScoped(download.torrent.pause)
+      yield* world.advance("1 second")
+      yield* download.torrent.resume
+      world.faults.recover()
+      yield* world.until(download.isComplete, "1 minute")
+      yield* Fiber.interrupt(pause)
+
+      assert.strictEqual(failing.state._tag, "StorageFailing")
+      assert.isTrue(download.isComplete())
+      assert.strictEqual((yield* download.torrent.status).state._tag, "Complete")
+    }))
+
   test("uploads nothing, accepts nobody, and leaves its places to others", (world) =>
     Effect.gen(function* () {
       const giver = yield* world.download(small, { seed: true, from: everything })

@@ -228,6 +228,15 @@ describe("TorrentMachine", () => {
     assert.deepStrictEqual([...done.slice(1), state], ["Turn", "Turn", "", "Downloading"])
   })
 
+  it("ends the failure of a write if it is resumed before it rested, because the piece is not kept", () => {
+    const { done, machine, state } = live(["started", "writeFailed", "pauseAsked", "resumeAsked", "rested"])
+    const stored = live(["started", "writeFailed", "stored", "pauseAsked", "resumeAsked", "rested", "finished"])
+
+    assert.deepStrictEqual([...done.slice(2), state], ["Turn", "Turn", "StorageRecovered", "Downloading"])
+    assert.deepStrictEqual(machine.failing, {})
+    assert.deepStrictEqual(stored.done.slice(-2), ["StorageRecovered Finish", "Completed Complete"])
+  })
+
   it("goes on to check and to complete while it is paused, and shows failing flushes", () => {
     const complete = live(["pauseAsked", "checking", "started", "rested", "stored", "finished"])
 
