@@ -79,10 +79,11 @@ export interface Torrent {
   readonly peers: Effect.Effect<ReadonlyArray<PeerStatus>>
   /**
    * Pauses it, and returns once nothing is exchanged any more. Complete pieces are stored and flushed before, unless
-   * the storage takes no writes; what is incomplete has to be fetched again. Then it has no peer and runs no source,
-   * trackers were told that it has stopped, and it holds no connection and no buffer. Nothing is downloaded or
-   * uploaded. Its files stay reserved, changes that others make to them are noticed, and whatever reads its stored
-   * bytes in this process still may. A check goes on, because it exchanges nothing. Does nothing if it is paused.
+   * the storage takes no writes or cannot flush; what is incomplete has to be fetched again. Then it has no peer and
+   * runs no source, trackers were told that it has stopped, and it holds no connection and no buffer. Nothing is
+   * downloaded or uploaded. A flush that fails is tried again all the while, and its state is `StorageFailing` until
+   * then. Its files stay reserved, changes that others make to them are noticed, and whatever reads its stored bytes in
+   * this process still may. A check goes on, because it exchanges nothing. Does nothing if it is paused.
    */
   readonly pause: Effect.Effect<void>
   /** Lets it go on after `pause`. Its peers are soon dialled again. Does nothing if it is not paused. */

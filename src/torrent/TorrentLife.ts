@@ -98,6 +98,8 @@ export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean =
 export const fail = (self: TorrentLife, cause: Cause.Cause<TorrentError>): void => {
   self.failure ??= cause
   Signal.set(self.turning)
+  // What is under way may have to give up before its turn comes.
+  Watch.wake(self.watch)
 }
 
 /** Takes the next step of the life, and performs its actions. */

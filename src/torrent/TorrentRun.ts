@@ -273,14 +273,23 @@ const seek = Effect.fnUntraced(function* (self: TorrentParts) {
 
 /**
  * Ends an exchange, whose scope is given. Pieces that are complete are stored before, unless the storage takes no
- * writes, and flushed. Nothing holds a connection or a buffer then.
+ * writes, and flushed, unless flushes fail. Nothing holds a connection or a buffer then.
  */
-export const rest = Effect.fnUntraced(function* ({ assembly, files, swarm }: TorrentParts, scope: Scope.Closeable) {
+export const rest = Effect.fnUntraced(function* (
+  { assembly, files, lasting, swarm }: TorrentParts,
+  scope: Scope.Closeable
+) {
+  const { life } = lasting
+  /** Gives up if the torrent has to end or start again, or while flushes fail. */
+  const cannot = Watch.until(life.watch, () => {
+    const { failing, phase } = life.machine
+    return life.failure !== undefined || phase !== "running" || failing.flush !== undefined || undefined
+  })
   yield* PieceSwarm.endSessions(swarm)
-  yield* Rest.settled(assembly)
+  yield* Effect.raceFirst(Rest.settled(assembly), cannot)
   yield* Scope.close(scope, Exit.void)
   yield* Rest.begin(assembly)
-  yield* files.flush
+  yield* Effect.raceFirst(files.flush, cannot)
 })
 
 /**

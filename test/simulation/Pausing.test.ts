@@ -104,6 +104,72 @@ describe("a paused torrent", () => {
       assert.strictEqual((yield* download.torrent.status).state._tag, "Complete")
     }))
 
+  for (const bytesPerSecond of [20_000, 2_000_000])
+    test(`does not wait for flushes that fail, and takes what is asked for, at ${bytesPerSecond} B/s`, (world) =>
+      Effect.gen(function* () {
+        world.faults.failAll("flush", FaultyStorage.inputOutputError)
+        const download = yield* world.download(small, { behaviours: [{ bytesPerSecond }] })
+        const { torrent } = download
+        yield* world.advance("45 seconds")
+        const failing = yield* torrent.status
+
+        const pause = yield* Effect.forkScoped(torrent.pause)
+        yield* world.advance("1 minute")
+        const returned = pause.pollUnsafe()
+        const { connections } = yield* world.network.counts
+        const held = yield* world.engine.heldBytes
+        world.faults.recover()
+        yield* world.advance("1 minute")
+        const paused = yield* torrent.status
+        yield* torrent.resume
+        yield* world.until(download.isComplete, "5 minutes")
+
+        assert.strictEqual(failing.state._tag, "StorageFailing")
+        assert.isDefined(returned)
+        assert.deepStrictEqual([connections, held], [0, 0])
+        assert.strictEqual(paused.state._tag, "Paused")
+        assert.isTrue(download.isComplete())
+        assert.isTrue((yield* world.summary(download)).isRight)
+      }))
+
+  test("is checked again, and goes on, also if flushes fail", (world) =>
+    Effect.gen(function* () {
+      world.faults.failAll("flush", FaultyStorage.inputOutputError)
+      const download = yield* world.download(small, { behaviours: [{ bytesPerSecond: 2_000_000 }] })
+      const { torrent } = download
+      yield* world.advance("30 seconds")
+      const pause = yield* Effect.forkScoped(torrent.pause)
+      yield* world.advance("1 second")
+      const recheck = yield* Effect.forkScoped(torrent.recheck)
+      yield* world.advance("30 seconds")
+
+      assert.isDefined(pause.pollUnsafe())
+      assert.isDefined(recheck.pollUnsafe())
+      world.faults.recover()
+      yield* torrent.resume
+      yield* world.until(download.isComplete, "1 minute")
+      assert.isTrue(download.isComplete())
+    }))
+
+  test("fails if a file turns out to be somebody else's while it comes to rest", (world) =>
+    Effect.gen(function* () {
+      const path = "known/a.bin"
+      const content = new Uint8Array(30_000).fill(7)
+      world.medium.put(path, content)
+      world.faults.delay("read", "5 seconds")
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("7 seconds")
+      const before = (yield* download.torrent.status).state._tag
+
+      const pause = yield* Effect.forkScoped(download.torrent.pause)
+      yield* world.advance("1 minute")
+
+      assert.strictEqual(before, "Downloading")
+      assert.isDefined(pause.pollUnsafe())
+      assert.strictEqual((yield* download.torrent.status).state._tag, "Failed")
+      assert.deepStrictEqual(world.medium.read(path), content)
+    }))
+
   test("uploads nothing, accepts nobody, and leaves its places to others", (world) =>
     Effect.gen(function* () {
       const giver = yield* world.download(small, { seed: true, from: everything })
