@@ -49,19 +49,17 @@ export const ofRemembered = Effect.fnUntraced(function* (
   return seen.filter((facts) => !isOwn(facts)).map(({ file }) => KnownFiles.pathOf({ layout }, file))
 })
 
-/** Deletes the files of a torrent that does not run, if `data`, and then its resume data. */
+/**
+ * Deletes the files of a torrent that does not run, and then its resume data. `last` is what is remembered if there is
+ * no resume data.
+ */
 export const withoutRun = Effect.fnUntraced(function* (
   storage: TorrentStorage,
   resume: TorrentResume,
-  options: {
-    readonly layout: FileLayout.FileLayout
-    readonly data: boolean
-    /** What is remembered if the resume data cannot be read. */
-    readonly last: ResumeData | undefined
-  }
+  layout: FileLayout.FileLayout,
+  last: ResumeData | undefined
 ) {
-  const { data, last, layout } = options
-  const kept = data ? yield* ofRemembered(storage, layout, (yield* resume.load) ?? last) : []
+  const kept = yield* ofRemembered(storage, layout, (yield* resume.load) ?? last)
   yield* resume.remove
   return kept
 })

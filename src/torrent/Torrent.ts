@@ -99,8 +99,9 @@ export interface Torrent {
    * Deletes what is remembered of it and, if `data`, its files: those that piecewise made or adopted on proof, also what
    * was set aside of skipped files, and then their empty folders. Files of others stay, and are named in the result.
    * What is being written is waited for. Afterwards its info hash can be added again. Fails with `RemovalFailed` if
-   * something could not be deleted, and with `TorrentStopped` if it has stopped already. Of a read-only torrent no file
-   * is deleted. Cannot be interrupted once it has begun.
+   * something could not be deleted, and with `TorrentStopped` if it has stopped already. Of a read-only torrent nothing
+   * is deleted. Nor is anything if `data` and the metadata is not known yet: which files an earlier run left is only
+   * known with it. The result says so (`isRemembered`). Cannot be interrupted once it has begun.
    */
   readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
   /** Adds addresses of peers to dial. */

@@ -98,7 +98,7 @@ export interface TorrentFiles {
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
   /** Flushes what is written, once. */
   readonly flush: Effect.Effect<void>
-  /** Forgets the torrent, after it deleted its own files if `data`. To be called last. Returns what is left of them. */
+  /** Forgets the torrent after it deleted its own files if `data`; a read-only one does neither. Returns what is left. */
   readonly remove: (data: boolean) => Effect.Effect<FileRemoval.Kept, StorageError | ResumeError>
   /** Flushes, verifies and looks at finished files in the background, until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope>
@@ -382,7 +382,7 @@ export const make = Effect.fnUntraced(function* ({
       const kept = data && !options.isReadOnly ? yield* FileRemoval.ofKnown(storage, known, changes) : []
       isAway = data
       keeper.abandon()
-      yield* options.resume.remove
+      if (!options.isReadOnly) yield* options.resume.remove
       return kept
     }),
     flush: Effect.suspend(() => Effect.andThen(flushing?.last ?? Effect.void, keeper.append(true))),

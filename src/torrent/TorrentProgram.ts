@@ -263,10 +263,7 @@ const fail = (self: TorrentRecord.TorrentRecord, cause: Cause.Cause<TorrentError
 const stop = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
   const { infoHash } = self.options
   if (self.removal !== undefined) {
-    const removed = Effect.mapBoth(remove(self, self.removal.data), {
-      onSuccess: (keptPaths): TorrentRecord.Removed => ({ keptPaths }),
-      onFailure: (error) => new RemovalFailed({ infoHash, error })
-    })
+    const removed = Effect.mapError(remove(self, self.removal.data), (error) => new RemovalFailed({ infoHash, error }))
     Deferred.doneUnsafe(self.removal.done, yield* Effect.exit(removed))
   }
   // Pieces that are stored while the torrent stops still count, so its run is over only after that.
@@ -279,15 +276,15 @@ const stop = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
 
 /** Deletes what is to be deleted. In a run, everything ends first that writes. */
 const remove = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, data: boolean) {
-  const { exchanging, keeping, lasting, run } = self
+  const { exchanging, keeping, lasting, options, run } = self
   if (run === undefined || keeping === undefined) {
     yield* end(self)
-    return yield* TorrentRun.forget(self.options.infoHash, lasting, data)
+    return yield* TorrentRun.forget(options, lasting, data)
   }
   if (exchanging !== undefined) yield* Scope.close(exchanging, Exit.void)
   yield* Scope.close(keeping, Exit.void)
   run.facts.isOver = true
-  return yield* run.files.remove(data)
+  return { keptPaths: yield* run.files.remove(data), isRemembered: options.readOnly === true }
 })
 
 /** As `Torrent.remove`. */

@@ -56,6 +56,12 @@ export interface Removed {
    * torrent's own. Components joined by `/`. Empty if its files were not to be deleted.
    */
   readonly keptPaths: ReadonlyArray<string>
+  /**
+   * Whether what may be remembered of it was kept: of a read-only torrent, and if its files were to be deleted before
+   * its metadata was known. Files that an earlier run left are not deleted then. They are if the torrent is added and
+   * removed again once its metadata is known.
+   */
+  readonly isRemembered: boolean
 }
 
 /** What is asked for until the metainfo is known, and for every run. */

@@ -21,7 +21,6 @@ import * as Requests from "../assembly/Requests.ts"
 import * as Rest from "../assembly/Rest.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
 import * as Gate from "../base/Gate.ts"
-import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
@@ -32,8 +31,8 @@ import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
 import * as AllowedFast from "../peer/AllowedFast.ts"
 import * as Upload from "../peer/Upload.ts"
-import { ResumeStore } from "../resume/ResumeStore.ts"
-import { Storage } from "../storage/Storage.ts"
+import { type ResumeError, ResumeStore } from "../resume/ResumeStore.ts"
+import { Storage, type StorageError } from "../storage/Storage.ts"
 import { PeerPolicy } from "../swarm/PeerPolicy.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import * as BudgetedDigests from "./BudgetedDigests.ts"
@@ -48,6 +47,7 @@ import * as TorrentFacts from "./TorrentFacts.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import type { Lasting, TorrentParts } from "./TorrentParts.ts"
+import type { ProgramOptions, Removed } from "./TorrentRecord.ts"
 import type { TorrentError } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
@@ -293,19 +293,23 @@ export const rest = Effect.fnUntraced(function* (
 })
 
 /**
- * Forgets a torrent that does not run, after its own files were deleted if `data`. `lasting` is `undefined` if its
- * metainfo was never known; then there are no files.
+ * Forgets a torrent that does not run, after its own files were deleted if `data`. Of one that is read-only nothing is
+ * deleted. `lasting` is `undefined` if its metainfo is not known; an earlier run may have left files all the same, and
+ * only resume data proves that they are its own, so it is kept if `data`.
  */
-export const forget = Effect.fnUntraced(function* (infoHash: InfoHash, lasting: Lasting | undefined, data: boolean) {
+export const forget = Effect.fnUntraced(function* (
+  { infoHash, readOnly }: Pick<ProgramOptions, "infoHash" | "readOnly">,
+  lasting: Lasting | undefined,
+  data: boolean
+): Effect.fn.Return<Removed, ResumeError | StorageError, ResumeStore | Storage | Scope.Scope> {
+  if (readOnly === true || (data && lasting === undefined)) return { keptPaths: [], isRemembered: true }
   const layout = lasting?.options.metainfo.layout
   const { pieceCount } = layout?.geometry ?? { pieceCount: 0 }
   const resume = yield* (yield* ResumeStore).open({ infoHash, pieceCount, fileCount: layout?.fileCount ?? 0 })
-  if (lasting === undefined || layout === undefined || lasting.options.readOnly === true) {
-    yield* resume.remove
-    return []
-  }
+  const forgotten = { keptPaths: [], isRemembered: false }
+  if (!data || lasting === undefined || layout === undefined) return yield* Effect.as(resume.remove, forgotten)
   const storage = yield* (yield* Storage).open({ infoHash, layout })
-  return yield* FileRemoval.withoutRun(storage, resume, { layout, data, last: lasting.life.last })
+  return { ...forgotten, keptPaths: yield* FileRemoval.withoutRun(storage, resume, layout, lasting.life.last) }
 }, Effect.scoped)
 
 /** What a torrent does from its first peer or other supplier on. Most torrents rest without any. */

@@ -141,7 +141,7 @@ Daemon.live("downloads through the daemon", () => {
           return { removed, status }
         }).pipe(Effect.provide(engine), Effect.scoped, Effect.provide(Daemon.layer({ [root]: folder })))
 
-        assert.deepStrictEqual(removed, { keptPaths: [] })
+        assert.deepStrictEqual(removed, { keptPaths: [], isRemembered: false })
         assert.strictEqual(status.state._tag, "Stopped")
         const left = NFS.readdirSync(Path.join(folder, "known"), { recursive: true, withFileTypes: true })
         assert.deepStrictEqual(

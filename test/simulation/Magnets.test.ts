@@ -102,6 +102,31 @@ describe("a torrent that is added by a magnet link", () => {
       yield* world.simulation.during(again.completed)
     }))
 
+  test("keeps what proves its files to be its own if it is removed before its metadata is known", (_, second) =>
+    Effect.gen(function* () {
+      const { engine, medium, resume, simulation } = second
+      const first = yield* second.download(small, { behaviours: [{}] })
+      yield* second.until(first.isComplete, "1 minute")
+      yield* first.stop
+      const before = medium.paths()
+      const torrent = yield* engine.add(linkOf(small), { isPaused: true })
+      yield* second.advance("1 second")
+
+      const early = yield* simulation.during(torrent.remove({ data: true }))
+      const meanwhile = medium.paths()
+      const saved = resume.saved(small.metainfo.infoHash)
+      const again = yield* engine.add(small.metainfo)
+      yield* second.advance("1 second")
+      const late = yield* simulation.during(again.remove({ data: true }))
+
+      assert.isNotEmpty(before)
+      assert.deepStrictEqual(meanwhile, before)
+      assert.isDefined(saved)
+      assert.deepStrictEqual([early.isRemembered, late.isRemembered], [true, false])
+      assert.deepStrictEqual(medium.paths(), [])
+      assert.isUndefined(resume.saved(small.metainfo.infoHash))
+    }))
+
   test("takes the metadata from a peer that connects to it", (world, second) =>
     Effect.gen(function* () {
       const torrent = yield* second.engine.add(linkOf(small))

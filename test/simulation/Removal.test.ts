@@ -177,6 +177,43 @@ describe("a removed torrent", () => {
       assert.deepStrictEqual(world.medium.paths(), before)
     }))
 
+  for (const data of [false, true])
+    test(`of a read-only one stays what its writer remembers, if data is ${data}`, (world) =>
+      Effect.gen(function* () {
+        const writer = yield* world.download(small, { behaviours: [{}] })
+        yield* world.until(writer.isComplete, "1 minute")
+        yield* writer.stop
+        const before = world.resume.saved(infoHash)
+        const running = yield* world.download(small, { readOnly: true, seed: true })
+        yield* world.advance("1 second")
+        const { isRemembered } = yield* world.simulation.during(running.torrent.remove({ data }))
+        world.faults.failAll("open", FaultyStorage.refused)
+        const failed = yield* world.download(small, { readOnly: true, seed: true })
+        yield* world.advance("1 second")
+        const again = yield* world.simulation.during(failed.torrent.remove({ data }))
+
+        assert.isDefined(before)
+        assert.deepStrictEqual([isRemembered, again.isRemembered], [true, true])
+        assert.deepStrictEqual(world.resume.saved(infoHash), before)
+      }))
+
+  test("needs no storage if its files are to be kept", (world) =>
+    Effect.gen(function* () {
+      const first = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(first.isComplete, "1 minute")
+      yield* first.stop
+      world.faults.failAll("open", FaultyStorage.refused)
+      const second = yield* world.download(small)
+      yield* world.advance("1 second")
+      const { state } = yield* second.torrent.status
+
+      const { isRemembered } = yield* world.simulation.during(second.torrent.remove({ data: false }))
+
+      assert.strictEqual(state._tag, "Failed")
+      assert.isFalse(isRemembered)
+      assert.isUndefined(world.resume.saved(infoHash))
+    }))
+
   test("is reported by the engine, whose sums keep what was transferred", (world) =>
     Effect.gen(function* () {
       const read = yield* Effect.forkScoped(
