@@ -96,12 +96,13 @@ export interface Torrent {
   readonly recheck: Effect.Effect<void, TorrentError | TorrentStopped>
   /**
    * Stops it for good, also if the scope in which it was added is still open; to close that later does nothing more.
-   * Deletes what is remembered of it and, if `data`, its files: those that piecewise made or adopted on proof, also what
-   * was set aside of skipped files, and then their empty folders. Files of others stay, and are named in the result.
-   * What is being written is waited for. Afterwards its info hash can be added again. Fails with `RemovalFailed` if
-   * something could not be deleted, and with `TorrentStopped` if it has stopped already. Of a read-only torrent nothing
-   * is deleted. Nor is anything if `data` and the metadata is not known yet: which files an earlier run left is only
-   * known with it. The result says so (`isRemembered`). Cannot be interrupted once it has begun.
+   * Deletes what is remembered of it and, if `data`, its files: those that piecewise made or adopted on proof, also
+   * what was set aside of skipped files, and then their empty folders. Files of others stay, and are named in the
+   * result. What is being written is waited for. What was deleted does not count as stored any more. Afterwards its
+   * info hash can be added again. Fails with `RemovalFailed` if something could not be deleted, and with
+   * `TorrentStopped` if it has stopped already. Of a read-only torrent nothing is deleted. Nor is anything if `data`
+   * and the metadata is not known yet: which files an earlier run left is only known with it. The result says so
+   * (`isRemembered`). Cannot be interrupted once it has begun.
    */
   readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
   /** Adds addresses of peers to dial. */

@@ -98,7 +98,7 @@ export interface TorrentFiles {
   readonly regain: Effect.Effect<ReadonlyArray<PieceIndex>, StorageError>
   /** Flushes what is written, once. */
   readonly flush: Effect.Effect<void>
-  /** Forgets the torrent after it deleted its own files if `data`; a read-only one does neither. Returns what is left. */
+  /** Forgets the torrent after it deleted its own files if `data`; does neither if read-only. Returns what stays. */
   readonly remove: (data: boolean) => Effect.Effect<FileRemoval.Kept, StorageError | ResumeError>
   /** Flushes, verifies and looks at finished files in the background, until the scope closes. */
   readonly run: Effect.Effect<void, never, Scope.Scope>

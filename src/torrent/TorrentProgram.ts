@@ -262,17 +262,35 @@ const fail = (self: TorrentRecord.TorrentRecord, cause: Cause.Cause<TorrentError
 /** Ends the torrent for good, and deletes what is to be deleted. */
 const stop = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
   const { infoHash } = self.options
+  let deleted: TorrentRecord.Removed | undefined
   if (self.removal !== undefined) {
-    const removed = Effect.mapError(remove(self, self.removal.data), (error) => new RemovalFailed({ infoHash, error }))
+    const { data } = self.removal
+    const removed = remove(self, data).pipe(
+      Effect.tap((result) =>
+        Effect.sync(() => {
+          if (data && !result.isRemembered) deleted = result
+        })
+      ),
+      Effect.mapError((error) => new RemovalFailed({ infoHash, error }))
+    )
     Deferred.doneUnsafe(self.removal.done, yield* Effect.exit(removed))
   }
   // Pieces that are stored while the torrent stops still count, so its run is over only after that.
   if (self.parts !== undefined) yield* Scope.close(self.parts, Exit.void)
   yield* end(self)
+  if (deleted !== undefined) noteDeleted(self, deleted)
   self.isOver = true
   // Whoever wanted to remove it meanwhile came too late.
   if (self.removal !== undefined) Deferred.doneUnsafe(self.removal.done, Effect.fail(new TorrentStopped({ infoHash })))
 })
+
+/** Notes that what was stored at the end of the last run was deleted since. */
+const noteDeleted = (self: TorrentRecord.TorrentRecord, { keptPaths }: TorrentRecord.Removed): void => {
+  const { final, lasting, life } = self
+  if (final === undefined || lasting === undefined) return
+  self.final = TorrentRecord.afterDeletion(final, lasting.options.metainfo.layout, keptPaths)
+  Watch.wake(life.watch)
+}
 
 /** Deletes what is to be deleted. In a run, everything ends first that writes. */
 const remove = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, data: boolean) {

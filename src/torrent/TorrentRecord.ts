@@ -11,8 +11,10 @@ import * as Bitfield from "../base/Bitfield.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import type { Prng } from "../base/Prng.ts"
 import type { Accept } from "../connect/Incoming.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
 import type * as MetadataFetch from "./MetadataFetch.ts"
@@ -77,6 +79,35 @@ export interface Final {
   readonly status: TorrentStatus
   readonly stored: Bitfield.Bitfield
   readonly wanted: Bitfield.Bitfield
+}
+
+/** What is left of a torrent at whose end its files were deleted, except those at `keptPaths`. */
+export const afterDeletion = (
+  { status, stored, wanted }: Final,
+  layout: FileLayout.FileLayout,
+  keptPaths: ReadonlyArray<string>
+): Final => {
+  const { geometry } = layout
+  const kept = new Set(keptPaths)
+  const isKept = (piece: PieceGeometry.PieceIndex): boolean =>
+    FileLayout.pieceSpans(layout, piece).every(
+      ({ file }) => FileLayout.isPadding(layout, file) || kept.has(FileLayout.pathOf(layout, file).join("/"))
+    )
+  const pieces = (indices: Iterable<number>) => Array.from(indices, (index) => index as PieceGeometry.PieceIndex)
+  const bytesOf = (indices: Iterable<number>): number =>
+    pieces(indices).reduce((sum, piece) => sum + PieceGeometry.pieceSize(geometry, piece), 0)
+  const deleted = pieces(Bitfield.indices(stored)).filter((piece) => !isKept(piece))
+  const left = Bitfield.copyWithout(stored, deleted)
+  return {
+    status: {
+      ...status,
+      storedPieces: left.count,
+      storedBytes: bytesOf(Bitfield.indices(left)),
+      missingBytes: bytesOf(Bitfield.indicesWithout(wanted, left))
+    },
+    stored: left,
+    wanted
+  }
 }
 
 /** What somebody wants who removes a torrent, and how that went. */

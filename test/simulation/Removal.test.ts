@@ -90,6 +90,34 @@ describe("a removed torrent", () => {
       assert.deepStrictEqual(keptPaths, [path])
     }))
 
+  test("says that nothing of what was deleted is stored any more, and what is left", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+      const { torrent } = download
+      const changes = yield* Effect.forkScoped(Stream.runCollect(torrent.changes))
+      yield* world.advance("1 second")
+
+      yield* world.simulation.during(torrent.remove({ data: true }))
+
+      const { missingBytes, storedBytes, storedPieces, totalBytes } = yield* torrent.status
+      const lost = (yield* Fiber.join(changes)).flatMap((change) => (change._tag === "Lost" ? change.pieces : []))
+      assert.deepStrictEqual([storedPieces, storedBytes, missingBytes], [0, 0, totalBytes])
+      assert.strictEqual((yield* torrent.stored).count, 0)
+      assert.isTrue((yield* torrent.files).every(({ storedBytes }) => storedBytes === 0))
+      assert.strictEqual(lost.length, 20)
+    }))
+
+  test("still says what is stored if its files are kept", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.until(download.isComplete, "1 minute")
+
+      yield* world.simulation.during(download.torrent.remove({ data: false }))
+
+      assert.deepStrictEqual((yield* download.torrent.status).storedPieces, 20)
+    }))
+
   test("leaves the file that kept it from starting", (world) =>
     Effect.gen(function* () {
       const path = "known/a.bin"
