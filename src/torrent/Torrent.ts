@@ -102,7 +102,8 @@ export interface Torrent {
    * info hash can be added again. Fails with `RemovalFailed` if something could not be deleted, and with
    * `TorrentStopped` if it has stopped already. Of a read-only torrent nothing is deleted. Nor is anything if `data`
    * and the metadata is not known yet: which files an earlier run left is only known with it. The result says so
-   * (`isRemembered`). Cannot be interrupted once it has begun.
+   * (`isRemembered`). If several remove it at once, all are told the same, and its files are deleted if any of them
+   * wants that; one that comes too late for it fails with `TorrentStopped`. Cannot be interrupted once it has begun.
    */
   readonly remove: (options: { readonly data: boolean }) => Effect.Effect<Removed, RemovalFailed | TorrentStopped>
   /** Adds addresses of peers to dial. */

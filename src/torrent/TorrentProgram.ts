@@ -264,6 +264,7 @@ const stop = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord) {
   const { infoHash } = self.options
   let deleted: TorrentRecord.Removed | undefined
   if (self.removal !== undefined) {
+    self.removal.hasBegun = true
     const { data } = self.removal
     const removed = remove(self, data).pipe(
       Effect.tap((result) =>
@@ -312,10 +313,15 @@ export const removing = (
 ): Effect.Effect<TorrentRecord.Removed, RemovalFailed | TorrentStopped> =>
   Effect.suspend(() => {
     const { isOver, options } = self
-    if (isOver) return Effect.fail(new TorrentStopped({ infoHash: options.infoHash }))
-    self.removal ??= { data, done: Deferred.makeUnsafe() }
+    const stopped = Effect.fail(new TorrentStopped({ infoHash: options.infoHash }))
+    if (isOver) return stopped
+    self.removal ??= { data, hasBegun: false, done: Deferred.makeUnsafe() }
+    const { removal } = self
+    // Somebody removes it already, whose files are to be kept.
+    if (data && !removal.data && removal.hasBegun) return Effect.andThen(options.stop, stopped)
+    removal.data ||= data
     // Once it has begun, it must not be left half done.
-    return Effect.uninterruptible(Effect.andThen(options.stop, Deferred.await(self.removal.done)))
+    return Effect.uninterruptible(Effect.andThen(options.stop, Deferred.await(removal.done)))
   })
 
 /** Adds addresses of peers to dial. */

@@ -112,7 +112,9 @@ export const afterDeletion = (
 
 /** What somebody wants who removes a torrent, and how that went. */
 export interface Removal {
-  readonly data: boolean
+  /** Whether anybody who removes it wants its files deleted. Set before it has begun. */
+  data: boolean
+  hasBegun: boolean
   readonly done: Deferred.Deferred<Removed, RemovalFailed | TorrentStopped>
 }
 

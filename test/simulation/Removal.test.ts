@@ -193,6 +193,38 @@ describe("a removed torrent", () => {
       assert.strictEqual((yield* Effect.flip(torrent.recheck))._tag, "piecewise/TorrentStopped")
     }))
 
+  test("is deleted with its files if one of those who remove it at once wants that", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("write", "3 seconds")
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("1 second")
+      const { torrent } = download
+      const keeping = yield* Effect.forkScoped(Effect.result(torrent.remove({ data: false })))
+      const deleting = yield* Effect.forkScoped(Effect.result(torrent.remove({ data: true })))
+      yield* world.advance("1 minute")
+      const [one, two] = [yield* Fiber.join(keeping), yield* Fiber.join(deleting)]
+
+      assert.strictEqual(one._tag, "Success")
+      if (two._tag === "Success") assert.deepStrictEqual(world.medium.paths(), [])
+      else assert.strictEqual(two.failure._tag, "piecewise/TorrentStopped")
+    }))
+
+  test("is not said to be deleted with its files if it was too late for that", (world) =>
+    Effect.gen(function* () {
+      world.faults.delay("write", "3 seconds")
+      const download = yield* world.download(small, { behaviours: [{}] })
+      yield* world.advance("2 seconds")
+      const { torrent } = download
+      const keeping = yield* Effect.forkScoped(torrent.remove({ data: false }))
+      yield* world.advance("500 millis")
+      const late = yield* Effect.forkScoped(Effect.flip(torrent.remove({ data: true })))
+      yield* world.advance("1 minute")
+
+      yield* Fiber.join(keeping)
+      assert.strictEqual((yield* Fiber.join(late))._tag, "piecewise/TorrentStopped")
+      assert.isNotEmpty(world.medium.paths())
+    }))
+
   test("of a read-only one no file is deleted", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small, { from: everything, readOnly: true, seed: true })
