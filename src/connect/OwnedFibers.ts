@@ -57,6 +57,9 @@ export const run = Effect.fnUntraced(function* <K, A, E, R>(
   })
 }, Effect.uninterruptible)
 
+/** Whether no fiber can be started any more. Then one that is run is released at once. */
+export const hasEnded = <K>({ scope }: OwnedFibers<K>): boolean => scope.state._tag === "Closed"
+
 /** Interrupts the fiber of `key`, if it runs, without waiting for its end. */
 export const interruptUnsafe = <K>(self: OwnedFibers<K>, key: K): void => self.running.get(key)?.interruptUnsafe()
 

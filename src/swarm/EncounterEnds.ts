@@ -34,16 +34,18 @@ export const reasons: Readonly<Record<Places.Why, string>> = {
 export const isUnreachable = (end: PeerBook.EncounterEnd, error: EncounterError | undefined): boolean =>
   (end === "useful" || end === "failed" || end === "not admitted") && error?._tag !== "SelfConnection"
 
-/** What the end of an encounter says about the peer. */
+/** What the end of an encounter says about the peer. `isCancelled` if we ended it before the peer was connected. */
 export const endOf = (
   isUseful: boolean,
   error: EncounterError | undefined,
-  place: Places.Place | undefined
+  place: Places.Place | undefined,
+  isCancelled: boolean
 ): PeerBook.EncounterEnd => {
   if (error?._tag === "NotAdmitted") return "not admitted"
   if (error?._tag === "NoPlace") return "without a place"
   if (place === undefined && Descriptors.isExhausted(error)) return "not tried"
   if (place?.state === "displaced") return place.why === "useless" ? "useless" : "without a place"
+  if (isCancelled) return "cancelled"
   return isUseful ? "useful" : "failed"
 }
 

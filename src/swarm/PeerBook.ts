@@ -83,9 +83,16 @@ export interface Peer {
 /**
  * How a dial or session ended. `without a place`: it had to leave, or could not begin, because others took the places.
  * `useless`: it had to leave because it was of no use for long. `not tried`: there was no descriptor to dial it with.
- * `not admitted`: the policy does not want it.
+ * `not admitted`: the policy does not want it. `cancelled`: we ended it before the peer was connected.
  */
-export type EncounterEnd = "useful" | "failed" | "without a place" | "useless" | "not tried" | "not admitted"
+export type EncounterEnd =
+  | "useful"
+  | "failed"
+  | "without a place"
+  | "useless"
+  | "not tried"
+  | "not admitted"
+  | "cancelled"
 
 /** All known addresses. */
 export interface PeerBook {

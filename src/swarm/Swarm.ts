@@ -20,6 +20,7 @@ import type * as Prng from "../base/Prng.ts"
 import * as Callers from "../connect/Callers.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as Introduction from "../connect/Introduction.ts"
+import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import * as Places from "../connect/Places.ts"
 import { Dialer } from "../network/Transport.ts"
 import { NotAdmitted } from "../peer/NotAdmitted.ts"
@@ -168,7 +169,7 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   const { places, share } = encounters
   const dialer = yield* Dialer
   yield* Dialling.run(dialling, {
-    wantsPeers: exchange.wantsPeers,
+    wantsPeers: () => !OwnedFibers.hasEnded(encounters.fibers) && exchange.wantsPeers(),
     admits: (peer) => Admission.admits(self.admission, peer),
     dialing: () => Places.dials(share),
     takeDial: (peer) => Places.takeDial(places, share, peer.rank),
@@ -312,7 +313,7 @@ const ended = <M extends Roster.Member>(
     roster.members.delete(peer.key)
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     const isUseful = member !== undefined && exchange.left(peer.key, member, error)
-    const end = EncounterEnds.endOf(isUseful, error, place)
+    const end = EncounterEnds.endOf(isUseful, error, place, member === undefined && Exit.hasInterrupts(exit))
     const why = error?.why ?? EncounterEnds.reasonOf(exit)
     const offence = EncounterEnds.offenceOf(end, error)
     const banned = offence === undefined ? [] : Admission.judge(self, peer, { ...member, what: offence, why }, now)
@@ -324,9 +325,8 @@ const ended = <M extends Roster.Member>(
       if (exchange.isDone(member)) PeerBook.leave(book, peer)
     }
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
-    else if (peer.isDialable && !Exit.hasInterrupts(exit) && EncounterEnds.isUnreachable(end, error)) {
+    else if (peer.isDialable && EncounterEnds.isUnreachable(end, error))
       report({ _tag: "PeerUnreachable", address: peer.address, why })
-    }
     Dialling.wake(self.dialling)
     if (end === "not tried") {
       Places.noteShortage(self.encounters.places, now)

@@ -39,6 +39,33 @@ describe("Swarm", () => {
     })
   })
 
+  test("holds it against no peer that its sessions and dials were ended", function* () {
+    const known = yield* torrent()
+    yield* serve(known, at(1), stalls)
+    const network = yield* MemoryNetwork.MemoryNetwork
+    const waits = yield* start(known, { maxConnections: 1 })
+    yield* waits.swarm.add([at(1)])
+    yield* settle
+    yield* waits.swarm.add([at(2)])
+    yield* settle
+    const connected = waits.swarm.counts().connected
+    yield* waits.swarm.endSessions
+    yield* settle
+
+    yield* network.partition("127.0.0.1")
+    const dials = yield* start(known)
+    yield* dials.swarm.add([at(3)])
+    yield* settle
+    const dialling = dials.swarm.counts().dialling
+    yield* dials.swarm.endSessions
+    yield* settle
+
+    assert.deepStrictEqual([connected, dialling], [1, 1])
+    assert.deepInclude(waits.swarm.failures(), [at(2).host, 0])
+    assert.deepStrictEqual(dials.swarm.failures(), [[at(3).host, 0]])
+    assert.notInclude(dials.facts.join(), "?")
+  })
+
   test("dials in the order of BEP 40 once it knows its external address", function* () {
     const known = yield* torrent()
     const { facts, swarm } = yield* start(known, { maxConnections: 1 })

@@ -104,6 +104,13 @@ export const start = Effect.fnUntraced(function* (
     announce: (piece: PieceIndex) => announce(pieceSwarm, piece),
     retract: (pieces: ReadonlyArray<PieceIndex>) => retract(pieceSwarm, pieces),
     counts: () => counts(pieceSwarm),
+    endSessions: Effect.suspend(() => PieceSwarm.endSessions(pieceSwarm)),
+    /** How often each address has failed, by its host. */
+    failures: () =>
+      Array.from(pieceSwarm.parts?.swarm.book.peers.values() ?? [], ({ address, failures }) => [
+        address.host,
+        failures
+      ]),
     hasParts: () => pieceSwarm.parts !== undefined
   }
   const serving = { accept: (...caller: Parameters<Accept>) => accept(pieceSwarm, ...caller) }
