@@ -30,7 +30,9 @@ const program = Effect.gen(function* () {
   yield* Effect.raceFirst(Effect.andThen(events, Effect.never), ended)
 })
 
-const layer = NodeEngine.layer({ directory: directory!, listen: { host: "127.0.0.1", port: 0 } }).pipe(
-  Layer.provide(PeerPolicy.layer(PeerPolicy.clients({ deny: [client!] })))
-)
+const layer = NodeEngine.layer({
+  directory: directory!,
+  listen: { host: "127.0.0.1", port: 0 },
+  telemetry: { logs: false }
+}).pipe(Layer.provide(PeerPolicy.layer(PeerPolicy.clients({ deny: [client!] }))))
 NodeRuntime.runMain(Effect.provide(Effect.scoped(program), layer))

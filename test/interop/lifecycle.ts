@@ -50,4 +50,6 @@ const program = Effect.gen(function* () {
   )
 })
 
-await Effect.runPromise(Effect.provide(Effect.scoped(program), NodeEngine.layer({ directory })))
+await Effect.runPromise(
+  Effect.provide(Effect.scoped(program), NodeEngine.layer({ directory, telemetry: { logs: false } }))
+)
