@@ -1,7 +1,7 @@
 /**
  * What typedoc does not do by itself: describes the modules that an entry point exports as namespaces with the comment
  * at the head of their file, and several names that are exported together with the comment above them. Reports every
- * export without a comment.
+ * export without a comment. Names places in the sources without a link, because a checkout need not have a remote.
  */
 import { readFileSync } from "node:fs"
 import { type Application, Comment, type Context, Converter, type DeclarationReflection, ReflectionKind } from "typedoc"
@@ -43,9 +43,12 @@ export const load = (app: Application): void => {
     }
   })
   app.converter.on(Converter.EVENT_RESOLVE_END, (context: Context) => {
+    for (const { sources = [] } of Object.values(context.project.reflections) as Array<DeclarationReflection>) {
+      for (const source of sources) delete source.url
+    }
     for (const self of modulesOf(context)) {
       for (const member of [self, ...(self.children ?? [])]) {
-        // What an entry point only passes on is described where it is from.
+        // What an entry point re-exports is described in the module that it comes from.
         if (!member.isReference() && !isDocumented(member)) {
           app.logger.warn(`${member.getFriendlyFullName()} has no comment`)
         }
