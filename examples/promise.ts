@@ -4,6 +4,7 @@
  */
 
 import { readFile } from "node:fs/promises"
+import { PeerAddress } from "piecewise"
 import { type Engine, open, type Torrent } from "piecewise/promise"
 
 /** Reads the first file of a torrent, and returns how many bytes it has. */
@@ -17,7 +18,7 @@ export const lengthOfFirst = async (torrent: Torrent, signal?: AbortSignal): Pro
 export const download = async (engine: Engine, source: Uint8Array | string, peers: ReadonlyArray<string> = []) => {
   const ended = new AbortController()
   // Stops the torrent at the end of the block.
-  await using torrent = await engine.add(source, { peers: peers.map(addressOf) })
+  await using torrent = await engine.add(source, { peers: peers.flatMap((text) => PeerAddress.parse(text) ?? []) })
   const progress = (async () => {
     for await (const { missingBytes } of torrent.statuses(1_000, ended)) console.log(`${missingBytes} bytes to go`)
   })()
@@ -29,11 +30,6 @@ export const download = async (engine: Engine, source: Uint8Array | string, peer
     ended.abort()
     await progress.catch(() => {})
   }
-}
-
-const addressOf = (text: string) => {
-  const { hostname, port } = new URL(`bittorrent://${text}`)
-  return { host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port) }
 }
 
 if (import.meta.main) {

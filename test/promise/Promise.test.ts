@@ -1,9 +1,10 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
+import { afterEach, assert, beforeEach, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Example from "../../examples/promise.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
@@ -48,7 +49,7 @@ describe("piecewise/promise", () => {
   let engine: PromisedEngine
   beforeEach(async () => {
     directory = await mkdtemp(path.join(tmpdir(), "piecewise-promise-"))
-    engine = await open({ directory, from: "127.0.0.1" })
+    engine = await open({ directory, from: "127.0.0.1", telemetry: { logs: false } })
   })
   afterEach(async () => {
     await engine.close()
@@ -72,6 +73,19 @@ describe("piecewise/promise", () => {
         if (_tag === "Completed") break
       }
       assert.include(tags, "PieceStored")
+    }))
+
+  it("is used by an example, which reads a torrent and says how far it is", () =>
+    withPeer(async ({ host, port }) => {
+      const said: Array<string> = []
+      vi.spyOn(console, "log").mockImplementation((line) => void said.push(line))
+      const length = await Example.download(engine, known.bytes, [`${host}:${port}`]).finally(() =>
+        vi.restoreAllMocks()
+      )
+
+      assert.strictEqual(length, 300_000)
+      assert.match(said[0]!, /^\d+ bytes to go$/)
+      assert.deepStrictEqual(engine.torrents(), [])
     }))
 
   it("rejects with the class of the error", async () => {
