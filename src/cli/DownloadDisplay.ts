@@ -8,7 +8,7 @@ import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
-import * as DownloadEvents from "./DownloadEvents.ts"
+import * as DownloadNotes from "./DownloadNotes.ts"
 import type { Line } from "./JsonLines.ts"
 import type { JsonOutput } from "./JsonOutput.ts"
 import type { Output } from "./Output.ts"
@@ -45,7 +45,7 @@ export interface Options {
 /** For people: redrawn in place on a terminal, else a line every 5 seconds. Both end with the time it took. */
 export const people = ({ metainfo, now, output, seeds }: Options): Display => {
   const started = now()
-  const toNote = DownloadEvents.makeNotes()
+  const toNote = DownloadNotes.makeNotes()
   let checking: Progress.View["checking"]
   let isOver = false
 
@@ -77,7 +77,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
         output.release()
       }
     },
-    listen: ({ port }) => output.note(DownloadEvents.listeningNote(port)),
+    listen: ({ port }) => output.note(DownloadNotes.listeningNote(port)),
     tick: (status) => {
       if (!isOver && !output.isBehind()) show(status)
     },
@@ -98,7 +98,7 @@ export const people = ({ metainfo, now, output, seeds }: Options): Display => {
 export const json =
   (lines: JsonOutput) =>
   ({ metainfo, output, seeds }: Options): Display => {
-    const toNote = DownloadEvents.makeNotes()
+    const toNote = DownloadNotes.makeNotes()
     let isOver = false
     lines.print([ofTorrent(metainfo)])
     return {
@@ -143,7 +143,7 @@ const ofTorrent = ({ infoHash, isPrivate, layout, name }: Metainfo): Line => ({
 
 /** For `--quiet`: only failures that block the download until a person does something. */
 export const silent = ({ output }: Options): Display => {
-  const toNote = DownloadEvents.makeNotes()
+  const toNote = DownloadNotes.makeNotes()
   return {
     report: (events) => {
       for (const event of events) {

@@ -1,5 +1,5 @@
 /**
- * The notes of a download: what people are told of its events, each as one sentence.
+ * The notes of a download: one sentence for each event that people are told about.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Storage from "../storage/Storage.ts"

@@ -40,14 +40,16 @@ export const MetadataProgress = Schema.TaggedStruct("MetadataProgress", {
 /** Peers can connect to this TCP port. */
 export const Listening = Schema.TaggedStruct("Listening", { port: Schema.Natural })
 
+const { infoHash, isPrivate, name, pieceLength, pieces, totalBytes } = MetainfoSummary.fields
+
 /** The torrent that is downloaded or seeded: a summary without the list of its files. */
 export const Torrent = Schema.TaggedStruct("Torrent", {
-  name: Schema.String,
-  infoHash: InfoHash,
-  totalBytes: Schema.Natural,
-  pieceLength: Schema.Natural,
-  pieces: Schema.Natural,
-  isPrivate: Schema.Boolean,
+  name,
+  infoHash,
+  totalBytes,
+  pieceLength,
+  pieces,
+  isPrivate,
   /** How many files it has. */
   files: Schema.Natural
 })

@@ -64,7 +64,7 @@ export const run = <A, E extends { readonly message: string }, R>(
     )
   })
 
-/** Returns how a run ended. A defect is a failure, and `Run.ts` says where it is. */
+/** Returns how a run ended. A defect counts as a failure; `Run.ts` tells people that it is a bug. */
 const outcomeOf = (exit: Exit.Exit<unknown, { readonly message: string }>) => {
   if (Exit.isSuccess(exit)) return { exit: "success", why: undefined } as const
   if (Cause.hasInterruptsOnly(exit.cause)) return { exit: "stopped", why: undefined } as const

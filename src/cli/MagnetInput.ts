@@ -13,7 +13,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
 import { CommandFailed } from "./CommandFailed.ts"
-import * as DownloadEvents from "./DownloadEvents.ts"
+import * as DownloadNotes from "./DownloadNotes.ts"
 import * as GivingUp from "./GivingUp.ts"
 import * as MagnetTrouble from "./MagnetTrouble.ts"
 import type { Output } from "./Output.ts"
@@ -80,7 +80,7 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
 
 const showPort = (port: number, { json, output, show }: Options): void => {
   json?.print([{ _tag: "Listening", port }])
-  if (show === "people") output.note(DownloadEvents.listeningNote(port))
+  if (show === "people") output.note(DownloadNotes.listeningNote(port))
 }
 
 const addPeer = "add a peer with --peer HOST:PORT"

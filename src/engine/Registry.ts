@@ -81,8 +81,9 @@ const entriesOf = ({ entries }: Registry): ReadonlyArray<Entry> =>
   [...entries.values()].filter((entry) => entry !== undefined)
 
 /** The programs of the torrents that there are. */
-export const programs = (self: Registry): ReadonlyArray<TorrentRecord.TorrentRecord> =>
-  entriesOf(self).map(({ program }) => program)
+export function* programs({ entries }: Registry): Iterable<TorrentRecord.TorrentRecord> {
+  for (const entry of entries.values()) if (entry !== undefined) yield entry.program
+}
 
 /** The torrents that there are, in the order in which they were added. */
 export const torrents = (self: Registry): Effect.Effect<ReadonlyArray<Torrent>> =>

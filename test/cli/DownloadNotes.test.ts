@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as DownloadDisplay from "../../src/cli/DownloadDisplay.ts"
-import * as DownloadEvents from "../../src/cli/DownloadEvents.ts"
+import * as DownloadNotes from "../../src/cli/DownloadNotes.ts"
 import * as JsonLines from "../../src/cli/JsonLines.ts"
 import * as JsonOutput from "../../src/cli/JsonOutput.ts"
 import type { Output } from "../../src/cli/Output.ts"
@@ -57,9 +57,9 @@ const status: TorrentStatus = {
   damagedPieces: []
 }
 
-describe("DownloadEvents", () => {
+describe("DownloadNotes", () => {
   it("notes a problem once for as long as it continues", () => {
-    const toNote = DownloadEvents.makeNotes()
+    const toNote = DownloadNotes.makeNotes()
     const full: TorrentEvent = { _tag: "StorageFailed", piece, error: diskFull }
     const silent: TorrentEvent = { _tag: "SourceFailed", source: "t", why: "no answer" }
     const answered: TorrentEvent = { _tag: "SourceAnswered", source: "t", peers: 0 }

@@ -47,8 +47,8 @@ export type { Listed } from "./ObjectIndex.ts"
  */
 export interface ObjectStore {
   /**
-   * Stores an object in place of an earlier one, whole or not at all. Returns its version, or `undefined` if the store has none.
-   * The bytes may be reused once this returns, and may lie in shared memory, which some clients must copy.
+   * Stores an object in place of an earlier one, whole or not at all. Returns its version, or `undefined` if the store
+   * has none. The bytes may be reused once this returns, and may lie in shared memory, which some clients must copy.
    */
   readonly put: (key: string, bytes: Uint8Array) => Effect.Effect<string | undefined, StorageReason>
   /**
@@ -233,7 +233,7 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
     FileLayout.realSpans(layout, offset, length).find(({ file }) => !index.files.has(file))?.file
 
   /** Reads a piece, and notes what others did to it. */
-  const look = Effect.fnUntraced(function* (
+  const fetch = Effect.fnUntraced(function* (
     operation: "read" | "digest",
     piece: PieceIndex,
     begin: number,
@@ -262,7 +262,7 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
     const missing = missingIn(offset, length)
     const path = paths[missing ?? spans[0]?.file ?? 0]!
     if (missing !== undefined) return yield* StorageError.of("read", [new NotStored({ path })])
-    const found = yield* look("read", piece, begin, length)
+    const found = yield* fetch("read", piece, begin, length)
     if (found === undefined) return yield* StorageError.of("read", [new NotStored({ path })])
     return { bytes: found.bytes, files: spans.flatMap(({ file }) => ObjectIndex.factsOf(index, file) ?? []) }
   })
@@ -270,7 +270,7 @@ const open = Effect.fnUntraced(function* ({ hasher, store, writers }: Shared, { 
   const digest = Effect.fnUntraced(function* (piece: PieceIndex) {
     const size = PieceGeometry.pieceSize(geometry, piece)
     const isThere = missingIn(PieceGeometry.pieceOffset(geometry, piece), size) === undefined
-    const found = isThere ? yield* look("digest", piece, 0, size) : undefined
+    const found = isThere ? yield* fetch("digest", piece, 0, size) : undefined
     return { piece, sha1: found && (yield* hasher.sha1(found.bytes)) }
   })
 
