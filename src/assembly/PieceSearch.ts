@@ -51,7 +51,7 @@ const maxWalkedAll = 1_024
 /** The most pieces of a peer that are listed from one section: some 20 kB for each peer that lacks rare pieces. */
 export const maxListed = 2_048
 
-/** How many of the last changes are kept, a power of 2. A peer that has missed more of them searches anew. */
+/** How many of the latest changes are kept; a power of 2. A peer that missed more than these searches from the start. */
 const changesKept = 4_096
 
 /** What is known about the candidates of one priority that a peer has. */

@@ -20,7 +20,7 @@ export type Origin =
 
 /** A peer that might be dialled, accepted or kept. */
 export interface Candidate {
-  /** Of a peer that connected to us: from where it did. Its host may be a name if a source named one. */
+  /** Where to dial it, or where a peer that connected to us did so from. The host may be a name, if a source gave one. */
   readonly address: PeerAddress
   readonly origin: Origin
   /** The torrent that it is wanted for; `undefined` for a connection that has not named one yet. */

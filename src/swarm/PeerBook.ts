@@ -5,7 +5,7 @@
  * The key is the address, because a peer can change its id at will. Each address gets a small number, its key, that
  * stands for it in hot code. A ban (`Bans.ts`) applies to host and port, because good peers may be behind the same NAT. A
  * host with three banned addresses is banned as a whole, except peers on it that have sent right pieces. A host is an
- * IPv4 address or an IPv6 /64, because a peer can take any address of its /64. Nothing lasts for ever: every ban ends,
+ * IPv4 address or an IPv6 /64, because a peer can take any address of its /64. Nothing here is final: every ban ends,
  * and an address at which this client was found may belong to another one later.
  *
  * The book is bounded, and forgets the least useful addresses first. A connected peer always has an entry, as there is

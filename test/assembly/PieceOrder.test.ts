@@ -199,7 +199,7 @@ describe("PieceOrder", () => {
       fc.property(fc.array(fc.oneof(set, clear), { maxLength: 12 }), (steps) => {
         const order = PieceOrder.make()
         const model = owners.map(() => new Map<number, number>())
-        /** As they were when deadlines were set last: pieces that are cleared leave the others where they are. */
+        /** The lists when deadlines were last set. To clear a piece does not move the others. */
         let merged: ReadonlyArray<ReadonlyArray<readonly [number, number]>> = []
 
         for (const step of steps) {

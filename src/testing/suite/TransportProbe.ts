@@ -83,7 +83,7 @@ export const settle = Effect.promise(async () => {
   for (let turn = 0; turn < 20; turn++) await new Promise<void>((resolve) => nextTurn(resolve))
 })
 
-/** Compares joined bytes, and shows where they differ instead of all of them. */
+/** Joins the chunks of both sides and compares the bytes. If they differ, shows the first place and not all bytes. */
 export const assertSame = (actual: ReadonlyArray<Uint8Array>, expected: ReadonlyArray<Uint8Array>): void => {
   const [a, b] = [Bytes.concat(actual), Bytes.concat(expected)]
   const at = Bytes.equals(a, b) ? -1 : b.findIndex((byte, index) => a[index] !== byte)
