@@ -42,7 +42,7 @@ const steps: ReadonlyArray<Step> = [
     missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
     needs: { adds: { to: target, mebibytes: 1_100 }, temporary: 300 },
     run: async () => {
-      await Native.build()
+      await Native.buildAll()
       await Native.test()
     }
   },
