@@ -91,7 +91,12 @@ export interface List {
   readonly ranges: ReadonlyArray<IpRange>
   /** How many lines are neither a range, nor empty, nor a comment. If there are many, it is no block list. */
   readonly invalidLines: number
+  /** The first of them: its number, from 1, and its text, cut to 80 characters. */
+  readonly firstInvalid?: { readonly line: number; readonly text: string }
 }
+
+/** How many characters of an invalid line are kept. */
+const maxShownLine = 80
 
 /** In a list of eMule, a range of this level or above is not blocked. */
 const allowedLevel = 128
@@ -104,17 +109,22 @@ const allowedLevel = 128
 export const parseList = (text: string): List => {
   const ranges: Array<IpRange> = []
   let invalidLines = 0
+  let firstInvalid: List["firstInvalid"]
+  let number = 0
   for (let start = 0; start < text.length; ) {
+    number++
     const newline = text.indexOf("\n", start)
     const end = newline < 0 ? text.length : newline
     const line = text.slice(start, end).trim()
     start = end + 1
     if (line === "" || line.startsWith("#") || line.startsWith("//")) continue
     const range = parseLine(line)
-    if (range === undefined) invalidLines++
-    else if (range !== "allowed") ranges.push(range)
+    if (range === undefined) {
+      invalidLines++
+      firstInvalid ??= { line: number, text: line.slice(0, maxShownLine) }
+    } else if (range !== "allowed") ranges.push(range)
   }
-  return { ranges, invalidLines }
+  return { ranges, invalidLines, ...(firstInvalid && { firstInvalid }) }
 }
 
 const parseLine = (line: string): IpRange | "allowed" | undefined => {

@@ -20,12 +20,8 @@ export const anything: Reach.Reach = "loopback"
 const isAllowed = (from: Reach.Reach, to: Reach.Reach): boolean =>
   to === "public" || (to !== "none" && from !== "none" && !Reach.isLessPublic(to, from))
 
-const hosts: Readonly<Record<Reach.Reach, string>> = {
-  public: "public",
-  private: "in the local network",
-  loopback: "on this machine",
-  none: "nowhere"
-}
+/** Why an address is refused that somebody else might name. */
+export const lessPublic = "it is in a local network or on this machine, and whoever named it is not"
 
 /**
  * Why an address may not be used that was named from `from`, the reach of whoever named it (`Reach.of` their host);
@@ -38,7 +34,7 @@ export const whyNot = (from: Reach.Reach, { host, port }: PeerAddress): string |
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return "it has no port"
   const to = Reach.of(host)
   if (to === "none") return "no peer can have such an address"
-  return isAllowed(from, to) ? undefined : `it is ${hosts[to]}, and whoever named it is not`
+  return isAllowed(from, to) ? undefined : lessPublic
 }
 
 /** Whether an address may be used that was named from `from`; see `whyNot`. */

@@ -109,7 +109,8 @@ describe("TrackerSource", () => {
         seeders: 2,
         leechers: 1,
         warning: "old client",
-        externalHost: "7.7.7.7"
+        externalHost: "7.7.7.7",
+        from: "a.example"
       })
       assert.strictEqual(run.events.length, 3)
     })
