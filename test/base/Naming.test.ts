@@ -30,7 +30,7 @@ const allowed: Readonly<Record<string, ReadonlyArray<Reach.Reach>>> = {
   nobody: []
 }
 
-describe("Naming", () => {
+describe("Naming (fault 91)", () => {
   for (const { by, hosts, what } of classes) {
     it(`lets ${by} name ${what}`, () => {
       for (const host of hosts) {

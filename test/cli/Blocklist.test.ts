@@ -35,7 +35,7 @@ describe("--blocklist", () => {
       const { folder } = yield* prepare()
       const files: ReadonlyArray<readonly [string, string | Uint8Array, RegExp]> = [
         ["bad.txt", "10.0.0.0/8\n\n10.0.0.0/33\n<html>", /^piecewise: bad\.txt, line 3: "10\.0\.0\.0\/33" is no range/],
-        ["page.html", "<html>\u001b[2J</html>", /^piecewise: page\.html, line 1: "<html>[ -~]*" is no range/],
+        ["page.html", "<html>\u001b[2J</html>", /^piecewise: page\.html, line 1: "<html>.*" is no range/],
         ["empty.txt", "# nothing\n", /^piecewise: empty\.txt: there is no range of addresses in it/],
         ["list.gz", gzipSync("10.0.0.0/8"), /^piecewise: list\.gz: it is compressed with gzip; unpack it first/]
       ]
@@ -44,6 +44,7 @@ describe("--blocklist", () => {
       for (const [name, , why] of files) {
         const ended = yield* runScoped(["download", "known.torrent", "-o", "out", "--blocklist", name], folder)
         assert.match(ended.stderr, why)
+        assert.notInclude(ended.stderr, "\u001b")
         assert.strictEqual(ended.code, 1)
       }
       const missing = yield* runScoped(["seed", "known.torrent", "out", "--blocklist", "none.txt"], folder)

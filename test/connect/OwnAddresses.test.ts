@@ -4,7 +4,7 @@ import * as OwnAddresses from "../../src/connect/OwnAddresses.ts"
 const nobody = { ipv4Host: undefined, ipv6Host: undefined, port: 0 }
 const seen = { ipv4Host: "198.51.100.7", ipv6Host: "2001:db8::7", port: 7_001 }
 
-describe("OwnAddresses", () => {
+describe("OwnAddresses (fault 92)", () => {
   it("has the address that we listen on, and no other port or host", () => {
     const own = OwnAddresses.make({ host: "192.168.1.7", port: 6_881 })
 

@@ -22,6 +22,7 @@ import * as Sources from "../../src/torrent/Sources.ts"
 import * as PexMessage from "../../src/wire/extension/PexMessage.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
+import * as MetadataPeer from "../torrent/metadataPeer.ts"
 import { make, seed, small } from "./torrents.ts"
 
 const listen = { port: 6_881 }
@@ -30,13 +31,14 @@ const large = await make({ name: "large", seed: 3, pieceLength: 16_384, files: [
 
 const url = (name: string) => `http://${name}.example/announce`
 
-const closed: KnownTorrent = await make({
+const closed = await make({
   name: "closed",
   seed: 4,
   pieceLength: 16_384,
   files: [{ path: [], length: 400 * 16_384 }],
-  trackers: [[url("a")], [url("b")]]
-}).then((known) => ({ ...known, metainfo: { ...known.metainfo, isPrivate: true } }))
+  trackers: [[url("a")], [url("b")]],
+  isPrivate: true
+})
 
 const at = (host: string, port = listen.port): PeerAddress => ({ host, port })
 
@@ -144,7 +146,7 @@ describe("addresses of the local network from strangers (fault 91)", () => {
         const download = yield* world.download(large, { sources: [source] })
         yield* world.advance("1 minute")
 
-        assert.sameMembers([...new Set(dialled(download))], expected)
+        assert.sameMembers([...new Set(dialled(download))], [...expected])
       }))
   }
 
@@ -154,6 +156,21 @@ describe("addresses of the local network from strangers (fault 91)", () => {
       yield* world.advance("1 minute")
 
       assert.sameMembers([...new Set(dialled(download))], [...public_, ...around, ...here])
+    }))
+
+  test("that are names are not kept after a fetch of metadata, when nobody knows any more who named them", (world) =>
+    Effect.gen(function* () {
+      const { infoBytes: info, infoHash } = small.metainfo
+      yield* MetadataPeer.serve({ host: "peer.example", infoHash, info, manner: "honest" }).pipe(
+        Effect.provide(MemoryNetwork.host("peer.example")),
+        Effect.provideService(MemoryNetwork.MemoryNetwork, world.network)
+      )
+      const link = { ...(yield* Effect.fromResult(Magnet.parse(`magnet:?xt=urn:btih:${"0".repeat(40)}`))), infoHash }
+      const names = finds([at("peer.example"), at("198.51.100.1")], { from: "203.0.113.1" })
+
+      const { peers } = yield* world.during(world.engine.metadata(link, { sources: [names] }))
+
+      assert.deepStrictEqual(peers, [at("198.51.100.1")])
     }))
 
   test("take no part in a fetch of metadata either", (world) =>
@@ -265,7 +282,7 @@ describe("addresses from peers (fault 92)", () => {
       assert.strictEqual(neighbour.counters.connections, 0)
       // Another client behind the same router.
       assert.deepStrictEqual([...new Set(tried)], [7_000])
-      assert.deepStrictEqual(refusals(download), [["found", 1, Addresses.ownAddress]])
+      assert.deepStrictEqual(refusals(download), [["found", 2, Addresses.ownAddress]])
     }))
 
   test("that are our own are not dialled any more once it is known", (world) =>
@@ -397,6 +414,34 @@ describe("a private torrent (fault 93)", () => {
 
       assert.sameMembers([...new Set(dialled(download))], [first, mine])
       assert.deepStrictEqual(refusals(download), [["dht", 2, Sources.notOfTracker]])
+    }))
+
+  test("forgets what was found while nobody knew that it is private, but for what the user gave", (world) =>
+    Effect.gen(function* () {
+      const { infoBytes: info } = closed.metainfo
+      const fetch = Effect.fnUntraced(function* (known: KnownTorrent, info: Uint8Array) {
+        const { infoHash } = known.metainfo
+        const named = [first, "peer.example"]
+        yield* MetadataPeer.serve({ host: second, infoHash, info, manner: "honest" }).pipe(
+          Effect.provide(MemoryNetwork.host(second)),
+          Effect.provideService(MemoryNetwork.MemoryNetwork, world.network)
+        )
+        const parsed = yield* Effect.fromResult(Magnet.parse(`magnet:?xt=urn:btih:${"0".repeat(40)}`))
+        const link = { ...parsed, infoHash, trackers: [url("a")], peers: [at(mine)] }
+        const sources = [
+          finds(
+            [...named, second].map((host) => at(host)),
+            { source: url("a"), from: "127.0.0.1" }
+          )
+        ]
+        const { metainfo, peers } = yield* world.during(world.engine.metadata(link, { sources }))
+        return [metainfo.isPrivate, peers.map(({ host }) => host).sort()] as const
+      }, Effect.scoped)
+
+      assert.deepStrictEqual(yield* fetch(closed, info), [true, [mine]])
+      // What is named from this machine may lead anywhere.
+      const all = [first, second, mine, "peer.example"]
+      assert.deepStrictEqual(yield* fetch(large, large.metainfo.infoBytes), [false, all])
     }))
 
   test("does not exchange peers", (world) =>

@@ -116,6 +116,42 @@ describe("TrackerSource", () => {
     })
   )
 
+  it.effect("reports where the answer came from, if the tracker knows, else the host of its URL", () =>
+    Effect.gen(function* () {
+      const known = yield* start({ tiers: ["a"], reply: () => Effect.succeed({ ...response, from: "10.0.0.9" }) })
+      const unknown = yield* start({ tiers: ["b"], reply: () => ok })
+
+      const froms = [known, unknown].map(({ events: [event] }) => event?._tag === "Peers" && event.from)
+
+      assert.deepStrictEqual(froms, ["10.0.0.9", "b.example"])
+    })
+  )
+
+  it.effect("fault 93: emits no peers of a tracker that a private torrent has left, whatever that one is told", () =>
+    Effect.gen(function* () {
+      let isDown = false
+      const reply = ({ name }: Asked) => (name === "a" && isDown ? refuse("down") : ok)
+      const run = yield* start({ tiers: ["a", "b"], reply, context: { isPrivate: true } })
+      isDown = true
+      yield* TestClock.adjust("30 minutes")
+      isDown = false
+
+      yield* run.complete
+      yield* TestClock.adjust("1 minute")
+
+      const found = run.events.flatMap((event) =>
+        event._tag === "Peers" ? [[event.source[7], event.addresses.length, event.isBeside] as const] : []
+      )
+      assert.deepStrictEqual(log(run.asked).slice(-2), ["1800 b completed", "1800 a completed"])
+      assert.deepStrictEqual(found, [
+        ["a", 1, undefined],
+        ["b", 1, undefined],
+        ["b", 1, undefined],
+        ["a", 0, true]
+      ])
+    })
+  )
+
   it.effect("announces the torrent's current counts", () =>
     Effect.gen(function* () {
       let left = 100
