@@ -142,12 +142,13 @@ describe("TrackerSource", () => {
       const found = run.events.flatMap((event) =>
         event._tag === "Peers" ? [[event.source[7], event.addresses.length, event.isBeside] as const] : []
       )
-      assert.deepStrictEqual(log(run.asked).slice(-2), ["1800 b completed", "1800 a completed"])
+      assert.deepStrictEqual(log(run.asked).slice(-2), ["1800 a completed", "1800 b completed"])
       assert.deepStrictEqual(found, [
         ["a", 1, undefined],
         ["b", 1, undefined],
-        ["b", 1, undefined],
-        ["a", 0, true]
+        // It is first, and so it is used again as soon as it answers.
+        ["a", 1, undefined],
+        ["b", 0, true]
       ])
     })
   )
