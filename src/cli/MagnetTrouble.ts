@@ -25,10 +25,10 @@ export const note = ({ failed }: MagnetTrouble, event: PeerSourceEvent): void =>
 /** Returns what is wrong; `undefined` if nothing is known to be, or if a peer has the metadata. */
 export const of = (
   { failed, trackers }: MagnetTrouble,
-  { closedPeers, knownPeers, peers }: MetadataProgress
+  { closedPeers, encryption, knownPeers, peers }: MetadataProgress
 ): Bottleneck.Bottleneck | undefined => {
   if (peers > 0) return undefined
-  if (closedPeers > 0) return { _tag: "PeersHangUp", peers: closedPeers }
+  if (closedPeers > 0) return { _tag: "PeersHangUp", peers: closedPeers, encryption }
   const latest = [...failed].at(-1)
   if (knownPeers > 0 || latest === undefined) return undefined
   const [source, { why }] = latest

@@ -5,6 +5,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Environment from "../base/Environment.ts"
+import * as NodeDiffieHellman from "../connect/provider/node/NodeDiffieHellman.ts"
 import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
@@ -25,11 +26,12 @@ export interface Options extends Engine.EngineOptions {
   readonly from?: string | undefined
 }
 
-/** Connections over TCP, and trackers, from the local address `from` if it is given. */
+/** Connections over TCP, what encrypts them, and trackers, from the local address `from` if it is given. */
 export const layerNetwork = (from?: string) =>
   Layer.mergeAll(
     TcpTransport.layerDialerFrom(from),
     TcpTransport.layerListener,
+    NodeDiffieHellman.layer,
     TrackerSource.layer.pipe(
       Layer.provideMerge(NodeTracker.layerHub(undefined, from)),
       Layer.provideMerge(NodeUdpHub.layerPort({ host: from }))
@@ -84,6 +86,7 @@ const fromEnvironment = () =>
         FileResumeStore.layerConfig(),
         Layer.unwrap(Effect.map(Environment.from(), NodeMetadataSource.layerFrom)),
         TcpTransport.layerConfig(),
+        NodeDiffieHellman.layer,
         TrackerSource.layerConfig().pipe(
           Layer.provideMerge(NodeTracker.layerHubConfig()),
           Layer.provideMerge(NodeUdpHub.layerConfig())
