@@ -61,6 +61,8 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         trackers: bool = False,
         host: str = "127.0.0.1",
         check: bool = False,
+        dials: str | None = None,
+        more: Iterable[str] = (),
     ) -> LibtorrentPeer:
         arguments = [str(torrent.file), str(torrent.content.parent), "--seed", "--port", str(port)]
         if bytes_per_second is not None:
@@ -69,6 +71,9 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
             arguments.append("--trackers")
         if check:
             arguments.append("--check")
+        if dials is not None:
+            arguments += ["--dial", "--peer", dials]
+        arguments += more
         peer = LibtorrentPeer(arguments, host)
         running.callback(peer.close)
         return peer
@@ -88,6 +93,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         files: Iterable[int] = (),
         bytes_per_second: int | None = None,
         allocate: bool = False,
+        more: Iterable[str] = (),
     ) -> LibtorrentPeer:
         arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
         if bytes_per_second is not None:
@@ -98,6 +104,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         arguments += [argument for index in files for argument in ("--file", str(index))]
         if trackers:
             arguments.append("--trackers")
+        arguments += more
         peer = LibtorrentPeer(arguments)
         running.callback(peer.close)
         return peer
