@@ -37,7 +37,8 @@ export const begin = (self: NodeState, search: Search, now: number, isUpkeep = f
       target: search.target,
       ownId: self.table.id,
       nodes,
-      bootstrap: nodes.length < fewNodes ? bootstrapOf(self) : []
+      bootstrap: nodes.length < fewNodes ? bootstrapOf(self) : [],
+      trustsAll: isUpkeep
     }),
     isUpkeep,
     found: new Set(),
