@@ -294,6 +294,13 @@ export const nextToRefresh = (self: RoutingTable, random: Prng, now: number): No
   return undefined
 }
 
+/** How many nodes have a place. */
+export const size = (self: RoutingTable): number => {
+  let count = 0
+  for (const { nodes } of self.buckets) count += nodes.length
+  return count
+}
+
 /** All nodes that have a place. */
 export const nodes = (self: RoutingTable): ReadonlyArray<Node> => self.buckets.flatMap(({ nodes }) => nodes)
 
