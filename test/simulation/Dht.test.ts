@@ -90,7 +90,7 @@ const attack = Effect.fnUntraced(function* (swarm: DhtSwarm, target: NodeId.Node
   // The nodes around the target shall take them into their tables.
   const around = [...swarm.members]
     .sort((a, b) => NodeId.compare(target, a.machine.table.id, b.machine.table.id))
-    .slice(0, 100)
+    .slice(0, 50)
   let asked = 0
   for (const { address, id } of attackers) {
     const socket = yield* swarm.bind(address)

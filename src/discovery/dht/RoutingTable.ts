@@ -242,12 +242,6 @@ export const failed = (self: RoutingTable, address: PeerAddress): void => {
   }
 }
 
-/** The node at this address has another id than we thought, or breaks the protocol. */
-export const forget = (self: RoutingTable, address: PeerAddress): void => {
-  const node = find(self, address)
-  if (node !== undefined) remove(self, node)
-}
-
 /** The `count` nodes closest to a target, closest first, without bad ones. */
 export const closest = (self: RoutingTable, target: Uint8Array, count = bucketSize): ReadonlyArray<Node> => {
   const found: Array<Node> = []
