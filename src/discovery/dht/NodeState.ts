@@ -5,7 +5,6 @@
 import type * as CompactPeers from "../../base/CompactPeers.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import type { Prng } from "../../base/Prng.ts"
-import * as Reach from "../../base/Reach.ts"
 import type { DhtLimits } from "./DhtLimits.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Krpc from "./Krpc.ts"
@@ -223,13 +222,4 @@ export const ask = (
   const { id } = self.table
   send(self, Krpc.encodeQuery({ transaction, id, isReadOnly: self.isReadOnly, question }), address, now)
   return true
-}
-
-/**
- * Whether the node at `by` may name an address: not one in a network that it cannot be in, because we would send
- * datagrams to it on behalf of a stranger.
- */
-export const mayName = (by: PeerAddress, named: PeerAddress): boolean => {
-  const reach = Reach.of(named.host)
-  return reach !== "none" && !Reach.isLessPublic(reach, Reach.of(by.host))
 }
