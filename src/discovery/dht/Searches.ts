@@ -165,20 +165,21 @@ export const answered = (
     BloomFilter.addAll(task.result.downloaders, response.filters.downloaders)
     task.result.scraped++
   }
-  report(self, task, reach, response.peers)
+  report(self, task, address.host, response.peers)
   advance(self, task, now)
 }
 
-const report = (self: NodeState, task: Task, by: Reach.Reach, peers: ReadonlyArray<PeerAddress>): void => {
+const report = (self: NodeState, task: Task, from: string, peers: ReadonlyArray<PeerAddress>): void => {
   if (!task.search.wantsPeers || !self.tasks.has(task.id)) return
+  const reach = Reach.of(from)
   const fresh: Array<PeerAddress> = []
   for (const peer of peers) {
     const key = PeerAddresses.format(peer)
-    if (task.found.size >= maxFound || task.found.has(key) || !Naming.mayName(by, peer)) continue
+    if (task.found.size >= maxFound || task.found.has(key) || !Naming.mayName(reach, peer)) continue
     task.found.add(key)
     fresh.push(peer)
   }
-  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh })
+  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh, from })
 }
 
 /** A node that a lookup asked has not answered, or not as it should. */
