@@ -77,8 +77,8 @@ export interface DhtAnnounce {
 /** Peers of a torrent. */
 export interface PeersFound {
   readonly peers: ReadonlyArray<PeerAddress>
-  /** The host of the node that named them, for whoever decides which addresses it may name (`base/Naming.ts`). */
-  readonly from: string
+  /** The node that named them, for whoever decides which addresses it may name (`base/Naming.ts`). */
+  readonly from: PeerAddress
 }
 
 /** The DHT. `infoHash` has 20 bytes; that of a v2 torrent is cut to them (BEP 52). */

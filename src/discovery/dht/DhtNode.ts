@@ -23,8 +23,8 @@ import type { Search, SearchResult } from "./NodeState.ts"
 const minRetrySeconds = 5
 const maxRetrySeconds = 300
 
-/** Hears of peers that the node at a host names. */
-export type Found = (peers: ReadonlyArray<PeerAddress>, from: string) => void
+/** Hears of peers that the node at an address names. */
+export type Found = (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
 
 /** What a search is heard with. */
 interface Listener {

@@ -76,12 +76,12 @@ export type Pending = Transactions.Pending<Purpose>
 /** What the owner of a node has to do. */
 export type Action =
   | { readonly _tag: "Send"; readonly payload: Uint8Array; readonly to: PeerAddress }
-  /** Peers, as the node at the host `from` names them. */
+  /** Peers, as the node at `from` names them. */
   | {
       readonly _tag: "Found"
       readonly task: number
       readonly peers: ReadonlyArray<PeerAddress>
-      readonly from: string
+      readonly from: PeerAddress
     }
   | { readonly _tag: "Ended"; readonly task: number; readonly result: SearchResult }
   /** Nodes of the other family. */

@@ -165,13 +165,13 @@ export const answered = (
     BloomFilter.addAll(task.result.downloaders, response.filters.downloaders)
     task.result.scraped++
   }
-  report(self, task, address.host, response.peers)
+  report(self, task, address, response.peers)
   advance(self, task, now)
 }
 
-const report = (self: NodeState, task: Task, from: string, peers: ReadonlyArray<PeerAddress>): void => {
+const report = (self: NodeState, task: Task, from: PeerAddress, peers: ReadonlyArray<PeerAddress>): void => {
   if (!task.search.wantsPeers || !self.tasks.has(task.id)) return
-  const reach = Reach.of(from)
+  const reach = Reach.of(from.host)
   const fresh: Array<PeerAddress> = []
   for (const peer of peers) {
     const key = PeerAddresses.format(peer)

@@ -36,7 +36,7 @@ describe("Dht", () => {
         [{ host: hostOf(3), port: 7000 }]
       )
       const others = Array.from({ length: 20 }, (_, index) => hostOf(index))
-      for (const { from } of found) assert.include(others, from)
+      for (const { from } of found) assert.include(others, from.host)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
