@@ -1,0 +1,329 @@
+/**
+ * The distributed hash table of BitTorrent (BEP 5): finds peers without a tracker, and keeps a share of the table for
+ * others. It can be used alone; an engine uses it as one of its sources of peers.
+ *
+ * There is a node for each family of addresses that has a socket (BEP 32, BEP 45), with an id and a routing table of
+ * its own. What is asked of `Dht` is asked over both.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../base/Bytes.ts"
+import * as CompactPeers from "../../base/CompactPeers.ts"
+import type { InfoHash } from "../../base/InfoHash.ts"
+import * as Monotonic from "../../base/Monotonic.ts"
+import type { PeerAddress } from "../../base/PeerAddress.ts"
+import * as PeerAddresses from "../../base/PeerAddress.ts"
+import type { ConnectionError } from "../../network/Transport.ts"
+import { UdpHub } from "../../network/UdpHub.ts"
+import * as BloomFilter from "./BloomFilter.ts"
+import type { DhtLimits } from "./DhtLimits.ts"
+import * as DefaultLimits from "./DhtLimits.ts"
+import * as DhtMachine from "./DhtMachine.ts"
+import * as DhtNode from "./DhtNode.ts"
+import type { DhtStatus } from "./DhtStatus.ts"
+import { DhtStore, type Saved } from "./DhtStore.ts"
+import * as NodeIds from "./NodeId.ts"
+import type { Search, SearchResult } from "./NodeState.ts"
+
+/** How a DHT works. */
+export interface DhtOptions {
+  /** Nodes that are asked first while no others are known, names included; default `defaultRouters`. */
+  readonly bootstrap?: ReadonlyArray<PeerAddress> | undefined
+  /** Resolves the names in `bootstrap`. Without it names are left out. */
+  readonly lookup?: ((address: PeerAddress) => Effect.Effect<ReadonlyArray<PeerAddress>, ConnectionError>) | undefined
+  /** Whether to ask only, and answer nobody (BEP 43), as for a node that others cannot reach; default `false`. */
+  readonly isReadOnly?: boolean | undefined
+  /**
+   * Our id, 20 bytes, for every family. By default it is the saved one, or a new one, and it changes to one that suits
+   * our address (BEP 42). A given one stays.
+   */
+  readonly nodeId?: Uint8Array | undefined
+  /** The families of addresses to use; default both. A family without a socket is tried again later. */
+  readonly families?: ReadonlyArray<CompactPeers.Family> | undefined
+  /** The limits that differ from `DhtLimits.defaults`. */
+  readonly limits?: Partial<DhtLimits> | undefined
+}
+
+/** Public routers that know nodes of the DHT. */
+export const defaultRouters: ReadonlyArray<PeerAddress> = [
+  { host: "router.bittorrent.com", port: 6881 },
+  { host: "dht.transmissionbt.com", port: 6881 },
+  { host: "router.utorrent.com", port: 6881 },
+  { host: "dht.libtorrent.org", port: 25_401 }
+]
+
+/** What is announced of us. */
+export interface DhtAnnounce {
+  /** The port of our peer. */
+  readonly port: number
+  /**
+   * Whether nodes shall store the port that our datagrams come from in place of `port` (`implied_port`), as for a peer
+   * that takes uTP connections on the same port behind a NAT; default `false`.
+   */
+  readonly impliedPort?: boolean | undefined
+  /** Whether we have the whole torrent (BEP 33); default `false`. */
+  readonly isSeed?: boolean | undefined
+}
+
+/** Peers of a torrent. */
+export interface PeersFound {
+  readonly peers: ReadonlyArray<PeerAddress>
+  /** The node that named them, for whoever decides which addresses it may name (`base/Naming.ts`). */
+  readonly from: PeerAddress
+}
+
+/** The DHT. `infoHash` has 20 bytes; that of a v2 torrent is cut to them (BEP 52). */
+export class Dht extends Context.Service<
+  Dht,
+  {
+    /**
+     * Looks for the peers of a torrent. Emits what each node reports, without addresses that were emitted before, and
+     * ends when the nodes closest to the torrent have answered, in about five to thirty seconds; at once if no node is
+     * known. With `announce`, then announces us to these nodes. Peers may be dead or made up. Interruptible.
+     */
+    readonly peers: (
+      infoHash: InfoHash,
+      options?: {
+        readonly announce?: DhtAnnounce | undefined
+        /** Whether only peers that lack something are wanted, as by a seed (BEP 33 `noseed`); default `false`. */
+        readonly noSeeds?: boolean | undefined
+      }
+    ) => Stream.Stream<PeersFound>
+    /**
+     * Announces us to the nodes closest to the torrent, for about half an hour. `nodes`: how many of them took it. To
+     * look for peers at the same time, use `peers` with `announce`, which costs one lookup.
+     */
+    readonly announce: (infoHash: InfoHash, announce: DhtAnnounce) => Effect.Effect<{ readonly nodes: number }>
+    /**
+     * Estimates how many peers a torrent has (BEP 33), from the answers of `nodes` nodes; if that is 0, nothing is known.
+     */
+    readonly scrape: (
+      infoHash: InfoHash
+    ) => Effect.Effect<{ readonly seeds: number; readonly downloaders: number; readonly nodes: number }>
+    /**
+     * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
+     * routing table if it answers. Returns at once; a name is resolved meanwhile. What exceeds a few addresses a second
+     * is dropped.
+     */
+    readonly addNode: (address: PeerAddress) => Effect.Effect<void>
+    /** The UDP port of our node of a family, as peers are told it (BEP 5 `port`); `undefined` while it has no socket. */
+    readonly portUnsafe: (family: CompactPeers.Family) => number | undefined
+    /** The state of the nodes. */
+    readonly status: Effect.Effect<DhtStatus>
+  }
+>()("piecewise/discovery/dht/Dht") {}
+
+/** How often the routing tables are saved. */
+export const savePeriod: Duration.Input = "5 minutes"
+
+/** How many addresses `addNode` asks at once, and how many more each second. */
+const maxAdded = 20
+const addedPerSecond = 2
+
+/** Answers that may wait for a slow reader of `peers`: all that two lookups can get (`Lookup.maxQueries`). */
+const maxUnread = 256
+
+const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
+
+/** Runs a node for each family until the scope closes. */
+export const make = Effect.fnUntraced(function* (
+  options: DhtOptions = {}
+): Effect.fn.Return<Dht["Service"], never, DhtStore | UdpHub | Scope.Scope> {
+  const hub = yield* UdpHub
+  const scope = yield* Effect.scope
+  const store = yield* DhtStore
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const saved = yield* load(store)
+  const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
+  const prng = () => random.nextDoubleUnsafe()
+  const nodes: Array<DhtNode.DhtNode> = []
+  for (const family of options.families ?? families) {
+    const given = options.nodeId === undefined ? undefined : NodeIds.fromBytes(options.nodeId)
+    const known = NodeIds.fromBytes(Bytes.fromHex(saved?.[family]?.id ?? "") ?? new Uint8Array())
+    const machine = DhtMachine.make({
+      family,
+      id: given ?? known ?? NodeIds.random(prng),
+      isIdFixed: given !== undefined,
+      isReadOnly: options.isReadOnly,
+      limits,
+      random: prng,
+      entropy: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      now: Monotonic.nowUnsafe(clock)
+    })
+    machine.saved = (saved?.[family]?.nodes ?? []).filter((address) => CompactPeers.familyOf(address) === family)
+    const others = (named: Parameters<DhtNode.DhtNode["named"]>[0]) => {
+      for (const node of nodes) if (node.machine.family !== family) node.named(named)
+    }
+    nodes.push(yield* DhtNode.make({ hub, machine, clock, others }))
+  }
+  const nodeOf = (family: CompactPeers.Family) => nodes.find(({ machine }) => machine.family === family)
+  for (const node of nodes) node.machine.sibling = nodes.find((other) => other !== node)?.machine
+  yield* hub.claim("dht", (payload, from) =>
+    nodeOf(from.host.includes(":") ? "ipv6" : "ipv4")?.receiveUnsafe(payload, from)
+  )
+
+  /** What was added before there was a socket. */
+  const early: Array<PeerAddress> = []
+  const joining = yield* Effect.forkScoped(
+    Effect.andThen(
+      join(nodes, options),
+      Effect.sync(() => early.splice(0).forEach(suggest))
+    )
+  )
+  /** A lookup before would find nobody. */
+  const ready = Effect.asVoid(Fiber.await(joining))
+
+  const save = Effect.suspend(() => {
+    const now = Monotonic.nowUnsafe(clock)
+    const parts = nodes.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
+    return store.save(Object.fromEntries(parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])))
+  }).pipe(Effect.catchTag("piecewise/DhtStoreError", (error) => Effect.logWarning(error.message)))
+  yield* Effect.addFinalizer(() => save)
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
+
+  const permits = yield* Semaphore.make(limits.lookups)
+  const run = (search: Search, found: DhtNode.Found) =>
+    Effect.andThen(
+      ready,
+      permits.withPermits(1)(
+        Effect.all(
+          nodes.map((node) => node.search(search, found)),
+          { concurrency: "unbounded" }
+        )
+      )
+    ).pipe(Effect.map((results) => results.filter((result) => result !== undefined)))
+
+  /** Asks a node now, or when there is a socket. */
+  const suggest = (address: PeerAddress) => {
+    const node = nodes.find(({ machine }) => machine.family === CompactPeers.familyOf(address))
+    if (node === undefined || !PeerAddresses.isDialable(address)) return
+    if (node.isOpen()) node.act((now) => DhtMachine.suggest(node.machine, address, now))
+    else if (early.length < maxAdded) early.push(address)
+  }
+
+  let addable = maxAdded
+  let addableAt = Monotonic.nowUnsafe(clock)
+
+  return Dht.of({
+    peers: (infoHash, { announce, noSeeds } = {}) =>
+      Stream.callback<PeersFound>(
+        (queue) => {
+          const seen = new Set<string>()
+          const found: DhtNode.Found = (peers, from) => {
+            const fresh = peers.filter((peer) => !seen.has(PeerAddresses.format(peer)))
+            for (const peer of fresh) seen.add(PeerAddresses.format(peer))
+            if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh, from })
+          }
+          const search = { target: targetOf(infoHash), wantsPeers: true, noSeeds, announce }
+          return Effect.andThen(run(search, found), Queue.end(queue))
+        },
+        { bufferSize: maxUnread }
+      ),
+    announce: (infoHash, announce) =>
+      Effect.map(
+        run({ target: targetOf(infoHash), wantsPeers: true, announce }, () => {}),
+        (results) => ({
+          nodes: sum(results, ({ announced }) => announced)
+        })
+      ),
+    scrape: (infoHash) =>
+      Effect.map(
+        run({ target: targetOf(infoHash), wantsPeers: true, scrape: true }, () => {}),
+        (results) => {
+          const seeds = BloomFilter.make()
+          const downloaders = BloomFilter.make()
+          for (const result of results) {
+            BloomFilter.addAll(seeds, result.seeds)
+            BloomFilter.addAll(downloaders, result.downloaders)
+          }
+          return {
+            seeds: Math.round(BloomFilter.estimate(seeds)),
+            downloaders: Math.round(BloomFilter.estimate(downloaders)),
+            nodes: sum(results, ({ scraped }) => scraped)
+          }
+        }
+      ),
+    addNode: (address) =>
+      Effect.suspend(() => {
+        const now = Monotonic.nowUnsafe(clock)
+        addable = Math.min(maxAdded, addable + ((now - addableAt) * addedPerSecond) / 1000)
+        addableAt = now
+        if (addable < 1) return Effect.void
+        addable--
+        if (CompactPeers.familyOf(address) !== undefined) return Effect.sync(() => suggest(address))
+        // Whoever named it may not choose a host in our network.
+        const named = Effect.map(resolve(address, options.lookup), (found) => {
+          for (const each of found) if (PeerAddresses.reachOf(each) === "public") suggest(each)
+        })
+        return Effect.asVoid(Effect.forkIn(named, scope))
+      }),
+    portUnsafe: (family) => nodeOf(family)?.port(),
+    status: Effect.sync(() => {
+      const now = Monotonic.nowUnsafe(clock)
+      const open = nodes.filter((node) => node.isOpen())
+      const parts = open.map(({ machine }) => [machine.family, DhtMachine.status(machine, now)])
+      return {
+        ...(Object.fromEntries(parts) as Pick<DhtStatus, "ipv4" | "ipv6">),
+        isReadOnly: options.isReadOnly === true
+      }
+    })
+  })
+})
+
+/** The DHT over the hub at hand, with the memory of a `DhtStore`. */
+export const layer = (options?: DhtOptions): Layer.Layer<Dht, never, DhtStore | UdpHub> =>
+  Layer.effect(Dht, make(options))
+
+/** The first 20 bytes, as a copy: it lives as long as the search. */
+const targetOf = (infoHash: Uint8Array): NodeIds.NodeId =>
+  new Uint8Array(infoHash.subarray(0, NodeIds.length)) as Uint8Array as NodeIds.NodeId
+
+const sum = (results: ReadonlyArray<SearchResult>, of: (result: SearchResult) => number): number =>
+  results.reduce((total, result) => total + of(result), 0)
+
+const load = (store: DhtStore["Service"]): Effect.Effect<Saved | undefined> =>
+  Effect.catchTag(store.load, "piecewise/DhtStoreError", (error) =>
+    Effect.as(Effect.logWarning(error.message), undefined)
+  )
+
+/** Tells each node whom to ask first, once it has a socket and the routers' names are resolved. */
+const join = Effect.fnUntraced(function* (
+  nodes: ReadonlyArray<DhtNode.DhtNode>,
+  { bootstrap = defaultRouters, lookup }: DhtOptions
+) {
+  const found = yield* Effect.forEach(bootstrap, (address) => resolve(address, lookup), { concurrency: 4 })
+  const routers = found.flat()
+  for (const node of nodes) {
+    yield* node.opened
+    const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
+    node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
+  }
+})
+
+/** How long a router's name may take to resolve. */
+const lookupTimeout: Duration.Input = "10 seconds"
+
+/** The addresses of a router: none if its name cannot be resolved. */
+const resolve = (address: PeerAddress, lookup: DhtOptions["lookup"]): Effect.Effect<ReadonlyArray<PeerAddress>> => {
+  if (CompactPeers.familyOf(address) !== undefined) return Effect.succeed([address])
+  if (lookup === undefined) return Effect.succeed([])
+  return lookup(address).pipe(
+    Effect.timeout(lookupTimeout),
+    Effect.catch((error) =>
+      Effect.as(
+        Effect.logDebug(`the DHT's router ${PeerAddresses.format(address)} has no address: ${String(error)}`),
+        []
+      )
+    )
+  )
+}
