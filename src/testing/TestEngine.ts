@@ -15,8 +15,7 @@
  *   }).pipe(Effect.provide(TestEngine.layer({ seed: 7 }))))
  * ```
  *
- * Scripted peers do not send metadata (BEP 9), so a program that adds a magnet link needs another engine in the world that
- * has the torrent (`beside`).
+ * Scripted peers send metadata too (BEP 9), so the program may add a magnet link.
  *
  * The program finds the peers that joined by itself, as through a tracker. No time passes by itself: `during` and
  * `advance` move the clock, and all that the program sees of time and chance follows from the seed, so a test that
