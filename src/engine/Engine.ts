@@ -63,7 +63,7 @@ export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 export { EngineEvent } from "./EngineEvent.ts"
 export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
-export type { EngineStatus } from "./EngineStatus.ts"
+export { EngineStatus } from "./EngineStatus.ts"
 
 /** The torrent was already added to the engine, and has not stopped. */
 export class AlreadyAdded extends Schema.TaggedError<AlreadyAdded>()("piecewise/AlreadyAdded", {

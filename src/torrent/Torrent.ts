@@ -22,10 +22,10 @@ import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
 import type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
-export type { PeerStatus } from "../swarm/PeerStatus.ts"
-export type { FileProgress } from "./FileProgress.ts"
+export { PeerStatus } from "../swarm/PeerStatus.ts"
+export { FileProgress } from "./FileProgress.ts"
 export type { ReadError, ReadRange } from "./Readers.ts"
-export type { TorrentChange } from "./TorrentChange.ts"
+export { TorrentChange } from "./TorrentChange.ts"
 export type { Removed } from "./TorrentRecord.ts"
 export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
