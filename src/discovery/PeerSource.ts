@@ -1,5 +1,27 @@
 /**
  * The contract of everything that finds peers: trackers, DHT, PEX, LSD, a fixed list.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Stream } from "effect"
+ * import { Engine, type PeerSource } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   const peer = yield* join(known, PeerBehaviour.honest)
+ *   const mine: PeerSource.PeerSource = {
+ *     peers: () => Stream.make({ _tag: "Peers", source: "my list", addresses: [peer.address] })
+ *   }
+ *   const engine = yield* Engine.Engine
+ *   const torrent = yield* engine.add(known.metainfo, { sources: [mine] })
+ *   yield* during(torrent.completed)
+ *   assert.equal(peer.counters.handshakes, 1)
+ * })
+ * const layer = TestEngine.layer({ findsPeers: false })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+ * ```
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
