@@ -32,6 +32,17 @@ describe("what the package exports", { timeout: 120_000 }, () => {
     assert.isAtLeast([...found.values()].flat().length, 200)
   })
 
+  it("says how it fails and what it needs, except that sources of a user may fail with anything", () => {
+    const vague = [...found.values()].flat().filter(({ fails, needs }) =>
+      [...fails, ...needs].some((type) => /\b(?:any|unknown)\b/.test(type))
+    )
+
+    assert.deepStrictEqual(
+      vague.filter(({ name }) => !/\.(?:sources|prepare|during)\b|PeerSources/.test(name)).map(PublicEffects.format),
+      []
+    )
+  })
+
   it("has the error types and the needs that are recorded", async () => {
     const text = [...found].map(([entry, effects]) =>
       [`# ${entry}`, "", ...new Set(effects.map(PublicEffects.format)), ""].join("\n")

@@ -114,8 +114,14 @@ const makeWalk = (checker: ts.TypeChecker, sources: string, exported: ReadonlySe
   const membersOf = (type: ts.Type): ReadonlyArray<string> =>
     (type.isUnion() ? type.types : [type])
       .filter((member) => !(member.flags & ts.TypeFlags.Never))
-      .map((member) => checker.typeToString(member, undefined, ts.TypeFormatFlags.NoTruncation))
+      .map(show)
       .sort()
+
+  /** The text of a type. Members of unions are sorted, because the compiler's order depends on what it saw first. */
+  const show = (type: ts.Type): string =>
+    type.aliasSymbol === undefined || type.aliasTypeArguments === undefined
+      ? checker.typeToString(type, undefined, ts.TypeFormatFlags.NoTruncation)
+      : `${type.aliasSymbol.name}<${type.aliasTypeArguments.map((argument) => union(membersOf(argument))).join(", ")}>`
 
   const argumentsOf = (type: ts.Type): ReadonlyArray<ts.Type> =>
     (type as ts.ObjectType).objectFlags & ts.ObjectFlags.Reference
@@ -139,8 +145,11 @@ const makeWalk = (checker: ts.TypeChecker, sources: string, exported: ReadonlySe
     const offered = symbol.flags & ts.SymbolFlags.Value ? offeredBy(checker.getTypeOfSymbol(symbol)) : undefined
     if (offered !== undefined) listed.add(offered)
   }
+  /** One with arguments of its own, such as `Case<Storage>`, says more than the type that is listed. */
   const isListed = (type: ts.Type): boolean =>
-    listed.has(type) || [type.aliasSymbol, type.symbol].some((symbol) => symbol !== undefined && exported.has(symbol))
+    listed.has(type) ||
+    (argumentsOf(type).length === 0 &&
+      [type.aliasSymbol, type.symbol].some((symbol) => symbol !== undefined && exported.has(symbol)))
 
   return (module: Module): ReadonlyArray<PublicEffect> => {
     const found: Array<PublicEffect> = []
