@@ -33,9 +33,9 @@ describe("what the package exports", { timeout: 120_000 }, () => {
   })
 
   it("says how it fails and what it needs, except that sources of a user may fail with anything", () => {
-    const vague = [...found.values()].flat().filter(({ fails, needs }) =>
-      [...fails, ...needs].some((type) => /\b(?:any|unknown)\b/.test(type))
-    )
+    const vague = [...found.values()]
+      .flat()
+      .filter(({ fails, needs }) => [...fails, ...needs].some((type) => /\b(?:any|unknown)\b/.test(type)))
 
     assert.deepStrictEqual(
       vague.filter(({ name }) => !/\.(?:sources|prepare|during)\b|PeerSources/.test(name)).map(PublicEffects.format),
