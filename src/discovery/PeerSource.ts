@@ -12,6 +12,8 @@
  *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
  *   const peer = yield* join(known, PeerBehaviour.honest)
  *   const mine: PeerSource.PeerSource = {
+ *     // The simulated peers have addresses of a local network.
+ *     isLocal: true,
  *     peers: () => Stream.make({ _tag: "Peers", source: "my list", addresses: [peer.address] })
  *   }
  *   const engine = yield* Engine.Engine
@@ -126,8 +128,9 @@ export type PeerSourceEvent =
       /** Our own IP address as the source sees it. */
       readonly externalHost?: string | undefined
       /**
-       * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the local network are taken from a host in it only, and
-       * those on this machine from a host on this machine. Default: a public one, unless the source is local.
+       * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the
+       * local network are taken from a host in it only, and those on this machine from a host on this machine. Default:
+       * a public one, unless the source is local.
        */
       readonly from?: string | undefined
       /**
