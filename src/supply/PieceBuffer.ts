@@ -7,7 +7,7 @@
  * not `open`, and nothing writes to it any more: its memory may already belong to another piece.
  *
  * One supplier at a time writes straight into a block. Two would mix their bytes, and blame for the mixture would fall
- * on whoever finished first; so a second sender of the same block assembles it elsewhere (`peer/IncomingBlock.ts`).
+ * on whoever finished first; so a second sender of the same block assembles it elsewhere (`IncomingBlock.ts`).
  */
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
-import * as IncomingBlock from "../../src/peer/IncomingBlock.ts"
+import * as IncomingBlock from "../../src/supply/IncomingBlock.ts"
 import * as PieceBuffer from "../../src/supply/PieceBuffer.ts"
 import * as RequestPipeline from "../../src/supply/RequestPipeline.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import { piece } from "../assembly/pieces.ts"
-import { idOf } from "../supply/ScriptedSupplier.ts"
+import { idOf } from "./ScriptedSupplier.ts"
 
 const { blockLength } = PieceGeometry
 

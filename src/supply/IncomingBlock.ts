@@ -7,9 +7,9 @@
 
 import * as Bitfield from "../base/Bitfield.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
-import * as PieceBuffer from "../supply/PieceBuffer.ts"
-import * as RequestPipeline from "../supply/RequestPipeline.ts"
-import type { SupplierId } from "../supply/SupplierId.ts"
+import * as PieceBuffer from "./PieceBuffer.ts"
+import * as RequestPipeline from "./RequestPipeline.ts"
+import type { SupplierId } from "./SupplierId.ts"
 
 /** The block that is being received, at most one at a time. */
 export interface IncomingBlock {
