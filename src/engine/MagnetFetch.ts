@@ -57,6 +57,7 @@ export const run = Effect.fnUntraced(function* (
   const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
     trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
     webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],
+    httpSeeds: fetched.file?.httpSeeds,
     platform,
     maxBytes
   })

@@ -1,15 +1,12 @@
 /**
- * Metainfo: what a .torrent file says (BEP 3), with multiple trackers (BEP 12), web seeds (BEP 19), private torrents
- * (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the SHA-1
- * of the raw bytes of `info`.
+ * Metainfo: what a .torrent file says (BEP 3), with multiple trackers (BEP 12), web seeds (BEP 17, BEP 19), private
+ * torrents (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the
+ * SHA-1 of the raw bytes of `info`. Names are made safe by `metainfo/SafePath.ts`.
  *
- * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored, as other
- * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
- * of the wrong type, URLs of other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves
- * describe the same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is
- * refused.
- *
- * Names are made safe by `metainfo/SafePath.ts`.
+ * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored: unknown keys,
+ * unordered or repeated keys (the first counts), bytes after the root, fields outside `info` of the wrong type, URLs of
+ * other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves describe the same files; its
+ * `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is refused.
  *
  * ```ts
  * import assert from "node:assert/strict"
@@ -67,6 +64,8 @@ export interface Structure {
   readonly isPrivate: boolean
   /** URLs of web seeds (BEP 19), http or https, as they are in the file, no URL twice. */
   readonly webSeeds: ReadonlyArray<string>
+  /** URLs of web seeds that serve pieces and no files (BEP 17), as `webSeeds`. */
+  readonly httpSeeds: ReadonlyArray<string>
   readonly comment: string | undefined
   /** The program that made the torrent. */
   readonly createdBy: string | undefined
@@ -96,6 +95,7 @@ export interface Options {
 export interface InfoOptions extends Options {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly webSeeds?: ReadonlyArray<string> | undefined
+  readonly httpSeeds?: ReadonlyArray<string> | undefined
 }
 
 /** Bytes in a SHA-1 digest. */
@@ -150,6 +150,7 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
       ...parseInfo(info, raw, infoBytes, options),
       trackers: TorrentUrls.trackersOf(root),
       webSeeds: TorrentUrls.webSeedsOf(root),
+      httpSeeds: TorrentUrls.httpSeedsOf(root),
       comment: Bencode.getText(root, "comment.utf-8") ?? Bencode.getText(root, "comment"),
       createdBy: Bencode.getText(root, "created by"),
       creationDate: nonNegative(Bencode.getInt(root, "creation date"))
@@ -175,6 +176,7 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
       ...parseInfo(info, infoBytes, infoBytes, options),
       trackers: TorrentUrls.usableTrackers(options.trackers ?? []),
       webSeeds: TorrentUrls.usableWebSeeds(options.webSeeds ?? []),
+      httpSeeds: TorrentUrls.usableWebSeeds(options.httpSeeds ?? []),
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined

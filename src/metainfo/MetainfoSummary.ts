@@ -18,6 +18,8 @@ export const MetainfoSummary = Schema.Struct({
   trackers: Schema.Array(Schema.Array(Schema.String)),
   /** URLs of web seeds (BEP 19). */
   webSeeds: Schema.Array(Schema.String),
+  /** URLs of web seeds that serve pieces (BEP 17). */
+  httpSeeds: Schema.Array(Schema.String),
   comment: Schema.UndefinedOr(Schema.String),
   /** The program that made the torrent. */
   createdBy: Schema.UndefinedOr(Schema.String),
@@ -49,6 +51,7 @@ export const of = (metainfo: Metainfo): MetainfoSummary => {
     isPrivate: metainfo.isPrivate,
     trackers: metainfo.trackers,
     webSeeds: metainfo.webSeeds,
+    httpSeeds: metainfo.httpSeeds,
     comment: metainfo.comment,
     createdBy: metainfo.createdBy,
     creationDate: dateOf(metainfo.creationDate),

@@ -1,5 +1,5 @@
 /**
- * The URLs that a torrent names: trackers (BEP 3, BEP 12) and web seeds (BEP 19). Those that cannot be used are
+ * The URLs that a torrent names: trackers (BEP 3, BEP 12) and web seeds (BEP 19, BEP 17). Those that cannot be used are
  * dropped.
  */
 import * as Bytes from "../base/Bytes.ts"
@@ -27,6 +27,12 @@ export const usableTrackers = (tiers: ReadonlyArray<ReadonlyArray<string>>): Rea
 /** The web seeds in a metainfo file: one URL or a list of them (BEP 19). */
 export const webSeedsOf = (root: Bencode.Dictionary): ReadonlyArray<string> => {
   const value = root.get("url-list")
+  return usableWebSeeds(textsOf(Bencode.isList(value) ? value : [value]))
+}
+
+/** The web seeds in a metainfo file that serve pieces and no files: a list of URLs (BEP 17), or one. */
+export const httpSeedsOf = (root: Bencode.Dictionary): ReadonlyArray<string> => {
+  const value = root.get("httpseeds")
   return usableWebSeeds(textsOf(Bencode.isList(value) ? value : [value]))
 }
 

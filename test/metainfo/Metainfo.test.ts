@@ -134,6 +134,7 @@ describe("Metainfo", () => {
         "created by": "somebody",
         "creation date": 1_700_000_000,
         "url-list": ["https://seed.example/a b", "ftp://seed.example", "https://seed.example/a b", 5],
+        httpseeds: ["http://seed.example/seed.php", "file:///etc", 5],
         nodes: [["127.0.0.1", 6881]],
         "x-unknown": { any: [1] }
       })
@@ -144,6 +145,7 @@ describe("Metainfo", () => {
     assert.strictEqual(structure.createdBy, "somebody")
     assert.strictEqual(structure.creationDate, 1_700_000_000)
     assert.deepStrictEqual(structure.webSeeds, ["https://seed.example/a b"])
+    assert.deepStrictEqual(structure.httpSeeds, ["http://seed.example/seed.php"])
     assert.deepStrictEqual(accept(torrent(single(), { "url-list": "http://one.example/" })).webSeeds, [
       "http://one.example/"
     ])
@@ -168,6 +170,7 @@ describe("Metainfo", () => {
         trackers: [],
         isPrivate: false,
         webSeeds: [],
+        httpSeeds: [],
         comment: undefined,
         createdBy: undefined,
         creationDate: undefined,
