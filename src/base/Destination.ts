@@ -15,6 +15,9 @@
  *   proved that it is a tracker, it receives only a connect request, into which no stranger can write (BEP 15).
  * - The URL of a torrent file in a magnet link must have a path that ends in `.torrent` if it leads into the local network
  *   or to this machine, or if its host shows that. A server can redirect to a magnet link, and so to all its URLs.
+ * - A web seed in the local network or on this machine must have a URL whose host shows that, without a query. So a
+ *   stranger can make us ask a server there for a file by its path, and can say nothing else to it. Web seeds on a
+ *   server of the same network are common, and libtorrent allows them under a similar rule.
  * - Addresses that are link-local, unspecified, multicast or broadcast are never allowed, nor are those of the services
  *   that hold a cloud machine's credentials.
  *
@@ -79,6 +82,21 @@ export const whyNotTorrentFile = (url: URL, address: string): string | undefined
     what: "torrent file",
     isClear: namesTorrentFile(url),
     rule: "must have a path that ends in .torrent",
+    mayBeUnclear: (reach) => reach === "public" && shown(url) === "public"
+  })
+
+/** Returns whether a URL asks for a plain file: whoever chose it can say nothing else to a server. */
+const namesFile = (url: URL): boolean => url.search === "" && !disguised.test(url.pathname)
+
+/**
+ * Returns why nothing may be sent to `address` for the URL of a web seed that a torrent names; `undefined` if it may.
+ * See `whyNotTracker`.
+ */
+export const whyNotWebSeed = (url: URL, address: string): string | undefined =>
+  whyNot(url, address, {
+    what: "web seed",
+    isClear: namesFile(url) && !Reach.isLessPublic(Reach.of(address), shown(url)),
+    rule: "must have a host that shows where it is, and no query",
     mayBeUnclear: (reach) => reach === "public" && shown(url) === "public"
   })
 

@@ -68,7 +68,8 @@ export const get = Effect.fnUntraced(
     )
 )
 
-const describe = (error: HttpClientError.HttpClientError): string => {
+/** Describes why a request failed: the end of a sentence, without the URL. */
+export const describe = (error: HttpClientError.HttpClientError): string => {
   const causes = Hops.causesOf(error)
   const code = causes.map(SocketErrno.codeOf).findLast((code) => code !== undefined)
   if (code?.startsWith("HPE_") === true) return "the server's answer is not HTTP"

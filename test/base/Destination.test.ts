@@ -162,3 +162,36 @@ describe("Destination of a redirect", () => {
     assert.isFalse(redirect("private", "http://nas.lan/", "127.0.0.1"))
   })
 })
+
+describe("fault 90: Destination of a web seed that a torrent names", () => {
+  const whyNotSeed = (text: string, address?: string) => {
+    const url = new URL(text)
+    return Destination.whyNotWebSeed(url, address ?? Destination.hostOf(url))
+  }
+
+  it.each([
+    ["http://files.example/any?id=1", "9.0.0.1"],
+    ["http://192.168.1.5:8000/torrents/a%20b.iso", undefined],
+    ["http://nas.lan/a.iso", "192.168.1.5"],
+    ["http://127.0.0.1:8080/a.iso", undefined],
+    ["http://localhost/folder/a", "::1"]
+  ])("lets %s be fetched", (url, address) => {
+    assert.isUndefined(whyNotSeed(url, address))
+  })
+
+  it.each([
+    ["http://127.0.0.1/?shutdown", undefined, /^a web seed on this machine must have a host that shows where it is/],
+    ["http://192.168.1.1/reboot.cgi?now=1", undefined, /^a web seed in the local network must have/],
+    ["http://127.0.0.1/files/..%2fshutdown", undefined, /on this machine/],
+    ["http://127.0.0.1/files/%5c..", undefined, /on this machine/],
+    // Its name shows nothing of where it leads.
+    ["http://files.example/a.iso", "127.0.0.1", /on this machine/],
+    ["http://files.example/a.iso", "10.0.0.9", /in the local network/],
+    ["http://nas.lan/a.iso", "127.0.0.1", /on this machine/],
+    ["http://169.254.169.254/latest/meta-data", undefined, /no web seed has/],
+    ["http://0.0.0.0/a.iso", undefined, /no web seed has/],
+    ["http://[fe80::1]/a.iso", undefined, /no web seed has/]
+  ])("refuses %s", (url, address, why) => {
+    assert.match(whyNotSeed(url, address) ?? "", why)
+  })
+})
