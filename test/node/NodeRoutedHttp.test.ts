@@ -1,0 +1,90 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Stream from "effect/Stream"
+import * as Hops from "../../src/network/Hops.ts"
+import * as NodeLookup from "../../src/node/NodeLookup.ts"
+import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
+import { serve } from "../network/httpServer.ts"
+
+/** A server that notes the port of each connection that a request came over. `/long` never ends. */
+const noting = (ports: Array<number | undefined>) =>
+  serve((request, response) => {
+    ports.push(request.socket.remotePort)
+    if (request.url === "/long") {
+      const timer = setInterval(() => response.write("x".repeat(1_000)), 5)
+      response.on("close", () => clearInterval(timer))
+    } else response.end("hello")
+  })
+
+const get = (client: HttpClient.HttpClient, url: string) =>
+  Effect.scoped(
+    Effect.flatMap(Hops.get(client, new URL(url), { whyNot: () => undefined }), (response) => response.text)
+  )
+
+describe("NodeRoutedHttp.makeKept", () => {
+  it.live("uses a connection again whose answer was read", () =>
+    Effect.gen(function* () {
+      const ports: Array<number | undefined> = []
+      const url = yield* noting(ports)
+      const client = yield* NodeRoutedHttp.makeKept(NodeLookup.system)
+
+      const texts = [yield* get(client, url), yield* get(client, url), yield* get(client, url)]
+
+      assert.deepStrictEqual(texts, ["hello", "hello", "hello"])
+      assert.strictEqual(new Set(ports).size, 1)
+    })
+  )
+
+  it.live("closes a connection whose answer was left", () =>
+    Effect.gen(function* () {
+      const ports: Array<number | undefined> = []
+      const url = yield* noting(ports)
+      const client = yield* NodeRoutedHttp.makeKept(NodeLookup.system)
+
+      yield* Effect.scoped(
+        Effect.flatMap(Hops.get(client, new URL(`${url}/long`), { whyNot: () => undefined }), (response) =>
+          Stream.runCollect(Stream.take(response.stream, 1))
+        )
+      )
+      yield* get(client, url)
+
+      assert.strictEqual(new Set(ports).size, 2)
+    })
+  )
+
+  it.live("survives an interruption before the answer", () =>
+    Effect.gen(function* () {
+      const url = yield* serve(() => {})
+      const client = yield* NodeRoutedHttp.makeKept(NodeLookup.system)
+
+      const fiber = yield* Effect.forkChild(get(client, url))
+      yield* Effect.sleep("50 millis")
+      const exit = yield* Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
+
+      assert.isTrue(exit._tag === "Failure")
+    })
+  )
+
+  it.live("fault 90: does not use a kept connection for a request whose route forbids its address", () =>
+    Effect.gen(function* () {
+      const ports: Array<number | undefined> = []
+      const url = (yield* noting(ports)).replace("127.0.0.1", "localhost")
+      const client = yield* NodeRoutedHttp.makeKept(() => Promise.resolve([{ address: "127.0.0.1", family: 4 }]))
+      const reached: Array<string> = []
+      const route = (whyNot: Hops.Route["whyNot"]) =>
+        Effect.provideService(Hops.Route, { whyNot, reached: (address) => void reached.push(address) })
+      const ask = Effect.scoped(Effect.flatMap(HttpClient.withScope(client).get(url), (response) => response.text))
+
+      const first = yield* route(() => undefined)(ask)
+      const second = yield* Effect.flip(route(() => "it is too near")(ask))
+
+      assert.strictEqual(first, "hello")
+      assert.deepStrictEqual(reached, ["127.0.0.1"])
+      assert.strictEqual(ports.length, 1)
+      const causes = "reason" in second ? Hops.causesOf(second) : []
+      assert.isTrue(causes.some((cause) => cause instanceof Hops.RouteForbidden))
+    })
+  )
+})
