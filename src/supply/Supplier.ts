@@ -22,6 +22,8 @@ import type { SupplierId } from "./SupplierId.ts"
 /** What blocks are requested from. */
 export interface Supplier {
   readonly id: SupplierId
+  /** The name for users of what is no peer. Several suppliers of one id, and so of one name, count as one. */
+  readonly name: string | undefined
   /** The pieces it has. */
   readonly has: Bitfield.Bitfield
   readonly pipeline: RequestPipeline.RequestPipeline
@@ -73,6 +75,7 @@ export const searchAgain = (self: Supplier): void => {
 /** What a supplier is made of. */
 export interface Options {
   readonly id: SupplierId
+  readonly name?: Supplier["name"]
   readonly geometry: PieceGeometry.PieceGeometry
   /** `Assembly.standingOf` its id. */
   readonly standing: Standing.Standing
@@ -89,6 +92,7 @@ export interface Options {
 /** Makes a supplier that has nothing yet and chokes us, as a peer does after its handshake (BEP 3). */
 export const make = (options: Options): Supplier => ({
   id: options.id,
+  name: options.name,
   has: Bitfield.make(options.geometry.pieceCount),
   pipeline: RequestPipeline.make(
     Math.ceil(options.geometry.pieceLength / PieceGeometry.blockLength),
