@@ -40,7 +40,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["network", "storage"],
   ["connect", "discovery", "resume", "supply"],
   ["assembly"],
-  ["peer"],
+  ["peer", "webseed"],
   ["swarm"],
   ["torrent"],
   ["telemetry"],

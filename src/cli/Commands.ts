@@ -70,6 +70,8 @@ const download: Arguments.Command = {
       choices: storages,
       about: "where to store pieces: filesystem (default), io-daemon or memory"
     },
+    { name: "web-seed", value: "URL", repeats: true, about: "a web seed besides those that the torrent names" },
+    { name: "no-web-seeds", about: "download from peers only, and from no web seed" },
     { name: "network", value: "KIND", choices: networks, about: "how to reach peers: tcp (default) or io-daemon" },
     { name: "io-daemon-url", value: "URL", about: "a running io-daemon, whose token is in PIECEWISE_IO_DAEMON_TOKEN" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
@@ -125,6 +127,7 @@ const create: Arguments.Command = {
     { name: "output", short: "o", value: "FILE", about: "where to write it (default: NAME.torrent)" },
     { name: "piece-length", value: "SIZE", about: "bytes in a piece (default: chosen for about 2000 pieces)" },
     { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; they are asked in this order" },
+    { name: "web-seed", value: "URL", repeats: true, about: "a server that has its files, or the folder with them" },
     { name: "private", about: "allow peers from the trackers only" },
     { name: "comment", value: "TEXT", about: "a comment to store in it" },
     followLinks,

@@ -44,6 +44,11 @@ export const run = Effect.fnUntraced(
     if (bad !== undefined) {
       return yield* wrong(`--tracker ${bad} is not a tracker URL: it must begin with http, https, udp, ws or wss`)
     }
+    const webSeeds = Arguments.all(args, "web-seed")
+    const notWebSeed = webSeeds.find((url) => !SourceUrl.isWebSeed(url))
+    if (notWebSeed !== undefined) {
+      return yield* wrong(`--web-seed ${notWebSeed} is not a web seed's URL: it must begin with http or https`)
+    }
     const name = Path.basename(Path.resolve(path))
     const target = Arguments.get(args, "output") ?? `${name}.torrent`
     yield* checkTarget(target)
@@ -51,6 +56,7 @@ export const run = Effect.fnUntraced(
     const bytes = yield* CreateTorrent.fromPath(path, {
       pieceLength,
       trackers: trackers.map((url) => [url]),
+      webSeeds,
       isPrivate: Arguments.has(args, "private"),
       followLinks: Arguments.has(args, "follow-links"),
       comment: Arguments.get(args, "comment"),

@@ -13,6 +13,7 @@ import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import type * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
@@ -56,6 +57,8 @@ interface Options extends PeerOptions.PeerOptions {
   /** Globs of the files that are wanted; all files if empty. */
   readonly select: ReadonlyArray<string>
   readonly order: "rarest" | "sequential"
+  /** Web seeds that the user named; `false` if none is to be used. */
+  readonly webSeeds: ReadonlyArray<string> | false
   readonly giveUp: GivingUp.GiveUp | undefined
   readonly telemetry: Engine.TelemetryOptions
 }
@@ -77,6 +80,13 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const services = yield* DownloadServices.read(args)
   const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
+  const webSeeds = Arguments.all(args, "web-seed")
+  const notWebSeed = webSeeds.find((url) => !SourceUrl.isWebSeed(url))
+  if (notWebSeed !== undefined) {
+    return yield* wrong(`--web-seed ${notWebSeed} is not a web seed's URL: it must begin with http or https`)
+  }
+  const isWithout = Arguments.has(args, "no-web-seeds")
+  if (isWithout && webSeeds.length > 0) return yield* wrong("--web-seed and --no-web-seeds cannot be used together")
   const options: Options = {
     torrent,
     directory: Arguments.get(args, "output") ?? ".",
@@ -88,6 +98,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     seed,
     select: Arguments.all(args, "select"),
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
+    webSeeds: isWithout ? false : webSeeds,
     bufferBytes,
     policy,
     giveUp: yield* GivingUp.read(args),
@@ -151,9 +162,10 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
 /** Nobody knows that we listen, unless the user chose a port to tell somebody, or wants to wait for peers. */
 const mayBeCalled = ({ hasPort, listen, seed }: Options): boolean => listen !== undefined && (hasPort || seed !== false)
 
-/** Why no peer can ever be found; `undefined` if one may be. */
-const whyNoPeers = ({ trackers }: Metainfo, options: Options): string | undefined => {
+/** Why no peer can ever be found; `undefined` if one may be, or if a web seed may have everything. */
+const whyNoPeers = ({ httpSeeds, trackers, webSeeds }: Metainfo, options: Options): string | undefined => {
   const { peers, torrent } = options
+  if (options.webSeeds !== false && options.webSeeds.length + webSeeds.length + httpSeeds.length > 0) return undefined
   if (peers.length > 0 || mayBeCalled(options)) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
@@ -212,6 +224,7 @@ const session = (metainfo: Metainfo, options: SelectedOptions, output: Output, n
       seed: options.seed,
       files: options.files,
       order: options.order,
+      webSeeds: options.webSeeds,
       overwrite: options.overwrite,
       startOver: options.startOver
     },

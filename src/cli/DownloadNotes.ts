@@ -51,6 +51,11 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
       case "StorageRecovered":
         told.delete("storage")
         return "the storage accepts pieces again"
+      case "SupplierJoined":
+        told.delete(event.supplier)
+        return undefined
+      case "SupplierFailed":
+        return once(event.supplier, `${event.supplier}: ${event.why}`)
       case "SourceAnswered":
         told.delete(event.source)
         return undefined

@@ -49,10 +49,10 @@ const stateOf = ({
         : { text: `checking, ${checking.checkedPieces} of ${checking.totalPieces} pieces`, color: "cyan" }
     case "Downloading": {
       const { bottleneck } = status
-      if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "Nothing")
+      if (bottleneck._tag === "PeersSlow" || bottleneck._tag === "WebSeedsSlow" || bottleneck._tag === "Nothing")
         return { text: "downloading", color: "cyan" }
       const why = TerminalText.clean(Bottleneck.describe(bottleneck))
-      if (status.connectedPeers === 0) return { text: why, color: "yellow" }
+      if (status.connectedPeers === 0 && status.webSeeds === 0) return { text: why, color: "yellow" }
       return { text: `downloading, ${why}`, color: bottleneck._tag === "PiecesDamaged" ? "yellow" : "cyan" }
     }
     case "FetchingMetadata":
@@ -93,7 +93,7 @@ const facts = ({ seeds, status }: View): ReadonlyArray<Fact> => {
     text === undefined ? [] : [{ text, rank }]
   const counted = (rank: number, number: number, noun: string) =>
     fact(rank, number === 0 ? undefined : Units.count(number, noun))
-  const peers = fact(1, Units.count(status.connectedPeers, "peer"))
+  const peers = [...fact(1, Units.count(status.connectedPeers, "peer")), ...counted(3, status.webSeeds, "web seed")]
   const up = `${Units.bytes(status.uploadBytesPerSecond)}/s`
   if (state._tag === "Complete" && seeds) {
     return [

@@ -15,6 +15,7 @@ import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.t
 import * as NodeMetadataSource from "./NodeMetadataSource.ts"
 import * as NodeTracker from "./NodeTracker.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
+import * as NodeWebSeeds from "./NodeWebSeeds.ts"
 
 /** How an engine is set up on Node. */
 export interface Options extends Engine.EngineOptions {
@@ -22,7 +23,7 @@ export interface Options extends Engine.EngineOptions {
   readonly directory: string
   /** The folder for resume data; default `.piecewise` in `directory`. */
   readonly resumeDirectory?: string | undefined
-  /** The local address of connections to peers and trackers; default the system's choice for each. */
+  /** The local address of connections to peers, trackers and web seeds; default the system's choice for each. */
   readonly from?: string | undefined
 }
 
@@ -44,6 +45,7 @@ export const layerServices = (options: Options) =>
     FileSystemStorage.layer({ directory: options.directory }),
     FileResumeStore.layer({ directory: options.resumeDirectory ?? Environment.resumeDirectoryIn(options.directory) }),
     NodeMetadataSource.layerFrom(options.from),
+    NodeWebSeeds.layerFrom(options.from),
     layerNetwork(options.from)
   ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
 
@@ -85,6 +87,7 @@ const fromEnvironment = () =>
         FileSystemStorage.layerConfig(),
         FileResumeStore.layerConfig(),
         Layer.unwrap(Effect.map(Environment.from(), NodeMetadataSource.layerFrom)),
+        Layer.unwrap(Effect.map(Environment.from(), NodeWebSeeds.layerFrom)),
         TcpTransport.layerConfig(),
         NodeDiffieHellman.layer,
         TrackerSource.layerConfig().pipe(

@@ -64,6 +64,8 @@ export const levels: Readonly<Record<TorrentEvent["_tag"], LogLevel.Severity | u
   StorageRecovered: "Info",
   ReadFailed: "Warn",
   ReadRecovered: "Info",
+  SupplierJoined: "Debug",
+  SupplierFailed: "Debug",
   SourceAnswered: "Debug",
   AddressesRefused: "Debug",
   SourceFailed: "Debug",
@@ -97,6 +99,8 @@ export const messages: Readonly<Record<Exclude<TorrentEvent["_tag"], "PieceStore
   StorageRecovered: "the storage works again",
   ReadFailed: "a stored piece cannot be read",
   ReadRecovered: "a stored piece can be read again",
+  SupplierJoined: "a web seed sends blocks",
+  SupplierFailed: "a web seed cannot be used now",
   SourceAnswered: "a source of peers answered",
   AddressesRefused: "addresses of peers are not used",
   SourceFailed: "a source of peers failed",
@@ -195,6 +199,13 @@ const sourceOf = (source: string): Facts => {
   return { source: place.port === undefined ? place.host : `${place.host}:${place.port}` }
 }
 
+/** The name of a web seed ends in a URL, of which only the host may be shown. */
+const supplierOf = (supplier: string): Facts => {
+  const url = supplier.slice(supplier.lastIndexOf(" ") + 1)
+  const { source } = sourceOf(url)
+  return { supplier: source === url ? supplier : source! }
+}
+
 const failure = (source: string, why: string): Facts => ({
   ...sourceOf(source),
   why: SourceUrl.withoutSecrets(why, source)
@@ -233,6 +244,10 @@ const factsOf = (event: Exclude<TorrentEvent, { _tag: "PieceStored" }>): Facts =
       return { piece: event.piece, error: event.error.message }
     case "ReadRecovered":
       return { piece: event.piece }
+    case "SupplierJoined":
+      return supplierOf(event.supplier)
+    case "SupplierFailed":
+      return { ...supplierOf(event.supplier), why: event.why }
     case "SourceAnswered":
       return { ...sourceOf(event.source), peers: event.peers }
     case "AddressesRefused":

@@ -26,6 +26,8 @@ export interface Facts {
   /** Why the storage takes no writes; `undefined` if it takes them. */
   readonly storageError: StorageError | undefined
   readonly connectedPeers: number
+  /** Web seeds that are used now. */
+  readonly webSeeds: number
   readonly knownPeers: number
   /** Known peers that closed our latest connection to them before the handshake. */
   readonly hungUpPeers: number
@@ -108,7 +110,9 @@ export const Bottleneck = Schema.TaggedUnion({
   /** Every missing block is requested already, and the torrent is as fast as the peers that have them. */
   LastPieces: {},
   /** The torrent is as fast as the `peers` that have unchoked us can send. */
-  PeersSlow: { peers: Schema.Natural }
+  PeersSlow: { peers: Schema.Natural },
+  /** The torrent is as fast as its `webSeeds` can send. No peer has unchoked us. */
+  WebSeedsSlow: { webSeeds: Schema.Natural }
 })
 
 /** What holds a torrent up. */
@@ -135,9 +139,10 @@ export const of = (facts: Facts): Bottleneck => {
 }
 
 const ofPeers = (facts: Facts): Bottleneck | undefined => {
-  if (facts.connectedPeers === 0) return ofNobody(facts)
+  if (facts.connectedPeers === 0 && facts.webSeeds === 0) return ofNobody(facts)
   const { damagedPieces: pieces } = facts
   if (pieces.length > 0 && facts.isOnlyDamagedLeft) return { _tag: "PiecesDamaged", pieces }
+  if (facts.webSeeds > 0) return undefined
   if (facts.interestingPeers === 0) return { _tag: "NobodyHasMore" }
   if (facts.unchokingPeers === 0) return { _tag: "AllChoke", peers: facts.interestingPeers }
   return undefined
@@ -168,6 +173,7 @@ const ofPipeline = (facts: Facts): Bottleneck => {
     if (facts.missingPieces > 0) return { _tag: "BuffersFull" }
   }
   if (facts.missingPieces === 0 && facts.hungryPeers > 0) return { _tag: "LastPieces" }
+  if (facts.unchokingPeers === 0 && facts.webSeeds > 0) return { _tag: "WebSeedsSlow", webSeeds: facts.webSeeds }
   return { _tag: "PeersSlow", peers: facts.unchokingPeers }
 }
 
@@ -258,5 +264,7 @@ export const describe = (self: Bottleneck): string => {
       return "waiting for the last blocks"
     case "PeersSlow":
       return self.peers === 1 ? "as fast as the only peer sends" : `as fast as ${self.peers} peers send`
+    case "WebSeedsSlow":
+      return self.webSeeds === 1 ? "as fast as the only web seed sends" : `as fast as ${self.webSeeds} web seeds send`
   }
 }

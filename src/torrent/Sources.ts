@@ -121,6 +121,14 @@ export const note = (self: Sources, event: PeerSourceEvent, report: Options["rep
   if (haveRefused(self) && !hadRefused) report({ _tag: "TrackersRefused", trackers: self.trackers, source, why })
 }
 
+/** Remembers why a supplier that is no peer failed; `undefined` if it works. */
+export const noteSupplier = (self: Sources, supplier: string, why: string | undefined): void => {
+  self.reports ??= noReports()
+  const { failed } = self.reports
+  if (why === undefined) failed.delete(supplier)
+  else failed.set(supplier, why)
+}
+
 const count = (tally: Tally, { _tag }: PeerSourceEvent): void => {
   if (_tag === "Peers") tally.sourceAnswers++
   else tally.sourceFailures++

@@ -38,6 +38,7 @@ export const early = (known: Known): TorrentStatus => {
     bottleneck: Bottleneck.of({
       ...ownFacts(known),
       connectedPeers,
+      webSeeds: 0,
       knownPeers,
       hungUpPeers: closedPeers,
       encryption,
@@ -70,6 +71,7 @@ export const early = (known: Known): TorrentStatus => {
     bufferedBytes: 0,
     damagedPieces: [],
     connectedPeers,
+    webSeeds: 0,
     unchokedPeers: 0,
     knownPeers,
     bannedPeers: 0
@@ -108,6 +110,7 @@ export const of = (run: TorrentParts, now: number): TorrentStatus => {
     unreadablePieces: upload.unreadable.count,
     bufferedBytes: BufferPool.lentCount(pool) * pool.account.bufferBytes,
     connectedPeers: peers.connected,
+    webSeeds: webSeedsOf(assembly),
     unchokedPeers: peers.unchoked,
     knownPeers: peers.known,
     bannedPeers: peers.banned
@@ -121,6 +124,7 @@ export const atEnd = (run: TorrentParts, now: number): TorrentStatus => ({
   uploadBytesPerSecond: 0,
   bufferedBytes: 0,
   connectedPeers: 0,
+  webSeeds: 0,
   unchokedPeers: 0
 })
 
@@ -157,6 +161,13 @@ const ownFacts = ({ life, limits, sources }: Known) => {
   }
 }
 
+/** Counts suppliers that are no peers. One may have several connections, each of which is a supplier. */
+const webSeedsOf = ({ suppliers }: Assembly.Assembly): number => {
+  const names = new Set<string>()
+  for (const { name } of suppliers) if (name !== undefined) names.add(name)
+  return names.size
+}
+
 /** Whether every supplier is paused, because only damaged pieces came from it. */
 const areAllPaused = ({ suppliers }: Assembly.Assembly): boolean => {
   for (const { standing } of suppliers) if (!standing.isPaused) return false
@@ -175,6 +186,7 @@ const bottleneckOf = (
   return Bottleneck.of({
     ...ownFacts(knownOf(lasting)),
     connectedPeers: peers.connected,
+    webSeeds: webSeedsOf(assembly),
     knownPeers: peers.known,
     hungUpPeers: peers.hungUp,
     encryption: peers.encryption,

@@ -81,6 +81,10 @@ export const TorrentEvent = Schema.TaggedUnion({
   ReadFailed: { piece: PieceIndex, error: StorageError },
   /** A piece that was gone is right again, and is announced to peers again. */
   ReadRecovered: { piece: PieceIndex },
+  /** A supplier that is no peer sends blocks, such as a web seed. `supplier` is its name, without secrets. */
+  SupplierJoined: { supplier: Schema.String },
+  /** A supplier that is no peer cannot be used now. It is tried again later. */
+  SupplierFailed: { supplier: Schema.String, why: Schema.String },
   /** A source returned `peers` addresses, known ones included. */
   SourceAnswered: { source: Schema.String, peers: Schema.Natural },
   /**

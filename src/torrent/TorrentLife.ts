@@ -30,6 +30,8 @@ export interface TorrentLife {
   /** Set when peers are wanted that were not wanted before, and when they are not wanted any more. */
   readonly seeking: Signal.Signal
   readonly resting: Signal.Signal
+  /** Set when pieces are wanted that were not wanted before. */
+  readonly lacking: Signal.Signal
   /** Completes once all pieces were stored and flushed, not only the wanted ones. */
   readonly whole: Deferred.Deferred<void>
   /** Set when everything that is wanted is stored and has to be finished: flushed and looked at. */
@@ -65,6 +67,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     completed: Deferred.makeUnsafe(),
     seeking: Signal.make(),
     resting: Signal.make(),
+    lacking: Signal.make(),
     whole: Deferred.makeUnsafe(),
     finishing: Signal.make(),
     turning: Signal.make(),
@@ -94,6 +97,9 @@ export const report = (self: TorrentLife, event: TorrentEvent): void => {
 /** Whether peers are wanted now. */
 export const wantsPeers = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPeers(machine)
 
+/** Whether pieces are wanted now that are not stored. */
+export const wantsPieces = ({ machine }: Pick<TorrentLife, "machine">): boolean => TorrentMachine.wantsPieces(machine)
+
 /** Ends the torrent. */
 export const fail = (self: TorrentLife, cause: Cause.Cause<TorrentError>): void => {
   self.failure ??= cause
@@ -106,6 +112,7 @@ export const fail = (self: TorrentLife, cause: Cause.Cause<TorrentError>): void 
 export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
   const before = self.machine
   const wantedPeers = wantsPeers(self)
+  const wantedPieces = wantsPieces(self)
   const step = TorrentMachine.step(before, fact)
   self.machine = step.machine
   for (const action of step.actions) {
@@ -129,6 +136,7 @@ export const note = (self: TorrentLife, fact: TorrentMachine.Fact): void => {
   }
   // An action may have led to a further step, which has set the signals of its own.
   if (wantsPeers(self) !== wantedPeers) Signal.set(wantedPeers ? self.resting : self.seeking)
+  if (wantsPieces(self) && !wantedPieces) Signal.set(self.lacking)
   if (self.machine !== before) Watch.wake(self.watch)
 }
 

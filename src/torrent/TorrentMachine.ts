@@ -156,6 +156,10 @@ export const stateOf = (machine: TorrentMachine): TorrentState => {
 export const wantsPeers = ({ completedAt, isPaused, isSeeding, phase }: TorrentMachine): boolean =>
   phase === "running" && !isPaused && (completedAt === undefined || isSeeding)
 
+/** Whether it fetches pieces. */
+export const wantsPieces = ({ isPaused, isStored, phase }: TorrentMachine): boolean =>
+  phase === "running" && !isPaused && !isStored
+
 /** Whether it exchanges nothing because it is paused. */
 export const isResting = ({ restingSince }: TorrentMachine): boolean => restingSince !== undefined
 

@@ -29,6 +29,11 @@ export interface TorrentOptions {
   readonly startOver?: boolean | undefined
   /** Uploads what is stored and fetches nothing: no file is made, moved or written. Default false. */
   readonly readOnly?: boolean | undefined
+  /**
+   * URLs of web seeds (BEP 19) besides those that the torrent names. They may lead anywhere, also into the local network
+   * and to this machine, and so may the same URL in the torrent. `false` uses no web seed at all. Default none.
+   */
+  readonly webSeeds?: ReadonlyArray<string> | false | undefined
   /** The most pieces that are fetched at once; default 20, or more if pieces are small. */
   readonly maxActivePieces?: number | undefined
   /** The most connections of this torrent; default 50. */
@@ -68,6 +73,7 @@ export const TorrentOptions = Schema.Struct({
   overwrite: Schema.optional(Schema.Boolean),
   startOver: Schema.optional(Schema.Boolean),
   readOnly: Schema.optional(Schema.Boolean),
+  webSeeds: Schema.optional(Schema.Union([Schema.Array(Schema.String), Schema.Literal(false)])),
   maxActivePieces: Schema.optional(Slots),
   maxConnections: Schema.optional(Slots),
   seed: Schema.optional(Schema.Union([Schema.Boolean, SeedingGoal])),

@@ -44,6 +44,7 @@ import * as Seeding from "./Seeding.ts"
 import * as Selection from "./Selection.ts"
 import * as Sources from "./Sources.ts"
 import * as StartCheck from "./StartCheck.ts"
+import * as Supplying from "./Supplying.ts"
 import * as TorrentFacts from "./TorrentFacts.ts"
 import * as TorrentFiles from "./TorrentFiles.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -268,9 +269,13 @@ const seek = Effect.fnUntraced(function* (self: TorrentParts) {
     tally: options.tally,
     report: (event) => TorrentLife.report(life, event)
   })
-  for (const { supply } of yield* SupplierSources) {
-    yield* forkPart(life, Effect.scoped(supply({ metainfo: options.metainfo, assembly, limits })))
-  }
+  yield* Supplying.run(yield* SupplierSources, life, {
+    metainfo: options.metainfo,
+    assembly,
+    limits,
+    webSeeds: options.webSeeds ?? [],
+    report: (event) => Supplying.note(sources, event, (event) => TorrentLife.report(life, event))
+  })
   if (typeof options.seed === "object") yield* Seeding.run(options.seed, self)
 })
 

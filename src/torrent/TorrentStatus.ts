@@ -145,6 +145,8 @@ export const TorrentStatus = Schema.Struct({
   /** How many pieces had the wrong digest, counted each time. */
   rejectedPieces: Schema.Natural,
   connectedPeers: Schema.Natural,
+  /** Web seeds, and other suppliers that are no peers, that are used now. */
+  webSeeds: Schema.Natural,
   /** Connected peers that may request blocks from us. */
   unchokedPeers: Schema.Natural,
   /** Addresses of peers, connected or not. */

@@ -51,6 +51,7 @@ const status: TorrentStatus = {
   rejectedPieces: 0,
   bottleneck: { _tag: "PeersSlow", peers: 1 },
   connectedPeers: 1,
+  webSeeds: 0,
   unchokedPeers: 0,
   knownPeers: 1,
   bannedPeers: 0,

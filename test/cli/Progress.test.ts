@@ -32,6 +32,7 @@ const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes 
   rejectedPieces: 0,
   damagedPieces: [],
   connectedPeers: 3,
+  webSeeds: 0,
   unchokedPeers: 0,
   knownPeers: 5,
   bannedPeers: 0,

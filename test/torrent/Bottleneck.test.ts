@@ -8,6 +8,7 @@ const fast: Bottleneck.Facts = {
   state: "Downloading",
   storageError: undefined,
   connectedPeers: 4,
+  webSeeds: 0,
   knownPeers: 9,
   failedSources: new Map(),
   hungUpPeers: 0,

@@ -1,0 +1,33 @@
+/**
+ * Web seeds over Node's own client, with connections that are kept between the requests to one torrent's seeds. Every
+ * address that a name resolves to is checked before anything is sent to it. The HTTP client is loaded for the first
+ * torrent that names a web seed.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { type SupplierSource, SupplierSources } from "../assembly/SupplierSource.ts"
+import * as Modules from "./Modules.ts"
+import * as NodeLookup from "./NodeLookup.ts"
+
+/** Makes a source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
+export const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
+  const modules = Modules.load(() => Promise.all([import("./NodeRoutedHttp.ts"), import("../webseed/WebSeeds.ts")]))
+  return {
+    supply: (context) => {
+      const { metainfo, webSeeds } = context
+      if (webSeeds === false) return Effect.void
+      if (webSeeds.length + metainfo.webSeeds.length + metainfo.httpSeeds.length === 0) return Effect.void
+      return Effect.gen(function* () {
+        const [NodeRoutedHttp, WebSeeds] = yield* modules
+        yield* WebSeeds.make(NodeRoutedHttp.makeKept(lookup, from)).supply(context)
+      })
+    }
+  }
+}
+
+/** Provides `SupplierSources` with one source: the web seeds of each torrent. Names are resolved by the system. */
+export const layerFrom = (from?: string): Layer.Layer<never> =>
+  Layer.succeed(SupplierSources, [make(NodeLookup.system, from)])
+
+/** The same, from the address that the system chooses. */
+export const layer: Layer.Layer<never> = layerFrom()

@@ -1,0 +1,69 @@
+/**
+ * Web seeds: servers that have the files of a torrent (BEP 19) or its pieces (BEP 17), as suppliers beside the peers.
+ * Works over Effect's `HttpClient`, which the environment (a Node process, a page) provides.
+ *
+ * The torrent file names them, or a magnet link (`ws`), or the user. What a stranger named may lead only where
+ * `Destination.whyNotWebSeed` allows; what the user named may lead anywhere. A private torrent may name web seeds too:
+ * BEP 27 restricts where peers come from.
+ */
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { type SupplierContext, type SupplierSource, SupplierSources } from "../assembly/SupplierSource.ts"
+import * as Destination from "../base/Destination.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
+import type { SeedUrl } from "./SeedUrl.ts"
+import * as WebSeed from "./WebSeed.ts"
+
+/** Web seeds of a torrent that are used at once. A few fast ones are enough, and each has up to four connections. */
+export const mostAtOnce = 8
+
+/** Web seeds that are known of a torrent. Further ones take their turns while others rest. */
+export const mostKnown = 100
+
+/** The web seeds of a torrent, those of the user first, no URL twice. */
+export const seedsOf = ({
+  metainfo,
+  webSeeds
+}: Pick<SupplierContext, "metainfo" | "webSeeds">): ReadonlyArray<SeedUrl> => {
+  if (webSeeds === false) return []
+  const named: ReadonlyArray<readonly [SeedUrl["kind"], string]> = [
+    ...webSeeds.filter((url) => !metainfo.httpSeeds.includes(url)).map((url) => ["files", url] as const),
+    ...metainfo.webSeeds.map((url) => ["files", url] as const),
+    ...metainfo.httpSeeds.map((url) => ["pieces", url] as const)
+  ]
+  const seeds = new Map<string, SeedUrl>()
+  for (const [kind, text] of named) {
+    const url = SourceUrl.parseWebSeed(text)
+    if (url === undefined || seeds.size === mostKnown) continue
+    const isTrusted = webSeeds.includes(text)
+    if (!isTrusted && Destination.shown(url) !== "public") {
+      // A stranger could use a service here that asks for them.
+      url.username = ""
+      url.password = ""
+    }
+    const key = `${kind} ${url.href}`
+    if (!seeds.has(key)) seeds.set(key, { kind, url, isTrusted })
+  }
+  return [...seeds.values()]
+}
+
+/**
+ * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
+ * closes with its scope.
+ */
+export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>): SupplierSource => ({
+  supply: Effect.fnUntraced(function* (context: SupplierContext) {
+    const places = yield* Semaphore.make(mostAtOnce)
+    const run = (seed: SeedUrl) => Effect.flatMap(client, (client) => WebSeed.run({ client, context, seed, places }))
+    yield* Effect.forEach(seedsOf(context), run, { concurrency: "unbounded", discard: true })
+  })
+})
+
+/** Provides `SupplierSources` with one source: the web seeds of each torrent. */
+export const layer: Layer.Layer<never, never, HttpClient.HttpClient> = Layer.effect(
+  SupplierSources,
+  Effect.map(HttpClient.HttpClient, (client) => [make(Effect.succeed(client))])
+)
