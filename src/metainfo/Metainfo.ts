@@ -92,10 +92,8 @@ export interface Options {
 }
 
 /** What is known of a torrent besides its `info`, as from a magnet link. */
-export interface InfoOptions extends Options {
+export interface InfoOptions extends Options, TorrentUrls.SeedUrls {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
-  readonly webSeeds?: ReadonlyArray<string> | undefined
-  readonly httpSeeds?: ReadonlyArray<string> | undefined
 }
 
 /** Bytes in a SHA-1 digest. */
@@ -149,8 +147,7 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
     return {
       ...parseInfo(info, raw, infoBytes, options),
       trackers: TorrentUrls.trackersOf(root),
-      webSeeds: TorrentUrls.webSeedsOf(root),
-      httpSeeds: TorrentUrls.httpSeedsOf(root),
+      ...TorrentUrls.seedsOf(root),
       comment: Bencode.getText(root, "comment.utf-8") ?? Bencode.getText(root, "comment"),
       createdBy: Bencode.getText(root, "created by"),
       creationDate: nonNegative(Bencode.getInt(root, "creation date"))
@@ -175,8 +172,7 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
     return {
       ...parseInfo(info, infoBytes, infoBytes, options),
       trackers: TorrentUrls.usableTrackers(options.trackers ?? []),
-      webSeeds: TorrentUrls.usableWebSeeds(options.webSeeds ?? []),
-      httpSeeds: TorrentUrls.usableWebSeeds(options.httpSeeds ?? []),
+      ...TorrentUrls.usableSeeds(options),
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined

@@ -24,21 +24,26 @@ export const usableTrackers = (tiers: ReadonlyArray<ReadonlyArray<string>>): Rea
   return tiers.map((tier) => usableUrls(tier, SourceUrl.isTracker, seen)).filter((tier) => tier.length > 0)
 }
 
-/** The web seeds in a metainfo file: one URL or a list of them (BEP 19). */
-export const webSeedsOf = (root: Bencode.Dictionary): ReadonlyArray<string> => {
-  const value = root.get("url-list")
-  return usableWebSeeds(textsOf(Bencode.isList(value) ? value : [value]))
+/** URLs of web seeds: those that serve files (BEP 19), and those that serve pieces (BEP 17). */
+export interface SeedUrls {
+  readonly webSeeds?: ReadonlyArray<string> | undefined
+  readonly httpSeeds?: ReadonlyArray<string> | undefined
 }
 
-/** The web seeds in a metainfo file that serve pieces and no files: a list of URLs (BEP 17), or one. */
-export const httpSeedsOf = (root: Bencode.Dictionary): ReadonlyArray<string> => {
-  const value = root.get("httpseeds")
-  return usableWebSeeds(textsOf(Bencode.isList(value) ? value : [value]))
+/** The web seeds in a metainfo file. Each key has one URL or a list of them. */
+export const seedsOf = (root: Bencode.Dictionary) => {
+  const urlsOf = (key: string): ReadonlyArray<string> => {
+    const value = root.get(key)
+    return textsOf(Bencode.isList(value) ? value : [value])
+  }
+  return usableSeeds({ webSeeds: urlsOf("url-list"), httpSeeds: urlsOf("httpseeds") })
 }
 
 /** The web seeds that can be used, no URL twice. */
-export const usableWebSeeds = (urls: ReadonlyArray<string>): ReadonlyArray<string> =>
-  usableUrls(urls, SourceUrl.isWebSeed, new Set())
+export const usableSeeds = ({ httpSeeds = [], webSeeds = [] }: SeedUrls) => ({
+  webSeeds: usableUrls(webSeeds, SourceUrl.isWebSeed, new Set()),
+  httpSeeds: usableUrls(httpSeeds, SourceUrl.isWebSeed, new Set())
+})
 
 const textsOf = (values: ReadonlyArray<Bencode.Value | undefined>): ReadonlyArray<string> =>
   values.flatMap((value) => (Bencode.isBytes(value) ? [Bytes.toText(value)] : []))

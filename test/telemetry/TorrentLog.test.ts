@@ -118,4 +118,20 @@ describe("TorrentLog", () => {
     assert.strictEqual(defect?.cause?.reasons.length, 1)
     assert.match(String(factOf(lost, "paths")), /^file 0, .*file 9 and 990 more$/)
   })
+
+  it("fault 90: shows no more of the URL of a web seed than its host", () => {
+    const supplier = "web seed https://seed.example:8443/passkey/files/"
+    const why = "HTTP status 403"
+
+    const failed = TorrentLog.read(TorrentLog.make(), { _tag: "SupplierFailed", supplier, why }, "Debug", () => 0)
+    const other = TorrentLog.read(
+      TorrentLog.make(),
+      { _tag: "SupplierJoined", supplier: "the cache of the office" },
+      "Debug",
+      () => 0
+    )
+
+    assert.deepStrictEqual(failed?.annotations, { supplier: "seed.example:8443", why })
+    assert.deepStrictEqual(other?.annotations, { supplier: "the cache of the office" })
+  })
 })

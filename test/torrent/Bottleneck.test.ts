@@ -154,6 +154,19 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "PeersSlow",
     "as fast as 3 peers send"
   ],
+  [
+    "there are web seeds alone",
+    { connectedPeers: 0, interestingPeers: 0, unchokingPeers: 0, webSeeds: 2 },
+    "WebSeedsSlow",
+    "as fast as 2 web seeds send"
+  ],
+  [
+    "there is one web seed, and all peers choke us",
+    { unchokingPeers: 0, webSeeds: 1 },
+    "WebSeedsSlow",
+    "as fast as the only web seed sends"
+  ],
+  ["there are peers and web seeds", { webSeeds: 2 }, "PeersSlow", "as fast as 3 peers send"],
   ["the last blocks are requested", { hungryPeers: 2, missingPieces: 0 }, "LastPieces", "waiting for the last blocks"]
 ]
 
