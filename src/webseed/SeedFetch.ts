@@ -75,10 +75,9 @@ const pieceAt = ({ infoHash, layout: { geometry }, seed }: Asked, offset: number
 export const fileOf = ({ layout, seed }: Asked, fetch: SeedFetch): number =>
   seed.kind === "pieces" ? 0 : fileAt(layout, fetch.begin)
 
-/** The files with bytes that the seed cannot send, because their paths cannot be in a URL. */
-export const unreachable = ({ layout, seed }: Pick<Asked, "layout" | "seed">): ReadonlySet<number> => {
+/** The files that no seed of files can send, because their paths cannot be in a URL. Looks at every file. */
+export const unreachable = (layout: FileLayout.FileLayout): ReadonlySet<number> => {
   const files = new Set<number>()
-  if (seed.kind === "pieces") return files
   for (const file of FileLayout.indices(layout)) {
     if (!FileLayout.isPadding(layout, file) && !SeedUrl.hasUrl(layout, file)) files.add(file)
   }

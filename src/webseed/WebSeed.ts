@@ -25,6 +25,8 @@ export interface Options {
   readonly client: HttpClient.HttpClient
   readonly context: SupplierContext
   readonly seed: SeedUrl.SeedUrl
+  /** Files that the seed can never send. */
+  readonly unreachable: ReadonlySet<number>
   /** A place among the seeds of the torrent that are used at once. It is given up for each rest. */
   readonly places: Semaphore.Semaphore
 }
@@ -32,8 +34,6 @@ export interface Options {
 interface Seed extends Options {
   readonly id: SupplierId.SupplierId
   readonly name: string
-  /** Files whose paths cannot be in a URL. */
-  readonly unreachable: ReadonlySet<number>
   health: SeedHealth.SeedHealth
 }
 
@@ -50,7 +50,6 @@ export const run = Effect.fnUntraced(function* (options: Options): Effect.fn.Ret
     ...options,
     id: SupplierId.nextId(context.assembly.ids),
     name: SeedUrl.nameOf(seed),
-    unreachable: SeedFetch.unreachable({ layout, seed }),
     health: SeedHealth.make()
   }
   while (true) {

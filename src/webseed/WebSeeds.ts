@@ -14,6 +14,7 @@ import * as Semaphore from "effect/Semaphore"
 import { type SupplierContext, type SupplierSource, SupplierSources } from "../assembly/SupplierSource.ts"
 import * as Destination from "../base/Destination.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
+import * as SeedFetch from "./SeedFetch.ts"
 import type { SeedUrl } from "./SeedUrl.ts"
 import * as WebSeed from "./WebSeed.ts"
 
@@ -50,15 +51,24 @@ export const seedsOf = ({
   return [...seeds.values()]
 }
 
+const none: ReadonlySet<number> = new Set()
+
 /**
  * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
  * closes with its scope.
  */
 export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>): SupplierSource => ({
   supply: Effect.fnUntraced(function* (context: SupplierContext) {
+    const seeds = seedsOf(context)
+    if (seeds.length === 0) return
     const places = yield* Semaphore.make(mostAtOnce)
-    const run = (seed: SeedUrl) => Effect.flatMap(client, (client) => WebSeed.run({ client, context, seed, places }))
-    yield* Effect.forEach(seedsOf(context), run, { concurrency: "unbounded", discard: true })
+    // Once for all seeds, because a torrent may have hundreds of thousands of files.
+    const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
+    const run = (seed: SeedUrl) =>
+      Effect.flatMap(client, (client) =>
+        WebSeed.run({ client, context, seed, places, unreachable: seed.kind === "files" ? nameless : none })
+      )
+    yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
   })
 })
 

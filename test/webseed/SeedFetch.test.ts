@@ -84,6 +84,19 @@ describe("SeedFetch", () => {
     assert.deepInclude(fetch, { range: undefined, begin: 3 * pieceLength + 16, end: 100_000 })
   })
 
+  it("finds the files whose paths would lead elsewhere", () => {
+    const layout = FileLayout.make({
+      files: [
+        ["t", "a"],
+        ["t", "..", "b"],
+        ["t", "c"]
+      ].map((path) => ({ path, length: 10, padding: false })),
+      pieceLength
+    })
+
+    assert.deepStrictEqual(SeedFetch.unreachable(layout), new Set([1]))
+  })
+
   it("leaves out the pieces of files that the seed lacks", () => {
     const layout = layoutOf([
       { length: pieceLength + 1, padding: false },
