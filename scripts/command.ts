@@ -8,6 +8,10 @@ import * as path from "node:path"
 /** The root folder of the checkout. */
 export const root = path.resolve(import.meta.dirname, "..")
 
+// Of this process too, for whoever starts a program without `environment`: nothing that a script runs may look outside
+// this machine.
+process.env["PIECEWISE_OFFLINE"] = "1"
+
 const { PATH } = process.env
 
 /** The environment of every tool. The installed tools and this Node come before the machine's in `PATH`. */

@@ -9,6 +9,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
+import * as Offline from "../network/provider/node/Offline.ts"
 import type { Listener } from "../network/Transport.ts"
 import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
@@ -115,7 +116,7 @@ const throughDaemon = (options: Options) =>
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
       const network = Layer.provideMerge(
         UdpHub.layer({ host: options.from }),
-        IoDaemonTransport.layerFrom(options.from)
+        Offline.layer(IoDaemonTransport.layerFrom(options.from))
       )
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,

@@ -16,6 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
+import * as Offline from "../network/provider/node/Offline.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
 // An `import` would read every export of `node:http`, and that of `WebSocket` loads undici, which takes 15 ms. TLS takes
@@ -32,7 +33,7 @@ const makeAgent = (isSecure: boolean, options: Http.AgentOptions): Http.Agent =>
 /** Makes a client that resolves names with `lookup`, and connects from the local address `from` if it is given. */
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.HttpClient =>
   HttpClient.make((request, url, signal, fiber) => {
-    const route = fiber.getRef(Hops.Route)
+    const route = onThisMachine(fiber.getRef(Hops.Route))
     // Node does not call `lookup` for an address, so it is checked here.
     const host = Destination.hostOf(url)
     const why = Net.isIP(host) === 0 ? undefined : route.whyNot(host)
@@ -53,6 +54,12 @@ export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.H
       Descriptors.retry
     )
   })
+
+/** The same route, without what `PIECEWISE_OFFLINE` excludes. */
+const onThisMachine = (route: Hops.Route): Hops.Route => ({
+  ...route,
+  whyNot: (address) => Offline.whyNot(address) ?? route.whyNot(address)
+})
 
 /** Provides the client of `make`. */
 export const layer = (lookup: NodeLookup.NodeLookup, from?: string): Layer.Layer<HttpClient.HttpClient> =>
