@@ -108,6 +108,7 @@ const create: Arguments.Command = {
     { name: "output", short: "o", value: "FILE", about: "where to write it (default: NAME.torrent)" },
     { name: "piece-length", value: "SIZE", about: "bytes in a piece (default: chosen for about 2000 pieces)" },
     { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; they are asked in this order" },
+    { name: "node", value: "HOST:PORT", repeats: true, about: "a DHT node to find peers through, without a tracker" },
     { name: "private", about: "allow peers from the trackers only" },
     { name: "comment", value: "TEXT", about: "a comment to store in it" },
     followLinks,

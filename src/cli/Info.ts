@@ -64,6 +64,7 @@ const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
       ["private", [metainfo.isPrivate ? "yes, it uses peers from its trackers only" : undefined]],
       ["trackers", metainfo.trackers.flat()],
       ["web seeds", metainfo.webSeeds],
+      ["nodes", metainfo.nodes.map(PeerAddress.format)],
       ["comment", [metainfo.comment]],
       ["made by", [metainfo.createdBy]],
       ["made on", [MetainfoSummary.dateOf(metainfo.creationDate)?.toISOString()]],

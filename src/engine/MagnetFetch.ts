@@ -15,7 +15,7 @@ export type Link = Magnet.Magnet & { readonly infoHash: InfoHash.InfoHash }
 
 /** What a fetch needs besides the link. */
 export interface Options
-  extends Pick<MetadataFetch.Options, "peerId" | "port" | "sources" | "maxBytes" | "random" | "places"> {
+  extends Pick<MetadataFetch.Options, "peerId" | "port" | "sources" | "dht" | "maxBytes" | "random" | "places"> {
   readonly link: Link
   /** As in `Metainfo.decodeInfo`. */
   readonly platform?: Metainfo.Options["platform"]
@@ -56,6 +56,7 @@ export const run = Effect.fnUntraced(function* (
   const metainfo = yield* Metainfo.fromInfoBytes(fetched.info, {
     trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
     webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],
+    nodes: fetched.file?.nodes,
     platform,
     maxBytes
   })

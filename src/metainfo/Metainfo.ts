@@ -33,9 +33,11 @@ import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as DhtNodes from "./DhtNodes.ts"
 import * as FileLayout from "./FileLayout.ts"
 import * as FileTree from "./FileTree.ts"
 import * as HybridTorrent from "./HybridTorrent.ts"
@@ -67,6 +69,8 @@ export interface Structure {
   readonly isPrivate: boolean
   /** URLs of web seeds (BEP 19), http or https, as they are in the file, no URL twice. */
   readonly webSeeds: ReadonlyArray<string>
+  /** Nodes of the DHT that it names (BEP 5 `nodes`). Those of a private torrent must not be asked. */
+  readonly nodes: ReadonlyArray<PeerAddress>
   readonly comment: string | undefined
   /** The program that made the torrent. */
   readonly createdBy: string | undefined
@@ -96,6 +100,7 @@ export interface Options {
 export interface InfoOptions extends Options {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   readonly webSeeds?: ReadonlyArray<string> | undefined
+  readonly nodes?: ReadonlyArray<PeerAddress> | undefined
 }
 
 /** Bytes in a SHA-1 digest. */
@@ -150,6 +155,7 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
       ...parseInfo(info, raw, infoBytes, options),
       trackers: TorrentUrls.trackersOf(root),
       webSeeds: TorrentUrls.webSeedsOf(root),
+      nodes: DhtNodes.of(root),
       comment: Bencode.getText(root, "comment.utf-8") ?? Bencode.getText(root, "comment"),
       createdBy: Bencode.getText(root, "created by"),
       creationDate: nonNegative(Bencode.getInt(root, "creation date"))
@@ -175,6 +181,7 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
       ...parseInfo(info, infoBytes, infoBytes, options),
       trackers: TorrentUrls.usableTrackers(options.trackers ?? []),
       webSeeds: TorrentUrls.usableWebSeeds(options.webSeeds ?? []),
+      nodes: options.nodes ?? [],
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined

@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import { InfoHash } from "../base/InfoHash.ts"
+import { PeerAddress } from "../base/PeerAddress.ts"
 import type { Metainfo } from "./Metainfo.ts"
 
 /** The schema of a summary. Sizes are in bytes. What the torrent does not say is `undefined`, and `null` in JSON. */
@@ -18,6 +19,8 @@ export const MetainfoSummary = Schema.Struct({
   trackers: Schema.Array(Schema.Array(Schema.String)),
   /** URLs of web seeds (BEP 19). */
   webSeeds: Schema.Array(Schema.String),
+  /** Nodes of the DHT (BEP 5). */
+  nodes: Schema.Array(PeerAddress),
   comment: Schema.UndefinedOr(Schema.String),
   /** The program that made the torrent. */
   createdBy: Schema.UndefinedOr(Schema.String),
@@ -49,6 +52,7 @@ export const of = (metainfo: Metainfo): MetainfoSummary => {
     isPrivate: metainfo.isPrivate,
     trackers: metainfo.trackers,
     webSeeds: metainfo.webSeeds,
+    nodes: metainfo.nodes,
     comment: metainfo.comment,
     createdBy: metainfo.createdBy,
     creationDate: dateOf(metainfo.creationDate),

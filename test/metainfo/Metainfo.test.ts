@@ -168,6 +168,7 @@ describe("Metainfo", () => {
         trackers: [],
         isPrivate: false,
         webSeeds: [],
+        nodes: [],
         comment: undefined,
         createdBy: undefined,
         creationDate: undefined,
