@@ -111,7 +111,13 @@ const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
     return yield* download(metainfo, { ...options, files }, output)
   }
   const { load } = yield* Effect.promise(() => import("./MagnetInput.ts"))
-  const fetching = { ...options, output, engine: engineOf(options), mayBeCalled: mayBeCalled(options) }
+  const fetching = {
+    ...options,
+    output,
+    engine: engineOf(options),
+    mayBeCalled: mayBeCalled(options),
+    usesDht: options.dht !== false
+  }
   const { metainfo, peers, select } = yield* load(found.link, fetching).pipe(
     Effect.onInterrupt(() => Effect.sync(() => options.show === "people" && output.note(stoppedEarly)))
   )
@@ -142,9 +148,9 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
 const mayBeCalled = ({ hasPort, listen, seed }: Options): boolean => listen !== undefined && (hasPort || seed !== false)
 
 /** Why no peer can ever be found; `undefined` if one may be. */
-const whyNoPeers = ({ trackers }: Metainfo, options: Options): string | undefined => {
-  const { peers, torrent } = options
-  if (peers.length > 0 || mayBeCalled(options)) return undefined
+const whyNoPeers = ({ isPrivate, trackers }: Metainfo, options: Options): string | undefined => {
+  const { dht, peers, torrent } = options
+  if (peers.length > 0 || mayBeCalled(options) || (dht !== false && !isPrivate)) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0

@@ -17,6 +17,7 @@ import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
+import type { DhtOptions } from "./DhtOptions.ts"
 
 /** The options that choose and configure the services. */
 export interface Options {
@@ -35,6 +36,7 @@ export interface Options {
   readonly listen: Engine.ListenOptions | undefined
   /** The local address of connections to peers and trackers. */
   readonly from: string | undefined
+  readonly dht: DhtOptions
   readonly telemetry: Engine.TelemetryOptions
 }
 

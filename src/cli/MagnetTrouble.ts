@@ -32,7 +32,7 @@ export const of = (
   const latest = [...failed].at(-1)
   if (knownPeers > 0 || latest === undefined) return undefined
   const [source, { why }] = latest
-  const haveRefused = [...failed.values()].filter(({ isFinal }) => isFinal).length >= trackers
+  const haveRefused = trackers > 0 && [...failed.values()].filter(({ isFinal }) => isFinal).length >= trackers
   return { _tag: haveRefused ? "TrackersRefused" : "SourcesFailing", source, why }
 }
 

@@ -29,7 +29,7 @@ import * as TorrentSession from "./TorrentSession.ts"
  */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const { from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { dht, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const show = yield* TorrentSession.readShow(args)
   yield* TorrentSession.withJson(show, "seed", output, (json) =>
@@ -43,7 +43,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
         metainfo: { ...metainfo, layout },
         engine: Layer.provide(
           DownloadServices.engine({ limits, listen, maxConnections, telemetry: LogOptions.telemetry(args) }),
-          services(place, from)
+          services(place, { dht, from })
         ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
         show,
@@ -57,10 +57,11 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 }, LogOptions.within)
 
 /**
- * Makes what the engine needs: the files at `place`, connections over TCP, trackers, and resume data in memory only.
+ * Makes what the engine needs: the files at `place`, connections over TCP, trackers, the DHT, and resume data in memory
+ * only.
  */
-const services = (place: FileSystemStorage.FileSystemStorageOptions, from: string | undefined) =>
-  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(from)).pipe(
+const services = (place: FileSystemStorage.FileSystemStorageOptions, network: NodeEngine.NetworkOptions) =>
+  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(network)).pipe(
     Layer.provideMerge(ThreadedPieceHasher.layer)
   )
 

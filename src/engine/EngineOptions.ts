@@ -73,6 +73,6 @@ export interface MetadataOptions<out R = never> extends Pick<AddOptions<R>, "pee
 /** The result of fetching a magnet link. */
 export interface Metadata {
   readonly metainfo: Metainfo.Metainfo
-  /** Addresses that were found during the fetch, to pass to `add`. */
+  /** Addresses that were found during the fetch, to pass to `add`; of a private torrent only those that it may use. */
   readonly peers: ReadonlyArray<PeerAddress>
 }

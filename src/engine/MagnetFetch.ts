@@ -60,6 +60,8 @@ export const run = Effect.fnUntraced(function* (
     platform,
     maxBytes
   })
-  const found: Metadata = { metainfo, peers: fetched.addresses }
+  // That it is private was not known while the DHT was asked.
+  const peers = metainfo.isPrivate ? fetched.privateAddresses : fetched.addresses
+  const found: Metadata = { metainfo, peers }
   return found
 })

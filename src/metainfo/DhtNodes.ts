@@ -23,7 +23,7 @@ export const of = (root: Bencode.Dictionary): ReadonlyArray<PeerAddress.PeerAddr
 const nodeOf = (entry: Bencode.Value): PeerAddress.PeerAddress | undefined => {
   if (!Bencode.isList(entry)) return undefined
   const [host, port] = entry
-  return Bencode.isBytes(host) ? PeerAddress.make(Bytes.toText(host), Number(port)) : undefined
+  return Bencode.isBytes(host) && typeof port === "number" ? PeerAddress.make(Bytes.toText(host), port) : undefined
 }
 
 /** The value of `nodes`; `undefined` if there are none. */

@@ -58,7 +58,7 @@ export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.H
 /** The same route, without what `PIECEWISE_OFFLINE` excludes. */
 const onThisMachine = (route: Hops.Route): Hops.Route => ({
   ...route,
-  whyNot: (address) => Offline.whyNot(address) ?? route.whyNot(address)
+  whyNot: (address) => route.whyNot(address) ?? Offline.whyNot(address)
 })
 
 /** Provides the client of `make`. */

@@ -40,8 +40,11 @@ export const incoming: Origin = { _tag: "Incoming" }
 /** The origin of an address that a connected peer named. */
 export const exchange: Origin = { _tag: "Exchange" }
 
+/** The name of the source of addresses from the user and from magnet links, as in `PeerSource.fromAddresses`. */
+export const givenName = "given"
+
 /** The origin of an address from the user. */
-export const given: Origin = { _tag: "Source", source: "given" }
+export const given: Origin = { _tag: "Source", source: givenName }
 
 /** Somebody who has just connected to us, and named no torrent yet. */
 export const ofCaller = (address: PeerAddress): Candidate => ({

@@ -11,6 +11,7 @@ import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { Places, Use } from "../connect/Places.ts"
+import type { OurNode } from "../peer/DhtContact.ts"
 import { NotAdmitted } from "../peer/NotAdmitted.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -42,6 +43,8 @@ export interface Options {
   readonly infoHash: InfoHash
   /** What peers receive besides pieces (BEP 10). */
   readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
+  /** Our node of the DHT (BEP 5); absent: there is none, or the torrent is private. */
+  readonly dht?: OurNode | undefined
   readonly peerId: PeerId
   readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
@@ -127,7 +130,7 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
     contenders,
     offers,
     exchange: {
-      features: PeerSession.features,
+      features: { ...PeerSession.features, dht: options.dht !== undefined },
       wantsPeers: () => wantsPeers(options),
       converse: (key, introduced, join) => converse(parts, upload, key, introduced, join),
       admit: (member) => admit(parts, member),
@@ -197,6 +200,7 @@ const converse = Effect.fnUntraced(function* (
       ),
     allowedFast,
     extensions: extensionsOf(parts, key, introduced.peerId),
+    dht: options.dht,
     id: key,
     onOpen: (session) => {
       const refusal = join(session)

@@ -18,6 +18,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Signal from "../base/Signal.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
@@ -29,11 +30,14 @@ import * as SourceRun from "../discovery/SourceRun.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
+import type { OurNode } from "../peer/DhtContact.ts"
 import type { MetadataCopy } from "../peer/MetadataCopy.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
+import type { Origin } from "../swarm/Candidate.ts"
+import * as Candidate from "../swarm/Candidate.ts"
 import * as Encounters from "../swarm/Encounters.ts"
 import * as HangUps from "../swarm/HangUps.ts"
 import { PeerPolicy } from "../swarm/PeerPolicy.ts"
@@ -66,6 +70,8 @@ export interface Options {
   readonly urls?: ReadonlyArray<string> | undefined
   /** The most bytes of an info dict, and of a torrent file; default `MetadataLimit.defaultMaxBytes`. */
   readonly maxBytes?: number | undefined
+  /** Our node of the DHT (BEP 5); default: there is none. */
+  readonly dht?: OurNode | undefined
   readonly random: () => number
   /** The places that all torrents of an engine share. */
   readonly places: Places
@@ -78,7 +84,12 @@ export interface Options {
 /** The info dict, and every address that was found during the fetch. */
 export interface Fetched extends Found {
   readonly addresses: ReadonlyArray<PeerAddress>
+  /** Those of them that a private torrent may use (BEP 27): its trackers, the user or the link have named them. */
+  readonly privateAddresses: ReadonlyArray<PeerAddress>
 }
+
+const mayBePrivate = (origin: Origin): boolean =>
+  origin._tag === "Source" && (origin.source === Candidate.givenName || SourceUrl.isTracker(origin.source))
 
 interface Found {
   /** The bytes of the info dict; their SHA-1 is the info hash. */
@@ -210,13 +221,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     )
 
   const meeting: Swarm.Exchange<MetadataSession.MetadataSession> = {
-    features: MetadataSession.features,
+    features: { ...MetadataSession.features, dht: options.dht !== undefined },
     wantsPeers: () => exchange.info === undefined,
     // No check for equal peer ids: a liar with the peer id of an honest peer must not keep that peer out.
     admit: () => undefined,
     converse: (key, introduced, join) =>
       MetadataSession.run({
         introduced,
+        dht: options.dht,
         onOpen: join,
         onSize: (size) => {
           const now = Monotonic.nowUnsafe(clock)
@@ -258,12 +270,15 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   })
   // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
   const first = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
+  const known = [...swarm.book.peers.values()].flatMap(({ address, isDialable, key, origin, state }) => {
+    if (state === "banned") return []
+    const dialled = isDialable ? address : members.get(key)?.dialAddress()
+    return dialled === undefined ? [] : { address: dialled, origin }
+  })
   const fetched: Fetched = {
     ...first,
-    addresses: [...swarm.book.peers.values()].flatMap(({ address, isDialable, key, state }) => {
-      if (state === "banned") return []
-      return isDialable ? address : (members.get(key)?.dialAddress() ?? [])
-    })
+    addresses: known.map(({ address }) => address),
+    privateAddresses: known.filter(({ origin }) => mayBePrivate(origin)).map(({ address }) => address)
   }
   return fetched
 }, Effect.scoped)

@@ -290,7 +290,7 @@ describe("piecewise download", () => {
       const link = `magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`
       const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
 
-      const fetched = yield* runScoped(["download", url, "-o", "out"], folder)
+      const fetched = yield* runScoped(["download", url, "-o", "out", "--no-dht"], folder)
       const shown = yield* runScoped(["info", url], folder)
       const seeded = yield* runScoped(["seed", url, "."], folder)
 

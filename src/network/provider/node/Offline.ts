@@ -24,9 +24,14 @@ const no = /^\s*(?:|0|n|no|off|false)\s*$/i
 /** Whether only this machine may be reached. */
 export const isOn = (): boolean => !no.test(process.env[code] ?? "")
 
+/** Systems take these for loopback. */
+const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
+
+const isHere = (host: string): boolean => Reach.of(host) === "loopback" || unspecified.has(host)
+
 /** Returns why nothing may be sent to a host, which may be a name; `undefined` if something may. */
 export const whyNot = (host: string): string | undefined =>
-  isOn() && Reach.of(host) !== "loopback" ? SocketErrno.why(code) : undefined
+  isOn() && !isHere(host) ? SocketErrno.why(code) : undefined
 
 /** Returns the same as an error with `code`, as Node's own functions throw them. */
 export const refusal = (host: string): NodeJS.ErrnoException | undefined => {
@@ -53,7 +58,7 @@ export const udpPort = (self: UdpPort["Service"]): UdpPort["Service"] => ({
     return {
       ...socket,
       sendUnsafe: (payload, to) => {
-        if (Reach.of(to.host) === "loopback") return socket.sendUnsafe(payload, to)
+        if (isHere(to.host)) return socket.sendUnsafe(payload, to)
         if (isWarned) return
         isWarned = true
         fork(Effect.logWarning(`Nothing is sent to ${PeerAddress.format(to)}: ${SocketErrno.why(code)}`))
