@@ -34,8 +34,11 @@ export interface Options {
 export class MemoryUdpNetwork extends Context.Service<
   MemoryUdpNetwork,
   {
-    /** The ports of the host at `address`, which binds at that address whatever `host` it is asked to bind at. */
-    readonly host: (address: string) => Context.Service.Shape<typeof UdpPort>
+    /**
+     * The ports of the host at `address`, which binds at that address whatever `host` it is asked to bind at. If it has
+     * another address, of another family, what is to be bound at a `host` of that family is bound there.
+     */
+    readonly host: (address: string, other?: string) => Context.Service.Shape<typeof UdpPort>
   }
 >()("piecewise/testing/MemoryUdpNetwork") {}
 
@@ -109,14 +112,21 @@ const make = Effect.fnUntraced(function* ({ latency = 0, lossRate = 0, seed = 1 
     } satisfies UdpSocket as UdpSocket
   })
 
-  return MemoryUdpNetwork.of({ host: (address) => UdpPort.of({ bind: ({ port }) => bind(address, port) }) })
+  const isIpv6 = (host: string) => host.includes(":")
+
+  return MemoryUdpNetwork.of({
+    host: (address, other = address) =>
+      UdpPort.of({
+        bind: ({ host, port }) => bind(isIpv6(host) === isIpv6(other) ? other : address, port)
+      })
+  })
 })
 
-/** `UdpPort` of the host at `address`, in the current network. */
-export const host = (address: string): Layer.Layer<UdpPort, never, MemoryUdpNetwork> =>
+/** `UdpPort` of the host at `address`, and at `other` if it has two, in the current network. */
+export const host = (address: string, other?: string): Layer.Layer<UdpPort, never, MemoryUdpNetwork> =>
   Layer.effect(
     UdpPort,
-    Effect.map(MemoryUdpNetwork, (network) => network.host(address))
+    Effect.map(MemoryUdpNetwork, (network) => network.host(address, other))
   )
 
 /** A network of its own, with the `UdpPort` of `defaultHost`. */

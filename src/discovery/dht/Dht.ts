@@ -5,15 +5,34 @@
  * There is a node for each family of addresses that has a socket (BEP 32, BEP 45), with an id and a routing table of
  * its own. What is asked of `Dht` is asked over both.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
-import type * as Stream from "effect/Stream"
-import type * as CompactPeers from "../../base/CompactPeers.ts"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as Bytes from "../../base/Bytes.ts"
+import * as CompactPeers from "../../base/CompactPeers.ts"
 import type { InfoHash } from "../../base/InfoHash.ts"
+import * as Monotonic from "../../base/Monotonic.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
+import * as PeerAddresses from "../../base/PeerAddress.ts"
 import type { ConnectionError } from "../../network/Transport.ts"
+import { UdpHub } from "../../network/UdpHub.ts"
+import * as BloomFilter from "./BloomFilter.ts"
 import type { DhtLimits } from "./DhtLimits.ts"
+import * as DefaultLimits from "./DhtLimits.ts"
+import * as DhtMachine from "./DhtMachine.ts"
+import * as DhtNode from "./DhtNode.ts"
 import type { DhtStatus } from "./DhtStatus.ts"
+import { DhtStore, type Saved } from "./DhtStore.ts"
+import * as NodeIds from "./NodeId.ts"
+import type { Search, SearchResult } from "./NodeState.ts"
 
 /** How a DHT works. */
 export interface DhtOptions {
@@ -92,3 +111,195 @@ export class Dht extends Context.Service<
     readonly status: Effect.Effect<DhtStatus>
   }
 >()("piecewise/discovery/dht/Dht") {}
+
+/** How often the routing tables are saved. */
+export const savePeriod: Duration.Input = "5 minutes"
+
+/** How many addresses `addNode` asks at once, and how many more each second. */
+const maxAdded = 20
+const addedPerSecond = 2
+
+/** Answers that may wait for a slow reader of `peers`: all that two lookups can get (`Lookup.maxQueries`). */
+const maxUnread = 256
+
+const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
+
+/** Runs a node for each family until the scope closes. */
+export const make = Effect.fnUntraced(function* (
+  options: DhtOptions = {}
+): Effect.fn.Return<Dht["Service"], never, DhtStore | UdpHub | Scope.Scope> {
+  const hub = yield* UdpHub
+  const store = yield* DhtStore
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const saved = yield* load(store)
+  const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
+  const prng = () => random.nextDoubleUnsafe()
+  const nodes: Array<DhtNode.DhtNode> = []
+  for (const family of options.families ?? families) {
+    const given = options.nodeId === undefined ? undefined : NodeIds.fromBytes(options.nodeId)
+    const known = NodeIds.fromBytes(Bytes.fromHex(saved?.[family]?.id ?? "") ?? new Uint8Array())
+    const machine = DhtMachine.make({
+      family,
+      id: given ?? known ?? NodeIds.random(prng),
+      isIdFixed: given !== undefined,
+      isReadOnly: options.isReadOnly,
+      limits,
+      random: prng,
+      entropy: (length) => crypto.getRandomValues(new Uint8Array(length)),
+      now: Monotonic.nowUnsafe(clock)
+    })
+    const others = (named: Parameters<DhtNode.DhtNode["named"]>[0]) => {
+      for (const node of nodes) if (node.machine.family !== family) node.named(named)
+    }
+    nodes.push(yield* DhtNode.make({ hub, machine, clock, others }))
+  }
+  const nodeOf = (family: CompactPeers.Family) => nodes.find(({ machine }) => machine.family === family)
+  for (const node of nodes) node.machine.sibling = nodes.find((other) => other !== node)?.machine
+  yield* hub.claim("dht", (payload, from) =>
+    nodeOf(from.host.includes(":") ? "ipv6" : "ipv4")?.receiveUnsafe(payload, from)
+  )
+
+  const joining = yield* Effect.forkScoped(join(nodes, options, saved))
+  /** A lookup before would find nobody. */
+  const ready = Effect.asVoid(Fiber.await(joining))
+
+  const save = Effect.suspend(() => {
+    const now = Monotonic.nowUnsafe(clock)
+    const parts = nodes.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
+    return store.save(Object.fromEntries(parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])))
+  }).pipe(Effect.catchTag("piecewise/DhtStoreError", (error) => Effect.logWarning(error.message)))
+  yield* Effect.addFinalizer(() => save)
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
+
+  const permits = yield* Semaphore.make(limits.lookups)
+  const run = (search: Search, found: (peers: ReadonlyArray<PeerAddress>) => void) =>
+    Effect.andThen(
+      ready,
+      permits.withPermits(1)(
+        Effect.all(
+          nodes.map((node) => node.search(search, found)),
+          { concurrency: "unbounded" }
+        )
+      )
+    ).pipe(Effect.map((results) => results.filter((result) => result !== undefined)))
+
+  let addable = maxAdded
+  let addableAt = Monotonic.nowUnsafe(clock)
+
+  return Dht.of({
+    peers: (infoHash, { announce, noSeeds } = {}) =>
+      Stream.callback<{ readonly peers: ReadonlyArray<PeerAddress> }>(
+        (queue) => {
+          const seen = new Set<string>()
+          const found = (peers: ReadonlyArray<PeerAddress>) => {
+            const fresh = peers.filter((peer) => !seen.has(PeerAddresses.format(peer)))
+            for (const peer of fresh) seen.add(PeerAddresses.format(peer))
+            if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh })
+          }
+          const search = { target: targetOf(infoHash), wantsPeers: true, noSeeds, announce }
+          return Effect.andThen(run(search, found), Queue.end(queue))
+        },
+        { bufferSize: maxUnread }
+      ),
+    announce: (infoHash, announce) =>
+      Effect.map(
+        run({ target: targetOf(infoHash), wantsPeers: true, announce }, () => {}),
+        (results) => ({
+          nodes: sum(results, ({ announced }) => announced)
+        })
+      ),
+    scrape: (infoHash) =>
+      Effect.map(
+        run({ target: targetOf(infoHash), wantsPeers: true, scrape: true }, () => {}),
+        (results) => {
+          const seeds = BloomFilter.make()
+          const downloaders = BloomFilter.make()
+          for (const result of results) {
+            BloomFilter.addAll(seeds, result.seeds)
+            BloomFilter.addAll(downloaders, result.downloaders)
+          }
+          return {
+            seeds: Math.round(BloomFilter.estimate(seeds)),
+            downloaders: Math.round(BloomFilter.estimate(downloaders)),
+            nodes: sum(results, ({ scraped }) => scraped)
+          }
+        }
+      ),
+    addNode: (address) =>
+      Effect.sync(() => {
+        const now = Monotonic.nowUnsafe(clock)
+        addable = Math.min(maxAdded, addable + ((now - addableAt) * addedPerSecond) / 1000)
+        addableAt = now
+        const family = CompactPeers.familyOf(address)
+        const node = family === undefined ? undefined : nodeOf(family)
+        if (node === undefined || !node.isOpen() || !PeerAddresses.isDialable(address) || addable < 1) return
+        addable--
+        node.act((now) => DhtMachine.suggest(node.machine, address, now))
+      }),
+    status: Effect.sync(() => {
+      const now = Monotonic.nowUnsafe(clock)
+      const open = nodes.filter((node) => node.isOpen())
+      const parts = open.map(({ machine }) => [machine.family, DhtMachine.status(machine, now)])
+      return {
+        ...(Object.fromEntries(parts) as Pick<DhtStatus, "ipv4" | "ipv6">),
+        isReadOnly: options.isReadOnly === true
+      }
+    })
+  })
+})
+
+/** The DHT over the hub at hand, with the memory of a `DhtStore`. */
+export const layer = (options?: DhtOptions): Layer.Layer<Dht, never, DhtStore | UdpHub> =>
+  Layer.effect(Dht, make(options))
+
+/** The first 20 bytes, as a copy: it lives as long as the search. */
+const targetOf = (infoHash: Uint8Array): NodeIds.NodeId =>
+  new Uint8Array(infoHash.subarray(0, NodeIds.length)) as Uint8Array as NodeIds.NodeId
+
+const sum = (results: ReadonlyArray<SearchResult>, of: (result: SearchResult) => number): number =>
+  results.reduce((total, result) => total + of(result), 0)
+
+const load = (store: DhtStore["Service"]): Effect.Effect<Saved | undefined> =>
+  Effect.catchTag(store.load, "piecewise/DhtStoreError", (error) =>
+    Effect.as(Effect.logWarning(error.message), undefined)
+  )
+
+/** Tells each node whom to ask first, once it has a socket and the routers' names are resolved. */
+const join = Effect.fnUntraced(function* (
+  nodes: ReadonlyArray<DhtNode.DhtNode>,
+  { bootstrap = defaultRouters, lookup }: DhtOptions,
+  saved: Saved | undefined
+) {
+  const found = yield* Effect.forEach(bootstrap, (address) => resolve(address, lookup), { concurrency: 4 })
+  const routers = found.flat()
+  for (const node of nodes) {
+    yield* node.opened
+    const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
+    node.act((now) =>
+      DhtMachine.bootstrap(
+        node.machine,
+        { saved: (saved?.[node.machine.family]?.nodes ?? []).filter(isOurs), routers: routers.filter(isOurs) },
+        now
+      )
+    )
+  }
+})
+
+/** How long a router's name may take to resolve. */
+const lookupTimeout: Duration.Input = "10 seconds"
+
+/** The addresses of a router: none if its name cannot be resolved. */
+const resolve = (address: PeerAddress, lookup: DhtOptions["lookup"]): Effect.Effect<ReadonlyArray<PeerAddress>> => {
+  if (CompactPeers.familyOf(address) !== undefined) return Effect.succeed([address])
+  if (lookup === undefined) return Effect.succeed([])
+  return lookup(address).pipe(
+    Effect.timeout(lookupTimeout),
+    Effect.catch((error) =>
+      Effect.as(
+        Effect.logDebug(`the DHT's router ${PeerAddresses.format(address)} has no address: ${String(error)}`),
+        []
+      )
+    )
+  )
+}

@@ -1,0 +1,175 @@
+/**
+ * A node of the DHT over the UDP hub: performs what `DhtMachine.ts` wants done, and moves its time with one fiber, which
+ * sleeps until the machine has something to do.
+ *
+ * The socket is shared with the other protocols. If it breaks, another one is asked for.
+ */
+
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Scope from "effect/Scope"
+import * as Monotonic from "../../base/Monotonic.ts"
+import type { PeerAddress } from "../../base/PeerAddress.ts"
+import type { DatagramSink } from "../../network/Transport.ts"
+import type { HubSocket, UdpHub } from "../../network/UdpHub.ts"
+import * as DhtMachine from "./DhtMachine.ts"
+import type { NodeInfo } from "./NodeInfo.ts"
+import type { Search, SearchResult } from "./NodeState.ts"
+
+/** How long to wait before another socket is asked for, in seconds: twice as long each time up to the second. */
+const minRetrySeconds = 5
+const maxRetrySeconds = 300
+
+/** What a search is heard with. */
+interface Listener {
+  readonly found: (peers: ReadonlyArray<PeerAddress>) => void
+  /** `undefined`: the socket broke. */
+  readonly ended: (result: SearchResult | undefined) => void
+}
+
+/** A node. */
+export interface DhtNode {
+  readonly machine: DhtMachine.DhtMachine
+  /** Whether there is a socket. */
+  readonly isOpen: () => boolean
+  readonly receiveUnsafe: DatagramSink
+  /** Hears of nodes of this family from the node of the other one. */
+  readonly named: (nodes: ReadonlyArray<NodeInfo>) => void
+  /** Runs a search; `undefined` if there is no socket, or if it broke. */
+  readonly search: (
+    search: Search,
+    found: (peers: ReadonlyArray<PeerAddress>) => void
+  ) => Effect.Effect<SearchResult | undefined>
+  /** Performs what a function of the machine returns. */
+  readonly act: (step: (now: number) => DhtMachine.Actions) => void
+  /** Completes when the first socket is open, or cannot be opened. */
+  readonly opened: Effect.Effect<void>
+}
+
+/** Runs a node until the scope closes. `others` hears of nodes of the other family. */
+export const make = Effect.fnUntraced(function* (options: {
+  readonly hub: UdpHub["Service"]
+  readonly machine: DhtMachine.DhtMachine
+  readonly clock: Clock.Clock
+  readonly others: (nodes: ReadonlyArray<NodeInfo>) => void
+}): Effect.fn.Return<DhtNode, never, Scope.Scope> {
+  const { clock, hub, machine, others } = options
+  const listeners = new Map<number, Listener>()
+  const opened = Deferred.makeUnsafe<void>()
+  const wake = Latch.makeUnsafe(false)
+  let socket: HubSocket | undefined
+  /** When the fiber below wakes. */
+  let planned = Number.NEGATIVE_INFINITY
+
+  const perform = (actions: DhtMachine.Actions) => {
+    for (const action of actions) {
+      switch (action._tag) {
+        case "Send":
+          socket?.sendUnsafe(action.payload, action.to)
+          break
+        case "Found":
+          listeners.get(action.task)?.found(action.peers)
+          break
+        case "Ended": {
+          const listener = listeners.get(action.task)
+          listeners.delete(action.task)
+          listener?.ended(action.result)
+          break
+        }
+        case "Named":
+          others(action.nodes)
+      }
+    }
+  }
+
+  const act: DhtNode["act"] = (step) => {
+    const now = Monotonic.nowUnsafe(clock)
+    perform(step(now))
+    if (DhtMachine.nextAt(machine, now) < planned) wake.openUnsafe()
+  }
+
+  const run = Effect.gen(function* () {
+    while (true) {
+      const now = Monotonic.nowUnsafe(clock)
+      perform(DhtMachine.tick(machine, now))
+      planned = DhtMachine.nextAt(machine, now)
+      wake.closeUnsafe()
+      yield* Effect.raceFirst(Effect.sleep(Math.max(1, planned - now)), wake.await)
+    }
+  })
+
+  const open = Effect.gen(function* () {
+    let seconds = minRetrySeconds
+    while (true) {
+      yield* Effect.gen(function* () {
+        socket = yield* hub.socket(machine.family)
+        seconds = minRetrySeconds
+        perform(DhtMachine.opened(machine, Monotonic.nowUnsafe(clock)))
+        yield* Deferred.succeed(opened, undefined)
+        yield* Effect.raceFirst(run, socket.closed)
+      }).pipe(
+        Effect.scoped,
+        Effect.catchTag("piecewise/ConnectionError", (error) =>
+          Effect.logDebug(`no UDP socket for the DHT (${machine.family}): ${error.why}`)
+        )
+      )
+      socket = undefined
+      yield* Deferred.succeed(opened, undefined)
+      // Nobody answers them any more.
+      abandon()
+      yield* Effect.sleep(`${seconds} seconds`)
+      seconds = Math.min(maxRetrySeconds, seconds * 2)
+    }
+  })
+
+  const abandon = () => {
+    for (const [task, listener] of [...listeners]) {
+      DhtMachine.cancel(machine, task)
+      listeners.delete(task)
+      listener.ended(undefined)
+    }
+  }
+
+  yield* Effect.forkScoped(open)
+
+  return {
+    machine,
+    isOpen: () => socket !== undefined,
+    act,
+    opened: Deferred.await(opened),
+    receiveUnsafe: (payload, from) => {
+      if (socket !== undefined) act((now) => DhtMachine.receive(machine, payload, from, now))
+    },
+    named: (nodes) => {
+      if (socket !== undefined) act((now) => DhtMachine.named(machine, nodes, now))
+    },
+    search: (search, found) =>
+      Effect.suspend(() => {
+        if (socket === undefined) return Effect.succeed(undefined)
+        return Effect.callback<SearchResult | undefined>((resume) => {
+          let task: number | undefined
+          let isOver = false
+          act((now) => {
+            const begun = DhtMachine.search(machine, search, now)
+            task = begun.task
+            listeners.set(task, {
+              found,
+              ended: (ended) => {
+                isOver = true
+                resume(Exit.succeed(ended))
+              }
+            })
+            return begun.actions
+          })
+          return Effect.sync(() => {
+            if (task === undefined || isOver) return
+            listeners.delete(task)
+            DhtMachine.cancel(machine, task)
+          })
+        })
+      })
+  }
+})

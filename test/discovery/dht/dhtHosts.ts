@@ -1,0 +1,44 @@
+/**
+ * Nodes of the DHT as a program runs them, on hosts of a network in memory.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
+import * as Dht from "../../../src/discovery/dht/Dht.ts"
+import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
+import * as UdpHub from "../../../src/network/UdpHub.ts"
+import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
+
+/** The port of every node. */
+export const port = 6881
+
+/** A host for each number, each in a network of its own. */
+export const hostOf = (number: number): string => `${20 + number}.${(number * 7) % 256}.${(number * 13) % 256}.9`
+
+/** Starts the node of a host in the current network and scope. */
+export const start = Effect.fnUntraced(function* (
+  host: string,
+  options: Dht.DhtOptions & { readonly other?: string; readonly store?: Layer.Layer<DhtStore.DhtStore> } = {}
+) {
+  const { other, store = DhtStore.layerMemory(), ...rest } = options
+  const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+  const hub = UdpHub.layer({ port }).pipe(
+    Layer.provide(MemoryUdpNetwork.host(host, other)),
+    Layer.provide(Layer.succeed(MemoryUdpNetwork.MemoryUdpNetwork, network))
+  )
+  const families = other === undefined ? ([host.includes(":") ? "ipv6" : "ipv4"] as const) : undefined
+  const layer = Dht.layer({ families, ...rest }).pipe(Layer.provide(store), Layer.provide(hub))
+  return Context.get(yield* Layer.build(layer), Dht.Dht)
+})
+
+/** Starts `count` nodes that know the first one, and lets them join and take ids that suit their hosts. */
+export const startMany = Effect.fnUntraced(function* (count: number, options: Dht.DhtOptions = {}) {
+  const bootstrap = [{ host: hostOf(0), port }]
+  const nodes = yield* Effect.forEach(
+    Array.from({ length: count }, (_, index) => index),
+    (index) => start(hostOf(index), { bootstrap: index === 0 ? [] : bootstrap, ...options })
+  )
+  yield* TestClock.adjust("3 minutes")
+  return nodes
+})
