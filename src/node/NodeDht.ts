@@ -3,10 +3,12 @@
  * and begins when it is first used, such as by the first torrent that is not private.
  */
 import * as Config from "effect/Config"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Environment from "../base/Environment.ts"
-import type { Dht } from "../discovery/dht/Dht.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
+import { Dht } from "../discovery/dht/Dht.ts"
 import * as DhtConfig from "../discovery/dht/DhtConfig.ts"
 import * as LazyDht from "../discovery/dht/LazyDht.ts"
 import type { UdpHub } from "../network/UdpHub.ts"
@@ -36,12 +38,31 @@ export const layerHub = (
           import("../discovery/dht/provider/node/FileDhtStore.ts")
         ])
       ),
-      ([Dht, DhtStore, FileDhtStore]) =>
+      ([DhtModule, DhtStore, FileDhtStore]) =>
         Layer.provide(
-          Dht.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
+          withNames(DhtModule.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }), lookup),
           file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file })
         )
     )
+  )
+
+/** Lets `addNode` take names, as torrent files have them. Those that cannot be resolved are left out. */
+const withNames = <R>(layer: Layer.Layer<Dht, never, R>, lookup: NodeLookup.NodeLookup): Layer.Layer<Dht, never, R> =>
+  Layer.effect(
+    Dht,
+    Effect.map(Layer.build(layer), (context) => {
+      const dht = Context.get(context, Dht)
+      return Dht.of({
+        ...dht,
+        addNode: (address) =>
+          PeerAddress.ipBytes(address) !== undefined
+            ? dht.addNode(address)
+            : NodeLookup.addressesBy(lookup)(address).pipe(
+                Effect.flatMap((found) => Effect.forEach(found, (each) => dht.addNode(each), { discard: true })),
+                Effect.ignore
+              )
+      })
+    })
   )
 
 /**

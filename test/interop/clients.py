@@ -308,6 +308,8 @@ class RTorrent(Client):
     name = "rTorrent"
     program = "rtorrent"
     how_to_install = "apt-get install rtorrent"
+    router: str | None = None
+    """A node of the DHT that it asks first; without it the DHT is off."""
 
     def add(self, what, folder, peers=(), files=None) -> None:
         port = free_port(self.host)
@@ -324,6 +326,8 @@ class RTorrent(Client):
             "session.path": session, "directory.default": folder, "protocol.pex": "yes", "dht.mode": "off",
             "protocol.encryption": "allow_incoming,try_outgoing,enable_retry",
         }  # fmt: skip
+        if self.router is not None:
+            settings |= {"dht.mode": "on", "dht.port": port}
         rc = self.home / "rc"
         rc.write_text(
             "system.daemon.set=true\n"
@@ -332,6 +336,8 @@ class RTorrent(Client):
         )
         self.run(["rtorrent", "-n", "-o", f"import={rc}"], HOME=str(self.home), TERM="xterm")
         wait_for(self._is_up, READY, "rTorrent starts", self.log)
+        if self.router is not None:
+            self._call("dht.add_node", "", self.router)
         source = what if isinstance(what, str) else str(what.file)
         self._call("load.start" if files is None else "load.normal", "", source)
         wait_for(lambda: len(self._call("download_list")) > 0, READY, "rTorrent adds a torrent")

@@ -189,7 +189,7 @@ class DhtNodes(LineProcess):
 
     @classmethod
     def of_ours(cls, count: int, router: str) -> DhtNodes:
-        return cls([str(NODE), str(HERE / "dht_nodes.ts"), str(count), router])
+        return cls([str(NODE), "--conditions=@piecewise/source", str(HERE / "dht_nodes.ts"), str(count), router])
 
     def _ask(self, *words: object) -> dict[str, list]:
         self.send_line(" ".join(map(str, words)))

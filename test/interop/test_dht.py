@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+from clients import RTorrent
+from conftest import leave_out
 from processes import DhtNodes
 from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
 
@@ -163,8 +165,22 @@ def test_doctor_sees_the_nodes(router, piecewise):
     assert (checks["listening"], checks["UDP"], checks["DHT IPv4"]) == ("works", "works", "works")
 
 
-def test_from_aria2(torrent, target, aria2_seed, router, nodes, aria2, piecewise):
-    seeder = aria2(torrent, torrent.content.parent, "--seed-ratio=0", "--bt-seed-unverified", f"--dht-entry-point={router}")
+NOT_ON_LOOPBACK = {
+    "Transmission": "its DHT ignores datagrams from 127.0.0.0/8",
+    "qBittorrent": "its DHT cannot be told that many nodes are in one network; it is that of libtorrent, tested above",
+    "WebTorrent": "it has no DHT in the version that these tests install",
+}
+"""Clients that cannot take part in a DHT on loopback, and why."""
+
+
+@pytest.mark.parametrize("client", NOT_ON_LOOPBACK)
+def test_without(client):
+    pytest.skip(NOT_ON_LOOPBACK[client])
+
+
+def test_from_aria2(torrent, target, router, nodes, aria2, piecewise):
+    arguments = ["--seed-ratio=0", "--bt-seed-unverified", f"--dht-entry-point={router}"]
+    seeder = aria2(torrent, torrent.content.parent, *arguments)
     eventually(lambda: nodes[1].peers(0, torrent.info_hash.hex()), seeder.address)
 
     piecewise("download", torrent.link(), "-o", target, "--json").finish()
@@ -177,5 +193,35 @@ def test_from_us_to_aria2(torrent, target, give, router, nodes, aria2_leech):
     eventually(lambda: nodes[0].peers(9, torrent.info_hash.hex()), "127.0.5.8:7008")
 
     aria2_leech(torrent.link(), target, f"--dht-entry-point={router}").wait_until_complete()
+
+    assert_same(torrent, target)
+
+
+@pytest.fixture
+def rtorrent(tmp_path, router, running) -> RTorrent:
+    """An rTorrent in the DHT, without a torrent."""
+    if not RTorrent.is_installed():
+        leave_out("rTorrent is not installed")
+    client = RTorrent(tmp_path / "rtorrent", "127.0.5.9")
+    client.router = router
+    running.callback(client.close)
+    return client
+
+
+def test_from_rtorrent(torrent, target, rtorrent, nodes, piecewise):
+    rtorrent.seed(torrent)
+    eventually(lambda: nodes[1].peers(0, torrent.info_hash.hex()), rtorrent.address, 60)
+
+    piecewise("download", torrent.link(), "-o", target, "--json").finish()
+
+    assert_same(torrent, target)
+
+
+def test_from_us_to_rtorrent(torrent, target, give, rtorrent, nodes):
+    give(torrent, "--bind", "127.0.5.10", "--port", "7010")
+    eventually(lambda: nodes[0].peers(9, torrent.info_hash.hex()), "127.0.5.10:7010")
+
+    rtorrent.add(torrent.link(), target)
+    rtorrent.wait(60)
 
     assert_same(torrent, target)

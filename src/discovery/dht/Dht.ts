@@ -107,6 +107,8 @@ export class Dht extends Context.Service<
      * routing table if it answers. Returns at once. What exceeds a few addresses a second is dropped.
      */
     readonly addNode: (address: PeerAddress) => Effect.Effect<void>
+    /** The UDP port of our node of a family, as peers are told it (BEP 5 `port`); `undefined` while it has no socket. */
+    readonly portUnsafe: (family: CompactPeers.Family) => number | undefined
     /** The state of the nodes. */
     readonly status: Effect.Effect<DhtStatus>
   }
@@ -237,6 +239,7 @@ export const make = Effect.fnUntraced(function* (
         addable--
         node.act((now) => DhtMachine.suggest(node.machine, address, now))
       }),
+    portUnsafe: (family) => nodeOf(family)?.port(),
     status: Effect.sync(() => {
       const now = Monotonic.nowUnsafe(clock)
       const open = nodes.filter((node) => node.isOpen())

@@ -35,6 +35,8 @@ export interface DhtNode {
   readonly machine: DhtMachine.DhtMachine
   /** Whether there is a socket. */
   readonly isOpen: () => boolean
+  /** The port of the socket. */
+  readonly port: () => number | undefined
   readonly receiveUnsafe: DatagramSink
   /** Hears of nodes of this family from the node of the other one. */
   readonly named: (nodes: ReadonlyArray<NodeInfo>) => void
@@ -138,6 +140,7 @@ export const make = Effect.fnUntraced(function* (options: {
   return {
     machine,
     isOpen: () => socket !== undefined,
+    port: () => socket?.local.port,
     act,
     opened: Deferred.await(opened),
     receiveUnsafe: (payload, from) => {

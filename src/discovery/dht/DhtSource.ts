@@ -60,7 +60,9 @@ const start = Effect.fnUntraced(function* (context: PeerSourceContext, dht: Dht[
     Effect.forkScoped
   )
   const { nodes = [] } = context
-  const askNodes = Effect.forEach(nodes, (node) => dht.addNode(node), { discard: true })
+  const scope = yield* Effect.scope
+  // Not waited for, because names may have to be resolved.
+  const askNodes = Effect.forEach(nodes, (node) => Effect.forkIn(dht.addNode(node), scope), { discard: true })
   yield* askNodes
 
   const factsNow = (): DhtSchedule.Facts => ({
