@@ -122,7 +122,7 @@ export const make = Effect.fnUntraced(function* (seed: number) {
     socket.receiveUnsafe((payload, from) => {
       if (isHere) perform(DhtMachine.receive(machine, payload, from, timeline.nowUnsafe()))
     })
-    perform(DhtMachine.bootstrap(machine, { saved: [], routers }, timeline.nowUnsafe()))
+    perform(DhtMachine.bootstrap(machine, routers, timeline.nowUnsafe()))
     const member: Member = {
       machine,
       address,

@@ -104,7 +104,8 @@ export class Dht extends Context.Service<
     ) => Effect.Effect<{ readonly seeds: number; readonly downloaders: number; readonly nodes: number }>
     /**
      * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
-     * routing table if it answers. Returns at once. What exceeds a few addresses a second is dropped.
+     * routing table if it answers. Returns at once; a name is resolved meanwhile. What exceeds a few addresses a second
+     * is dropped.
      */
     readonly addNode: (address: PeerAddress) => Effect.Effect<void>
     /** The UDP port of our node of a family, as peers are told it (BEP 5 `port`); `undefined` while it has no socket. */
@@ -131,6 +132,7 @@ export const make = Effect.fnUntraced(function* (
   options: DhtOptions = {}
 ): Effect.fn.Return<Dht["Service"], never, DhtStore | UdpHub | Scope.Scope> {
   const hub = yield* UdpHub
+  const scope = yield* Effect.scope
   const store = yield* DhtStore
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -151,6 +153,7 @@ export const make = Effect.fnUntraced(function* (
       entropy: (length) => crypto.getRandomValues(new Uint8Array(length)),
       now: Monotonic.nowUnsafe(clock)
     })
+    machine.saved = (saved?.[family]?.nodes ?? []).filter((address) => CompactPeers.familyOf(address) === family)
     const others = (named: Parameters<DhtNode.DhtNode["named"]>[0]) => {
       for (const node of nodes) if (node.machine.family !== family) node.named(named)
     }
@@ -162,7 +165,14 @@ export const make = Effect.fnUntraced(function* (
     nodeOf(from.host.includes(":") ? "ipv6" : "ipv4")?.receiveUnsafe(payload, from)
   )
 
-  const joining = yield* Effect.forkScoped(join(nodes, options, saved))
+  /** What was added before there was a socket. */
+  const early: Array<PeerAddress> = []
+  const joining = yield* Effect.forkScoped(
+    Effect.andThen(
+      join(nodes, options),
+      Effect.sync(() => early.splice(0).forEach(suggest))
+    )
+  )
   /** A lookup before would find nobody. */
   const ready = Effect.asVoid(Fiber.await(joining))
 
@@ -185,6 +195,14 @@ export const make = Effect.fnUntraced(function* (
         )
       )
     ).pipe(Effect.map((results) => results.filter((result) => result !== undefined)))
+
+  /** Asks a node now, or when there is a socket. */
+  const suggest = (address: PeerAddress) => {
+    const node = nodes.find(({ machine }) => machine.family === CompactPeers.familyOf(address))
+    if (node === undefined || !PeerAddresses.isDialable(address)) return
+    if (node.isOpen()) node.act((now) => DhtMachine.suggest(node.machine, address, now))
+    else if (early.length < maxAdded) early.push(address)
+  }
 
   let addable = maxAdded
   let addableAt = Monotonic.nowUnsafe(clock)
@@ -229,15 +247,18 @@ export const make = Effect.fnUntraced(function* (
         }
       ),
     addNode: (address) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const now = Monotonic.nowUnsafe(clock)
         addable = Math.min(maxAdded, addable + ((now - addableAt) * addedPerSecond) / 1000)
         addableAt = now
-        const family = CompactPeers.familyOf(address)
-        const node = family === undefined ? undefined : nodeOf(family)
-        if (node === undefined || !node.isOpen() || !PeerAddresses.isDialable(address) || addable < 1) return
+        if (addable < 1) return Effect.void
         addable--
-        node.act((now) => DhtMachine.suggest(node.machine, address, now))
+        if (CompactPeers.familyOf(address) !== undefined) return Effect.sync(() => suggest(address))
+        // Whoever named it may not choose a host in our network.
+        const named = Effect.map(resolve(address, options.lookup), (found) => {
+          for (const each of found) if (PeerAddresses.reachOf(each) === "public") suggest(each)
+        })
+        return Effect.asVoid(Effect.forkIn(named, scope))
       }),
     portUnsafe: (family) => nodeOf(family)?.port(),
     status: Effect.sync(() => {
@@ -271,21 +292,14 @@ const load = (store: DhtStore["Service"]): Effect.Effect<Saved | undefined> =>
 /** Tells each node whom to ask first, once it has a socket and the routers' names are resolved. */
 const join = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<DhtNode.DhtNode>,
-  { bootstrap = defaultRouters, lookup }: DhtOptions,
-  saved: Saved | undefined
+  { bootstrap = defaultRouters, lookup }: DhtOptions
 ) {
   const found = yield* Effect.forEach(bootstrap, (address) => resolve(address, lookup), { concurrency: 4 })
   const routers = found.flat()
   for (const node of nodes) {
     yield* node.opened
     const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
-    node.act((now) =>
-      DhtMachine.bootstrap(
-        node.machine,
-        { saved: (saved?.[node.machine.family]?.nodes ?? []).filter(isOurs), routers: routers.filter(isOurs) },
-        now
-      )
-    )
+    node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
   }
 })
 

@@ -131,26 +131,29 @@ export const suggest = (self: DhtMachine, address: PeerAddress, now: number): Ac
 /** The node of the other family was told of these nodes; they are asked while this one knows few. */
 export const named = (self: DhtMachine, nodes: ReadonlyArray<NodeInfo>, now: number): Actions => {
   for (const { address } of nodes) {
-    if (RoutingTable.nodes(self.table).length >= Searches.fewNodes) break
-    if (RoutingTable.find(self.table, address) === undefined) Upkeep.check(self, address, now)
+    if (RoutingTable.nodes(self.table).length >= Searches.fewNodes || now < self.schedule.consider) break
+    if (RoutingTable.find(self.table, address) !== undefined) continue
+    self.schedule.consider = now + Responder.considerMillis
+    Upkeep.check(self, address, now)
   }
   return takeActions(self)
 }
 
 /** There is a socket (again). */
 export const opened = (self: DhtMachine, now: number): Actions => {
+  self.isOpen = true
   Upkeep.joinSoon(self, now)
   return takeActions(self)
 }
 
-/** Sets whom to ask while few nodes are known, and joins. */
-export const bootstrap = (
-  self: DhtMachine,
-  addresses: { readonly saved: ReadonlyArray<PeerAddress>; readonly routers: ReadonlyArray<PeerAddress> },
-  now: number
-): Actions => {
-  self.saved = addresses.saved
-  self.routers = addresses.routers
+/** There is no socket any more. */
+export const closed = (self: DhtMachine): void => {
+  self.isOpen = false
+}
+
+/** Sets the routers, which are asked while few nodes are known, and joins. */
+export const bootstrap = (self: DhtMachine, routers: ReadonlyArray<PeerAddress>, now: number): Actions => {
+  self.routers = routers
   Upkeep.joinSoon(self, now)
   return tick(self, now)
 }

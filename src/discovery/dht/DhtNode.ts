@@ -119,6 +119,7 @@ export const make = Effect.fnUntraced(function* (options: {
         )
       )
       socket = undefined
+      DhtMachine.closed(machine)
       yield* Deferred.succeed(opened, undefined)
       // Nobody answers them any more.
       abandon()

@@ -66,6 +66,8 @@ export interface Lookup {
   readonly target: Uint8Array
   /** Our own id: nobody else has it. */
   readonly ownId: Uint8Array
+  /** Whether ids that do not suit their addresses count as others do. */
+  readonly trustsAll: boolean
   /** Those with an id, closest first. */
   readonly candidates: Array<Candidate>
   /** Addresses that are asked while there are no candidates. */
@@ -83,10 +85,16 @@ export const make = (options: {
   readonly ownId: Uint8Array
   readonly nodes: ReadonlyArray<NodeInfo>
   readonly bootstrap: ReadonlyArray<PeerAddress>
+  /**
+   * Whether ids that do not suit their addresses count as others do, as when nodes get to know each other: before that
+   * they cannot know their own addresses. Default `false`.
+   */
+  readonly trustsAll?: boolean | undefined
 }): Lookup => {
   const self: Lookup = {
     target: options.target,
     ownId: options.ownId,
+    trustsAll: options.trustsAll ?? false,
     candidates: [],
     bootstrap: [],
     inFlight: new Set(),
@@ -160,8 +168,9 @@ const closestOf = (self: Lookup, now: number) => {
       if (subnets.has(candidate.subnet)) continue
       subnets.add(candidate.subnet)
     }
-    if (candidate.suits) suited++
-    if (candidate.suits || set.length - suited < maxUnsuited) set.push(candidate)
+    const counts = candidate.suits || self.trustsAll
+    if (counts) suited++
+    if (counts || set.length - suited < maxUnsuited) set.push(candidate)
     if (suited === closestCount || ++seen === window) return { set, isFull: true }
   }
   return { set, isFull: false }

@@ -129,6 +129,8 @@ export interface NodeState {
   saved: ReadonlyArray<PeerAddress>
   routers: ReadonlyArray<PeerAddress>
   table: RoutingTable.RoutingTable
+  /** Whether it has a socket. */
+  isOpen: boolean
   /** The node of the other family, if there is one: it names its nodes to whoever wants them (BEP 32). */
   sibling: NodeState | undefined
   nextTask: number
@@ -190,6 +192,7 @@ export const make = (options: Options): NodeState => {
     saved: [],
     routers: [],
     table: RoutingTable.make(id, now),
+    isOpen: false,
     sibling: undefined,
     nextTask: 1,
     actions: []

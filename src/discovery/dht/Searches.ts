@@ -37,7 +37,8 @@ export const begin = (self: NodeState, search: Search, now: number, isUpkeep = f
       target: search.target,
       ownId: self.table.id,
       nodes,
-      bootstrap: nodes.length < fewNodes ? bootstrapOf(self) : []
+      bootstrap: nodes.length < fewNodes ? bootstrapOf(self) : [],
+      trustsAll: isUpkeep
     }),
     isUpkeep,
     found: new Set(),
@@ -107,10 +108,18 @@ const both: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
 const question = ({ family, sibling }: NodeState, { search }: Task): Krpc.Question => {
   const { noSeeds = false, scrape = false, target, wantsPeers } = search
   // While the other node knows few, this one asks for it too (BEP 32).
-  const helps = sibling !== undefined && RoutingTable.nodes(sibling.table).length < fewNodes
+  const helps = sibling !== undefined && needsHelp(sibling)
   const want = helps ? both : family === "ipv6" ? [family] : []
   return wantsPeers ? { _tag: "get_peers", target, want, noSeeds, scrape } : { _tag: "find_node", target, want }
 }
+
+/** Queries without any answer after which a node seems to have no connection to its family of addresses. */
+const triesToConnect = 32
+
+const needsHelp = ({ counts, isOpen, table }: NodeState): boolean =>
+  isOpen &&
+  RoutingTable.nodes(table).length < fewNodes &&
+  (counts.answersReceived > 0 || counts.queriesSent < triesToConnect)
 
 const announce = (self: NodeState, task: Task, now: number): void => {
   const { announceTo, search } = task

@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
+import type { Dht } from "../../../src/discovery/dht/Dht.ts"
+import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
 import { hostOf, port, start, startMany } from "./dhtHosts.ts"
 
@@ -75,6 +78,186 @@ describe("Dht", () => {
       assert.deepStrictEqual(found, [])
       assert.deepStrictEqual(announced, { nodes: 0 })
       assert.deepStrictEqual(scraped, { seeds: 0, downloaders: 0, nodes: 0 })
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("finds peers of both families, each over its own", () =>
+    Effect.gen(function* () {
+      const host6 = (number: number) => `2001:${(0x400 + number * 3).toString(16)}::1`
+      const bootstrap = [
+        { host: hostOf(0), port },
+        { host: host6(0), port }
+      ]
+      const nodes = yield* Effect.forEach(
+        Array.from({ length: 12 }, (_, index) => index),
+        (index) => start(hostOf(index), { other: host6(index), bootstrap: index === 0 ? [] : bootstrap })
+      )
+      yield* TestClock.adjust("3 minutes")
+
+      const announced = yield* during(nodes[1]!.announce(infoHash, { port: 7000 }))
+      const found = yield* during(Stream.runCollect(nodes[9]!.peers(infoHash)))
+      const status = yield* nodes[9]!.status
+
+      assert.isAtLeast(announced.nodes, 16)
+      assert.sameDeepMembers(
+        found.flatMap(({ peers }) => peers),
+        [
+          { host: hostOf(1), port: 7000 },
+          { host: host6(1), port: 7000 }
+        ]
+      )
+      assert.isAtLeast(status.ipv4!.goodNodes, 8)
+      assert.isAtLeast(status.ipv6!.goodNodes, 8)
+      assert.strictEqual(status.ipv4!.externalHost, hostOf(9))
+      assert.strictEqual(status.ipv6!.externalHost, host6(9))
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("learns nodes of the other family from those of one (BEP 32)", () =>
+    Effect.gen(function* () {
+      const host6 = (number: number) => `2001:${(0x400 + number * 3).toString(16)}::1`
+      const nodes = yield* Effect.forEach(
+        Array.from({ length: 10 }, (_, index) => index),
+        (index) =>
+          start(hostOf(index), {
+            other: host6(index),
+            bootstrap:
+              index === 0
+                ? []
+                : [
+                    { host: hostOf(0), port },
+                    { host: host6(0), port }
+                  ]
+          })
+      )
+      yield* TestClock.adjust("3 minutes")
+
+      // It knows an IPv4 node alone.
+      const late = yield* start(hostOf(20), { other: host6(20), bootstrap: [{ host: hostOf(0), port }] })
+      yield* TestClock.adjust("3 minutes")
+      yield* during(Stream.runDrain(late.peers(infoHash)))
+
+      assert.isAtLeast((yield* late.status).ipv6!.nodes, 1)
+      assert.strictEqual(nodes.length, 10)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("keeps its id and its nodes from one run to the next, and joins without a router", () =>
+    Effect.gen(function* () {
+      yield* startMany(15)
+      const store = DhtStore.layerMemory()
+      const memory = yield* Layer.build(store)
+      const shared = Layer.succeedContext(memory)
+      const first = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const node = yield* start(hostOf(40), { bootstrap: [{ host: hostOf(0), port }], store: shared })
+          yield* TestClock.adjust("3 minutes")
+          return yield* node.status
+        })
+      )
+      yield* TestClock.adjust("5 minutes")
+
+      const again = yield* start(hostOf(40), { bootstrap: [], store: shared })
+      yield* TestClock.adjust("10 seconds")
+
+      const { ipv4 } = yield* again.status
+      assert.strictEqual(ipv4!.id, first.ipv4!.id)
+      assert.isAtLeast(ipv4!.nodes, 8)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("works on without what its store has lost, or cannot keep", () =>
+    Effect.gen(function* () {
+      const broken = Layer.succeed(
+        DhtStore.DhtStore,
+        DhtStore.DhtStore.of({
+          load: Effect.fail(new DhtStore.DhtStoreError({ operation: "load", why: "the disk is gone" })),
+          save: () => Effect.fail(new DhtStore.DhtStoreError({ operation: "save", why: "the disk is full" }))
+        })
+      )
+      yield* startMany(10)
+
+      const node = yield* start(hostOf(40), { bootstrap: [{ host: hostOf(0), port }], store: broken })
+      yield* TestClock.adjust("11 minutes")
+
+      assert.isAtLeast((yield* node.status).ipv4!.nodes, 8)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("takes in a node that is added, if it answers", () =>
+    Effect.gen(function* () {
+      const one = yield* start(hostOf(0), { bootstrap: [] })
+      yield* start(hostOf(1), { bootstrap: [] })
+
+      // Before there is a socket, to nobody, and to a name that cannot be resolved.
+      yield* one.addNode({ host: hostOf(1), port })
+      yield* one.addNode({ host: hostOf(2), port })
+      yield* one.addNode({ host: "node.example", port })
+      yield* TestClock.adjust("1 minute")
+
+      const { ipv4 } = yield* one.status
+      assert.deepStrictEqual([ipv4!.nodes, ipv4!.traffic.queriesUnanswered], [1, 1])
+      assert.strictEqual(one.portUnsafe("ipv4"), port)
+      assert.isUndefined(one.portUnsafe("ipv6"))
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("asks few of the nodes that are added in a flood", () =>
+    Effect.gen(function* () {
+      const one = yield* start(hostOf(0), { bootstrap: [] })
+      yield* TestClock.adjust("1 second")
+      for (let index = 1; index < 200; index++) yield* one.addNode({ host: hostOf(index), port })
+
+      assert.isAtMost((yield* one.status).ipv4!.traffic.queriesSent, 20)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("stops a search that nobody waits for any more", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(10)
+      const fiber = yield* Effect.forkChild(Stream.runDrain(nodes[1]!.peers(infoHash)))
+      yield* TestClock.adjust("20 millis")
+      assert.strictEqual((yield* nodes[1]!.status).ipv4!.lookups, 1)
+
+      yield* Fiber.interrupt(fiber)
+
+      assert.strictEqual((yield* nodes[1]!.status).ipv4!.lookups, 0)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("answers nobody, and is in no table, if it is read-only (BEP 43)", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(10)
+      const reader = yield* start(hostOf(40), { bootstrap: [{ host: hostOf(0), port }], isReadOnly: true })
+      yield* TestClock.adjust("3 minutes")
+      yield* during(nodes[3]!.announce(infoHash, { port: 7000 }))
+
+      const found = yield* during(Stream.runCollect(reader.peers(infoHash)))
+
+      assert.strictEqual(found.flatMap(({ peers }) => peers).length, 1)
+      const { ipv4, isReadOnly } = yield* reader.status
+      assert.deepStrictEqual([isReadOnly, ipv4!.traffic.answersSent], [true, 0])
+      for (const node of nodes) assert.isAtMost((yield* node.status).ipv4!.nodes, 9)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("leaves nothing behind when its scope closes", () =>
+    Effect.gen(function* () {
+      const counted = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const node: Dht["Service"] = yield* start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] })
+          yield* TestClock.adjust("1 minute")
+          return node
+        })
+      )
+      const before = (yield* counted.status).isReadOnly
+      yield* TestClock.adjust("1 hour")
+
+      assert.isFalse(before)
+      // The port is free again.
+      const next = yield* start(hostOf(0), { bootstrap: [] })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(next.portUnsafe("ipv4"), port)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 })

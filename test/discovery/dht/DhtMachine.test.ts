@@ -141,7 +141,7 @@ describe("DhtMachine", () => {
     assert.strictEqual(announce(address(1, 99), 0)?._tag, "Failure")
   })
 
-  it("answers an unknown method with error 204, and nothing that is not a query", () => {
+  it("fault 59: answers an unknown method with error 204, and nothing that is not a query", () => {
     const machine = make()
     const unknown = Bytes.fromText("d1:ad2:id20:abcdefghij0123456789e1:q4:vote1:t2:aa1:y1:qe")
 
