@@ -125,6 +125,8 @@ export interface NodeState {
   readonly tasks: Map<number, Task>
   readonly counts: Traffic
   readonly schedule: Schedule
+  /** Nodes that have asked us and are to be asked in turn; bounded. */
+  readonly strangers: Array<NodeInfo>
   /** Addresses that are asked while few nodes are known: what was saved, and routers. */
   saved: ReadonlyArray<PeerAddress>
   routers: ReadonlyArray<PeerAddress>
@@ -189,6 +191,7 @@ export const make = (options: Options): NodeState => {
       idChanged: Number.NEGATIVE_INFINITY,
       heard: now
     },
+    strangers: [],
     saved: [],
     routers: [],
     table: RoutingTable.make(id, now),

@@ -23,6 +23,9 @@ import * as TrafficLimits from "./TrafficLimits.ts"
 /** How long after a node that asked us was asked in turn the next one may be, in milliseconds. */
 export const considerMillis = 250
 
+/** Most nodes that wait to be asked in turn. A further one has to ask again later. */
+export const maxStrangers = 16
+
 /** Bytes that a peer takes in a list of values, with its length: `6:` or `18:`. */
 const valueLength: { readonly [family in CompactPeers.Family]: number } = { ipv4: 8, ipv6: 21 }
 
@@ -122,7 +125,9 @@ const peersFor = (
 /** A node that asks us may have a place in the table, if it answers us in turn. */
 const consider = (self: NodeState, node: NodeInfo.NodeInfo, now: number): void => {
   if (RoutingTable.asked(self.table, node, now)) return
-  if (now < self.schedule.consider || !RoutingTable.wouldTake(self.table, node)) return
-  self.schedule.consider = now + considerMillis
-  NodeStates.ask(self, node.address, { _tag: "ping" }, { _tag: "Check" }, now)
+  if (!RoutingTable.wouldTake(self.table, node)) return
+  if (now >= self.schedule.consider) {
+    self.schedule.consider = now + considerMillis
+    NodeStates.ask(self, node.address, { _tag: "ping" }, { _tag: "Check" }, now)
+  } else if (self.strangers.length < maxStrangers) self.strangers.push(node)
 }

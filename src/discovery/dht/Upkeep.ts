@@ -36,6 +36,7 @@ export const run = (self: NodeState, now: number): void => {
     PeerStore.expire(self.peers, now)
   }
   move(self, now)
+  meet(self, now)
   const isBusy = [...self.tasks.values()].some(({ isUpkeep }) => isUpkeep)
   if (isBusy) return
   if (RoutingTable.nodes(self.table).length < Searches.fewNodes) join(self, now)
@@ -46,6 +47,16 @@ export const run = (self: NodeState, now: number): void => {
   }
   const silent = RoutingTable.nextToCheck(self.table, now)
   if (silent !== undefined) check(self, silent.address, now)
+}
+
+/** How many of those that asked us are asked in turn at once. */
+const maxMet = 4
+
+const meet = (self: NodeState, now: number): void => {
+  for (const node of self.strangers.splice(0, maxMet)) {
+    const isKnown = RoutingTable.find(self.table, node.address) !== undefined
+    if (!isKnown && RoutingTable.wouldTake(self.table, node)) check(self, node.address, now)
+  }
 }
 
 /** Looks for our own id, which fills the table with what is on the way and around us. */

@@ -411,7 +411,10 @@ describe("DhtMachine", () => {
 
     assert.isBelow(machine.counts.queriesSent - start, 3_600 / 4)
     assert.isBelow(wakes, 3_600 / 2)
-    assert.strictEqual(DhtMachine.status(machine, 60 * minute).goodNodes, RoutingTable.nodes(machine.table).length)
+    // One or two may be about to be asked.
+    const { goodNodes, nodes: known } = DhtMachine.status(machine, 60 * minute)
+    assert.isAtLeast(goodNodes, known - 2)
+    assert.strictEqual(known, RoutingTable.nodes(machine.table).length)
   })
 
   it("says whether others reach it: once one asks that it has not asked", () => {

@@ -102,10 +102,10 @@ describe("Lookup", () => {
     const dead = new Set(hosts(sorted.slice(0, 8).filter((_, index) => index % 2 === 0)))
     const lookup = make(sorted.slice(0, 16))
 
-    run(lookup, ({ address }) => (dead.has(address.host) ? undefined : []))
+    const { now } = run(lookup, ({ address }) => (dead.has(address.host) ? undefined : []))
 
     assert.deepStrictEqual(
-      hosts(Lookup.closest(lookup, 0)),
+      hosts(Lookup.closest(lookup, now)),
       hosts(sorted.filter(({ address }) => !dead.has(address.host)).slice(0, 8))
     )
   })
