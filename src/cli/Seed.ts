@@ -1,6 +1,6 @@
 /**
  * Implements `piecewise seed`, which verifies the files of a torrent and uploads them until it is stopped or reaches
- * its limit. It changes nothing on disk and keeps no resume data. So each run verifies the files again, at about a
+ * its limit. It changes none of the files and keeps no resume data. So each run verifies the files again, at about a
  * gigabyte per second.
  */
 import * as Effect from "effect/Effect"

@@ -5,9 +5,8 @@
  *
  * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored, as other
  * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
- * of the wrong type, URLs of other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves
- * describe the same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is
- * refused.
+ * of the wrong type, URLs of other schemes. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves describe the
+ * same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is refused.
  *
  * Names are made safe by `metainfo/SafePath.ts`.
  *

@@ -28,7 +28,7 @@ describe("DhtContact", () => {
     assert.deepStrictEqual([...FrameEncoder.take(outbox)], [0, 0, 0, 3, 9, 0x1a, 0xe1, 0, 0, 0, 3, 9, 0x1a, 0xe2])
   })
 
-  it("takes the node to be on the peer's host, and reads only a few messages", () => {
+  it("fault 38: takes the node to be on the peer's host, and reads only a few messages", () => {
     const { contact, found } = make(6_881)
 
     for (let port = 0; port < 20; port++) DhtContact.receive(contact, port)

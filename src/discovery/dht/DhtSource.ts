@@ -62,7 +62,13 @@ const start = Effect.fnUntraced(function* (context: PeerSourceContext, dht: Dht[
   const { nodes = [] } = context
   const scope = yield* Effect.scope
   // Not waited for, because names may have to be resolved.
-  const askNodes = Effect.forEach(nodes, (node) => Effect.forkIn(dht.addNode(node), scope), { discard: true })
+  const askNodes = Effect.forEach(
+    nodes,
+    (node) => Effect.forkIn(dht.addNode(node), scope, { startImmediately: true }),
+    {
+      discard: true
+    }
+  )
   yield* askNodes
 
   const factsNow = (): DhtSchedule.Facts => ({

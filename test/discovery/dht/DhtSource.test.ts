@@ -82,7 +82,7 @@ describe("DhtSource", () => {
     })
   )
 
-  it.effect("neither looks up nor announces a private torrent, and asks none of its nodes", () =>
+  it.effect("fault 38: neither looks up nor announces a private torrent, and asks none of its nodes", () =>
     Effect.gen(function* () {
       const dht = FakeDht.make([peer(1)])
       const { events, fiber } = yield* begin(dht, {
