@@ -42,6 +42,8 @@ export interface Member {
 export interface DhtSwarm {
   readonly random: Prng.Prng
   readonly members: Array<Member>
+  /** Milliseconds. */
+  readonly nowUnsafe: () => number
   /** A public address that nobody has. */
   readonly newHost: () => string
   /** Adds a node, which asks `routers` first. `suits`: whether its id follows from its address. */
@@ -141,7 +143,8 @@ export const make = Effect.fnUntraced(function* (seed: number) {
     return member
   })
 
-  return { random, members, newHost, join, bind } satisfies DhtSwarm as DhtSwarm
+  const { nowUnsafe } = timeline
+  return { random, members, nowUnsafe, newHost, join, bind } satisfies DhtSwarm as DhtSwarm
 })
 
 /** A member chosen at random. */
@@ -159,6 +162,10 @@ export const livingShare = ({ members }: DhtSwarm): number => {
   )
   return known.filter(({ address }) => living.has(PeerAddresses.format(address))).length / known.length
 }
+
+/** How many nodes a node knows, on average. */
+export const nodesKnown = ({ members }: DhtSwarm): number =>
+  members.reduce((sum, { machine }) => sum + RoutingTable.size(machine.table), 0) / members.length
 
 /** The middle value. */
 export const median = (values: ReadonlyArray<number>): number =>

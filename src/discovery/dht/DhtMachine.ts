@@ -131,7 +131,7 @@ export const suggest = (self: DhtMachine, address: PeerAddress, now: number): Ac
 /** The node of the other family was told of these nodes; they are asked while this one knows few. */
 export const named = (self: DhtMachine, nodes: ReadonlyArray<NodeInfo>, now: number): Actions => {
   for (const { address } of nodes) {
-    if (RoutingTable.nodes(self.table).length >= Searches.fewNodes || now < self.schedule.consider) break
+    if (RoutingTable.size(self.table) >= Searches.fewNodes || now < self.schedule.consider) break
     if (RoutingTable.find(self.table, address) !== undefined) continue
     self.schedule.consider = now + Responder.considerMillis
     Upkeep.check(self, address, now)

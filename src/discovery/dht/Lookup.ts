@@ -26,7 +26,7 @@ export const closestCount = 8
 export const maxUnsuited = 4
 
 /** How far the closest nodes are sought, in candidates that are or may be alive. */
-const window = 32
+const maxSought = 32
 
 /** Queries in flight at once; one without an answer for `stallMillis` does not count. */
 export const concurrency = 4
@@ -171,7 +171,7 @@ const closestOf = (self: Lookup, now: number) => {
     const counts = candidate.suits || self.trustsAll
     if (counts) suited++
     if (counts || set.length - suited < maxUnsuited) set.push(candidate)
-    if (suited === closestCount || ++seen === window) return { set, isFull: true }
+    if (suited === closestCount || ++seen === maxSought) return { set, isFull: true }
   }
   return { set, isFull: false }
 }

@@ -242,12 +242,6 @@ export const failed = (self: RoutingTable, address: PeerAddress): void => {
   }
 }
 
-/** The node at this address has another id than we thought, or breaks the protocol. */
-export const forget = (self: RoutingTable, address: PeerAddress): void => {
-  const node = find(self, address)
-  if (node !== undefined) remove(self, node)
-}
-
 /** The `count` nodes closest to a target, closest first, without bad ones. */
 export const closest = (self: RoutingTable, target: Uint8Array, count = bucketSize): ReadonlyArray<Node> => {
   const found: Array<Node> = []
@@ -292,6 +286,13 @@ export const nextToRefresh = (self: RoutingTable, random: Prng, now: number): No
     return index === self.buckets.length - 1 ? self.id : NodeIds.randomSharing(self.id, index, random)
   }
   return undefined
+}
+
+/** How many nodes have a place. */
+export const size = (self: RoutingTable): number => {
+  let count = 0
+  for (const { nodes } of self.buckets) count += nodes.length
+  return count
 }
 
 /** All nodes that have a place. */

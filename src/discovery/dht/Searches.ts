@@ -117,9 +117,7 @@ const question = ({ family, sibling }: NodeState, { search }: Task): Krpc.Questi
 const triesToConnect = 32
 
 const needsHelp = ({ counts, isOpen, table }: NodeState): boolean =>
-  isOpen &&
-  RoutingTable.nodes(table).length < fewNodes &&
-  (counts.answersReceived > 0 || counts.queriesSent < triesToConnect)
+  isOpen && RoutingTable.size(table) < fewNodes && (counts.answersReceived > 0 || counts.queriesSent < triesToConnect)
 
 const announce = (self: NodeState, task: Task, now: number): void => {
   const { announceTo, search } = task

@@ -39,7 +39,7 @@ export const run = (self: NodeState, now: number): void => {
   meet(self, now)
   const isBusy = [...self.tasks.values()].some(({ isUpkeep }) => isUpkeep)
   if (isBusy) return
-  if (RoutingTable.nodes(self.table).length < Searches.fewNodes) join(self, now)
+  if (RoutingTable.size(self.table) < Searches.fewNodes) join(self, now)
   else {
     schedule.bootstrapWait = 0
     const target = RoutingTable.nextToRefresh(self.table, self.random, now)
@@ -62,7 +62,7 @@ const meet = (self: NodeState, now: number): void => {
 /** Looks for our own id, which fills the table with what is on the way and around us. */
 const join = (self: NodeState, now: number): void => {
   const { schedule } = self
-  const knowsAny = RoutingTable.nodes(self.table).length + self.saved.length + self.routers.length > 0
+  const knowsAny = RoutingTable.size(self.table) + self.saved.length + self.routers.length > 0
   if (now < schedule.bootstrap || !knowsAny) return
   schedule.bootstrapWait = Math.min(maxBootstrapWait, Math.max(minBootstrapWait, schedule.bootstrapWait * 2))
   schedule.bootstrap = now + schedule.bootstrapWait
@@ -81,9 +81,9 @@ export const check = (self: NodeState, address: PeerAddress, now: number): boole
 
 /** Takes an id that suits our address (BEP 42), once nodes agree on it. */
 const move = (self: NodeState, now: number): void => {
+  if (self.isIdFixed || now - self.schedule.idChanged < idLifetime) return
   const host = ExternalAddress.agreed(self.external)
-  if (host === undefined || self.isIdFixed || NodeIds.suits(self.table.id, host)) return
-  if (now - self.schedule.idChanged < idLifetime) return
+  if (host === undefined || NodeIds.suits(self.table.id, host)) return
   const ip = IpAddress.parse(host)
   if (ip === undefined || (ip.length === 16) !== (self.family === "ipv6")) return
   self.schedule.idChanged = now

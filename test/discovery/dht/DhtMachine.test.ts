@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
+import * as fc from "fast-check"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import type * as CompactPeers from "../../../src/base/CompactPeers.ts"
 import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
@@ -12,6 +13,7 @@ import * as NodeId from "../../../src/discovery/dht/NodeId.ts"
 import * as NodeInfo from "../../../src/discovery/dht/NodeInfo.ts"
 import type { Options } from "../../../src/discovery/dht/NodeState.ts"
 import * as RoutingTable from "../../../src/discovery/dht/RoutingTable.ts"
+import * as Tokens from "../../../src/discovery/dht/Tokens.ts"
 import * as Transactions from "../../../src/discovery/dht/Transactions.ts"
 import * as Upkeep from "../../../src/discovery/dht/Upkeep.ts"
 
@@ -171,7 +173,7 @@ describe("DhtMachine", () => {
     assert.deepStrictEqual([answers(actions).length, queries(actions).length], [1, 0])
   })
 
-  it("fault 78: drops what is too long or no message, and counts it", () => {
+  it("fault 59: drops what is too long or no message, and counts it", () => {
     const machine = make()
     const long = Krpc.encodeResponse({
       transaction: Uint8Array.of(1),
@@ -185,6 +187,115 @@ describe("DhtMachine", () => {
     }
 
     assert.strictEqual(machine.counts.malformed, 4)
+  })
+
+  it("fault 59: survives every sequence of messages, true and false, in any order and at any time", () => {
+    const id = fc.integer({ min: 0, max: 30 }).map((seed) => NodeId.random(Prng.make(seed)))
+    const from = fc.record({
+      host: fc.constantFrom("20.1.1.1", "20.1.1.2", "21.1.1.1", "127.0.0.1", "10.0.0.1", "2001:470::1", "fe80::1%eth0"),
+      port: fc.integer({ min: 0, max: 3 })
+    })
+    const nodes = fc.array(fc.record({ id, address: from }), { maxLength: 12 })
+    const response = fc.record({ id, nodes, token: fc.uint8Array({ maxLength: 70 }), hasFilters: fc.boolean() })
+    const target = fc.constantFrom(hash, NodeId.random(Prng.make(3)))
+    const flags = fc.record({
+      noSeeds: fc.boolean(),
+      scrape: fc.boolean(),
+      impliedPort: fc.boolean(),
+      isSeed: fc.boolean()
+    })
+    const step = fc.oneof(
+      fc.record({ _tag: fc.constant("bytes" as const), from, bytes: fc.uint8Array({ maxLength: 60 }) }),
+      fc.record({
+        _tag: fc.constant("query" as const),
+        from,
+        id,
+        target,
+        flags,
+        method: fc.nat(3),
+        isReadOnly: fc.boolean()
+      }),
+      // An answer to one of the queries that are out, from whoever was asked or from another.
+      fc.record({ _tag: fc.constant("answer" as const), which: fc.nat(20), from: fc.option(from), response }),
+      fc.record({ _tag: fc.constant("error" as const), which: fc.nat(20) }),
+      fc.record({ _tag: fc.constant("search" as const), target, scrape: fc.boolean(), announces: fc.boolean() }),
+      fc.record({ _tag: fc.constant("cancel" as const), task: fc.nat(5) }),
+      fc.record({ _tag: fc.constant("wait" as const), millis: fc.constantFrom(1, 300, 2_000, 9_000, 1_000_000) })
+    )
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 60 }),
+        fc.constantFrom("ipv4" as const, "ipv6" as const),
+        (steps, family) => {
+          const machine = make({ family })
+          machine.sibling = make({ family: family === "ipv4" ? "ipv6" : "ipv4" })
+          let now = 0
+          const out: Array<{ readonly to: PeerAddress; readonly message: Krpc.Query }> = []
+          const keep = (actions: DhtMachine.Actions) => void out.push(...queries(actions))
+          keep(DhtMachine.bootstrap(machine, [address(1), address(2)], now))
+          for (const step of steps) {
+            if (step._tag === "bytes") keep(DhtMachine.receive(machine, step.bytes, step.from, now))
+            else if (step._tag === "query") {
+              const { flags, id, isReadOnly, method, target } = step
+              const token = Tokens.issue(machine.tokens, step.from.host, target, now)
+              const questions: ReadonlyArray<Krpc.Question> = [
+                { _tag: "ping" },
+                { _tag: "find_node", target, want: ["ipv4", "ipv6"] },
+                { _tag: "get_peers", target, want: [], ...flags },
+                { _tag: "announce_peer", target, port: 9, token, ...flags }
+              ]
+              keep(DhtMachine.receive(machine, ask(questions[method]!, id, isReadOnly), step.from, now))
+            } else if (step._tag === "answer" || step._tag === "error") {
+              const query = out[step.which % Math.max(1, out.length)]
+              if (query === undefined) continue
+              const { transaction } = query.message
+              if (step._tag === "error") {
+                keep(DhtMachine.receive(machine, Krpc.encodeFailure(transaction, 203), query.to, now))
+                continue
+              }
+              const { hasFilters, id, nodes, token } = step.response
+              const filters = hasFilters
+                ? { seeds: new Uint8Array(256), downloaders: new Uint8Array(256).fill(255) }
+                : undefined
+              const payload = Krpc.encodeResponse({
+                transaction,
+                id,
+                seen: step.from ?? address(9),
+                nodes: NodeInfo.encode(
+                  nodes.filter(({ address }) => !address.host.includes(":")),
+                  "ipv4"
+                ),
+                nodes6: NodeInfo.encode(
+                  nodes.filter(({ address }) => address.host.includes(":")),
+                  "ipv6"
+                ),
+                peers: nodes.map(({ address }) => Krpc.compact(address)),
+                token,
+                filters
+              })
+              keep(DhtMachine.receive(machine, payload, step.from ?? query.to, now))
+            } else if (step._tag === "search") {
+              const announce = step.announces ? { port: 7 } : undefined
+              const search = { target: step.target, wantsPeers: true, scrape: step.scrape, announce }
+              keep(DhtMachine.search(machine, search, now).actions)
+            } else if (step._tag === "cancel") DhtMachine.cancel(machine, step.task)
+            else now += step.millis
+            keep(DhtMachine.tick(machine, now))
+
+            assert.isAbove(DhtMachine.nextAt(machine, now), now - 1)
+            assert.isAtMost(machine.transactions.pending.size, Transactions.maxPending)
+            DhtMachine.status(machine, now)
+          }
+          // Whatever came, all searches end.
+          for (let count = 0; count < 2_000 && machine.tasks.size > 0; count++) {
+            now = Math.max(now + 1, DhtMachine.nextAt(machine, now))
+            DhtMachine.tick(machine, now)
+          }
+          assert.strictEqual([...machine.tasks.values()].filter(({ isUpkeep }) => !isUpkeep).length, 0)
+        }
+      ),
+      { numRuns: 150 }
+    )
   })
 
   it("fault 79: ignores an answer from another address, with another transaction id, or that comes twice", () => {

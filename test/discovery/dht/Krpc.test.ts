@@ -178,7 +178,7 @@ describe("Krpc", () => {
     )
   })
 
-  it("fault 78: returns its own error for whatever arrives, and throws none", () => {
+  it("fault 59: returns its own error for whatever arrives, and throws none", () => {
     const damaged = fc
       .tuple(transaction, id, question, fc.array(fc.tuple(fc.nat(200), fc.nat(255)), { maxLength: 8 }), fc.nat(200))
       .map(([transaction, id, question, changes, cut]) => {
@@ -200,7 +200,7 @@ describe("Krpc", () => {
     )
   })
 
-  it("fault 78: refuses what is longer than any message, deeper, or has more values", () => {
+  it("fault 59: refuses what is longer than any message, deeper, or has more values", () => {
     const base = { t: "aa", y: "q", q: "ping", a: { id: "abcdefghij0123456789" } }
     const fits = Krpc.maxBytes - Bencode.encode({ ...base, x: new Uint8Array(1_900) }).length + 1_900
 
@@ -210,7 +210,7 @@ describe("Krpc", () => {
     assert.match(why(bytes(`d1:t2:aa1:y1:q1:zl${"0:".repeat(500)}ee`)), /more than 400 values/)
   })
 
-  it("fault 78: refuses ids, targets and lists of nodes of wrong lengths, and long transaction ids and tokens", () => {
+  it("fault 59: refuses ids, targets and lists of nodes of wrong lengths, and long transaction ids and tokens", () => {
     const query = (q: string, a: Bencode.Encodable, t: Bencode.Encodable = "aa") => Bencode.encode({ t, y: "q", q, a })
     const good = "abcdefghij0123456789"
 
