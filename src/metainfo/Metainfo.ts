@@ -7,8 +7,7 @@
  * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
  * of the wrong type, URLs of other schemes. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves describe the
  * same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is refused.
- *
- * Names are made safe by `metainfo/SafePath.ts`.
+ * `SafePath.ts` makes names safe.
  *
  * ```ts
  * import assert from "node:assert/strict"

@@ -338,6 +338,8 @@ class RTorrent(Client):
         wait_for(self._is_up, READY, "rTorrent starts", self.log)
         if self.router is not None:
             self._call("dht.add_node", "", self.router)
+            # A lookup before would find nobody, and the next one is much later.
+            wait_for(lambda: self._call("dht.statistics")["nodes"] > 0, READY, "rTorrent knows a node", self.log)
         source = what if isinstance(what, str) else str(what.file)
         self._call("load.start" if files is None else "load.normal", "", source)
         wait_for(lambda: len(self._call("download_list")) > 0, READY, "rTorrent adds a torrent")
