@@ -30,7 +30,9 @@ export const directory = (url: string): PeerSource.PeerSource<LookUpError, HttpC
       : Stream.map(Stream.fromEffectSchedule(lookUp(url, infoHash), Schedule.spaced("1 minute")), (addresses) => ({
           _tag: "Peers",
           source: "our directory",
-          addresses
+          addresses,
+          // Only a directory in the local network may name addresses there.
+          from: new URL(url).hostname
         }))
 })
 

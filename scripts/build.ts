@@ -39,7 +39,7 @@ const licencesOf = async (packages: ReadonlyArray<string>): Promise<string> => {
  * The parts of the bundle that commands have in common, each with the modules that need it. A module is in the first
  * part that its need leads to. What is in none is bundled with the dynamic import that leads to it. By default the
  * bundler makes a file for each combination of commands, and finding, reading and linking 60 of them took a third of
- * the CPU time until a download connects.
+ * the CPU time until a download connects. One file for all would take longer still (ADR 20).
  */
 const parts: Readonly<Record<string, ReadonlyArray<string>>> = {
   start: ["src/node/main.ts"],

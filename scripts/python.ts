@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto"
 import { readFile, rm, writeFile } from "node:fs/promises"
+import { availableParallelism } from "node:os"
 import * as path from "node:path"
 import * as Command from "./command.ts"
 
@@ -37,6 +38,14 @@ export const prepare = async (): Promise<void> => {
   await writeFile(mark, wanted)
 }
 
-/** Runs the tests, three at a time, because most of them wait for clients and timers. Fails with `CommandFailed`. */
-export const test = (env: Readonly<Record<string, string>> = {}): Promise<void> =>
-  Command.show(interpreter, ["-m", "pytest", "-q", "--numprocesses", "3", "test/interop"], { env })
+/** Three tests a core at a time, because most of them wait for clients and timers; with many cores enough of them. */
+const workers = Math.min(3 * availableParallelism(), 16)
+
+/**
+ * Runs the tests. Each worker is given one test after the other, so that none has a queue while another has nothing to
+ * do. Fails with `CommandFailed`.
+ */
+export const test = (env: Readonly<Record<string, string>> = {}): Promise<void> => {
+  const several = ["--numprocesses", String(workers), "--maxschedchunk", "1"]
+  return Command.show(interpreter, ["-m", "pytest", "-q", ...several, "test/interop"], { env })
+}

@@ -2,9 +2,11 @@
  * Runs every check of the checkout: `npm test`, or some of them by name: `npm test -- unit package`.
  *
  * A failed step does not stop the later ones; the exit code is 1 if any failed. A step whose tools are missing on this
- * machine is skipped with one line. With `CI=true` it fails instead, so that every check runs somewhere.
+ * machine is skipped with one line. With `CI=true` it fails instead, so that every check runs somewhere. If a disk has
+ * less room than the steps need, a line at the start says so, and with `CI=true` no step is run.
  */
 import * as Command from "./command.ts"
+import * as Disk from "./disk.ts"
 import * as Native from "./native.ts"
 import { checkPackage } from "./package.ts"
 import * as Python from "./python.ts"
@@ -14,8 +16,13 @@ interface Step {
   readonly what: string
   /** Why the step cannot run on this machine; `undefined` if it can. */
   readonly missing?: () => Promise<string | undefined>
+  /** The room on disks that it needs, as measured and rounded up. */
+  readonly needs?: Disk.Needs
   readonly run: () => Promise<void>
 }
+
+/** Where Cargo builds. */
+const target = "native-host/target"
 
 const steps: ReadonlyArray<Step> = [
   {
@@ -33,8 +40,9 @@ const steps: ReadonlyArray<Step> = [
     name: "native",
     what: "the io-daemon",
     missing: async () => ((await Command.works("cargo", ["--version"])) ? undefined : "cargo is not installed"),
+    needs: { adds: { to: target, mebibytes: 1_100 }, temporary: 300 },
     run: async () => {
-      await Native.build()
+      await Native.buildAll()
       await Native.test()
     }
   },
@@ -47,9 +55,10 @@ const steps: ReadonlyArray<Step> = [
       }
       return undefined
     },
+    needs: { adds: { to: target, mebibytes: 250 } },
     run: Native.check
   },
-  { name: "unit", what: "vitest", run: () => Command.show("vitest", ["run"]) },
+  { name: "unit", what: "vitest", needs: { temporary: 300 }, run: () => Command.show("vitest", ["run"]) },
   {
     name: "package",
     what: "the package that npm would publish",
@@ -69,6 +78,7 @@ const steps: ReadonlyArray<Step> = [
         return `pip did not install the requirements (${lastLine(error)})`
       }
     },
+    needs: { adds: { to: ".venv", mebibytes: 150 }, temporary: 500 },
     run: () => Python.test()
   }
 ]
@@ -86,6 +96,12 @@ if (unknown.length > 0) {
 
 const { CI } = process.env
 const everything = CI === "true"
+const wanted = steps.filter((step) => chosen.length === 0 || chosen.includes(step.name))
+
+const shortages = await Disk.shortages(wanted.flatMap(({ needs }) => needs ?? []))
+for (const shortage of shortages) console.error(shortage)
+if (everything && shortages.length > 0) process.exit(1)
+
 const failed: Array<string> = []
 const leftOut: Array<string> = []
 const started = performance.now()
@@ -96,7 +112,7 @@ process.on("SIGINT", () => {
   interrupted = true
 })
 
-for (const step of steps.filter((step) => chosen.length === 0 || chosen.includes(step.name))) {
+for (const step of wanted) {
   console.log(`\n== ${step.name}: ${step.what}`)
   const begun = performance.now()
   try {

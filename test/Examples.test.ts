@@ -369,7 +369,7 @@ describe("the examples", () => {
         return Effect.succeed(HttpClientResponse.fromWeb(request, answer))
       })
 
-      yield* OwnSource.download(small.metainfo, "http://directory").pipe(
+      yield* OwnSource.download(small.metainfo, "http://127.0.0.1").pipe(
         during,
         Effect.provideService(HttpClient.HttpClient, directory),
         // Peers are found by the directory alone.

@@ -14,6 +14,12 @@ export type IpRange =
 
 /** Ranges of one family that do not overlap, in ascending order. */
 export interface Ranges<N> {
+  readonly firsts: ArrayLike<N>
+  readonly lasts: ArrayLike<N>
+}
+
+/** The same while they are gathered. */
+interface Gathered<N> {
   readonly firsts: Array<N>
   readonly lasts: Array<N>
 }
@@ -91,7 +97,12 @@ export interface List {
   readonly ranges: ReadonlyArray<IpRange>
   /** How many lines are neither a range, nor empty, nor a comment. If there are many, it is no block list. */
   readonly invalidLines: number
+  /** The first of them: its number, from 1, and its text, cut to 80 characters. */
+  readonly firstInvalid?: { readonly line: number; readonly text: string }
 }
+
+/** How many characters of an invalid line are kept. */
+const maxShownLine = 80
 
 /** In a list of eMule, a range of this level or above is not blocked. */
 const allowedLevel = 128
@@ -104,17 +115,22 @@ const allowedLevel = 128
 export const parseList = (text: string): List => {
   const ranges: Array<IpRange> = []
   let invalidLines = 0
+  let firstInvalid: List["firstInvalid"]
+  let number = 0
   for (let start = 0; start < text.length; ) {
+    number++
     const newline = text.indexOf("\n", start)
     const end = newline < 0 ? text.length : newline
     const line = text.slice(start, end).trim()
     start = end + 1
     if (line === "" || line.startsWith("#") || line.startsWith("//")) continue
     const range = parseLine(line)
-    if (range === undefined) invalidLines++
-    else if (range !== "allowed") ranges.push(range)
+    if (range === undefined) {
+      invalidLines++
+      firstInvalid ??= { line: number, text: line.slice(0, maxShownLine) }
+    } else if (range !== "allowed") ranges.push(range)
   }
-  return { ranges, invalidLines }
+  return { ranges, invalidLines, ...(firstInvalid && { firstInvalid }) }
 }
 
 const parseLine = (line: string): IpRange | "allowed" | undefined => {
@@ -131,8 +147,8 @@ const withoutZeros = (range: string): string => range.replace(/\b0+(?=\d)/g, "")
 
 /** Makes a set of addresses. */
 export const make = (ranges: Iterable<IpRange>): IpRanges => {
-  const ipv4: Ranges<number> = { firsts: [], lasts: [] }
-  const ipv6: Ranges<bigint> = { firsts: [], lasts: [] }
+  const ipv4: Gathered<number> = { firsts: [], lasts: [] }
+  const ipv6: Gathered<bigint> = { firsts: [], lasts: [] }
   for (const { first, last } of ranges) {
     if (typeof first === "number") {
       ipv4.firsts.push(first)
@@ -142,14 +158,15 @@ export const make = (ranges: Iterable<IpRange>): IpRanges => {
       ipv6.lasts.push(last as bigint)
     }
   }
-  return { ipv4: sorted(ipv4), ipv6: sorted(ipv6) }
+  const { firsts, lasts } = sorted(ipv4)
+  return { ipv4: { firsts: Uint32Array.from(firsts), lasts: Uint32Array.from(lasts) }, ipv6: sorted(ipv6) }
 }
 
 /** The same addresses in ranges that are in order and do not overlap. */
-const sorted = <N extends number | bigint>({ firsts, lasts }: Ranges<N>): Ranges<N> => {
+const sorted = <N extends number | bigint>({ firsts, lasts }: Gathered<N>): Gathered<N> => {
   const order = Uint32Array.from(firsts.keys())
   order.sort((one, other) => (firsts[one]! < firsts[other]! ? -1 : firsts[one]! > firsts[other]! ? 1 : 0))
-  const merged: Ranges<N> = { firsts: [], lasts: [] }
+  const merged: Gathered<N> = { firsts: [], lasts: [] }
   for (const index of order) {
     const end = merged.lasts.length - 1
     if (end < 0 || firsts[index]! > merged.lasts[end]!) {

@@ -36,6 +36,12 @@ const logLevel: Arguments.Option = {
   choices: logLevels,
   about: "log to standard error: error, warning, info or debug (default: nothing)"
 }
+const blocklist: Arguments.Option = {
+  name: "blocklist",
+  value: "FILE",
+  repeats: true,
+  about: "meet no peer in these ranges: lines of CIDR, PeerGuardian or eMule"
+}
 const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
 const seedLimits: ReadonlyArray<Arguments.Option> = [
   { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
@@ -72,6 +78,7 @@ const download: Arguments.Command = {
     { name: "limit-down", value: "RATE", about: "download no faster than this" },
     limitUp,
     ...listening,
+    blocklist,
     { name: "give-up", value: "TIME", about: "fail if no piece was completed for this time, such as 90s, 30m or 2h" },
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
     ...seedLimits,
@@ -92,6 +99,7 @@ const seed: Arguments.Command = {
   operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or the torrent's own file or folder" }],
   options: [
     ...listening,
+    blocklist,
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that are found" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     limitUp,

@@ -21,6 +21,7 @@ import * as Storage from "../storage/Storage.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Arguments from "./Arguments.ts"
+import * as Blocklist from "./Blocklist.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as DownloadServices from "./DownloadServices.ts"
@@ -48,6 +49,7 @@ interface Options extends PeerOptions.PeerOptions {
   readonly network: DownloadServices.Options["network"]
   readonly daemon: DownloadServices.Options["daemon"]
   readonly bufferBytes: number | undefined
+  readonly policy: DownloadServices.Options["policy"]
   readonly show: TorrentSession.Show
   /** Whether to upload after completion, and until when. */
   readonly seed: NonNullable<Engine.AddOptions["seed"]>
@@ -73,6 +75,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers = yield* PeerOptions.read(args)
   const seed = (yield* SeedOptions.read(args)) ?? Arguments.has(args, "seed")
   const services = yield* DownloadServices.read(args)
+  const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
   const options: Options = {
     torrent,
@@ -86,6 +89,7 @@ const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     select: Arguments.all(args, "select"),
     order: Arguments.has(args, "sequential") ? "sequential" : "rarest",
     bufferBytes,
+    policy,
     giveUp: yield* GivingUp.read(args),
     telemetry: LogOptions.telemetry(args),
     show
@@ -114,6 +118,7 @@ const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
   const fetching = {
     ...options,
     output,
+    reach: found.reach,
     engine: engineOf(options),
     mayBeCalled: mayBeCalled(options),
     usesDht: options.dht !== false

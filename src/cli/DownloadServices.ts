@@ -14,6 +14,7 @@ import type { Listener } from "../network/Transport.ts"
 import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
+import * as PeerPolicy from "../swarm/PeerPolicy.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
@@ -38,6 +39,8 @@ export interface Options {
   readonly from: string | undefined
   readonly dht: DhtOptions
   readonly telemetry: Engine.TelemetryOptions
+  /** The policy about peers; default the standard one. */
+  readonly policy?: Partial<PeerPolicy.PeerPolicy> | undefined
 }
 
 /** Reads `--storage`, `--network` and `--io-daemon-url`. Fails with `WrongUsage`. */
@@ -86,15 +89,16 @@ export const layer = (options: Options): Layer.Layer<Engine.Engine, CommandFaile
  * it only connects to others.
  */
 export const engine = (
-  config: Engine.EngineOptions
+  config: Engine.EngineOptions & Pick<Options, "policy">
 ): Layer.Layer<Engine.Engine, CommandFailed, Engine.Requirements | Listener> => {
   const { listen } = config
   const isDefault = typeof listen?.port === "object" && listen.host === undefined
-  return Layer.catch(Engine.layer(config), ({ why }) =>
+  const made = Layer.catch(Engine.layer(config), ({ why }) =>
     isDefault
       ? Engine.layer({ ...config, listen: undefined })
       : Layer.effect(Engine.Engine, Effect.fail(new CommandFailed({ why })))
   )
+  return config.policy === undefined ? made : Layer.provide(made, PeerPolicy.layer(config.policy))
 }
 
 const memory = Layer.unwrap(

@@ -8,7 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Naming from "../base/Naming.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
+import type * as Reach from "../base/Reach.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
@@ -28,6 +30,8 @@ const logInterval = 5_000
 /** How a link is resolved and its progress is shown. */
 export interface Options {
   readonly peers: ReadonlyArray<PeerAddress>
+  /** The reach of whoever the link is from: peers that it may not name are left out (`base/Naming.ts`). */
+  readonly reach: Reach.Reach
   readonly engine: Layer.Layer<Engine.Engine, CommandFailed>
   readonly output: Output
   readonly show: TorrentSession.Show
@@ -48,7 +52,7 @@ export interface Options {
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
-  const link = parsed.success
+  const link = { ...parsed.success, peers: parsed.success.peers.filter((peer) => Naming.mayName(options.reach, peer)) }
   const trackers = link.trackers.filter(isUsable)
   const hasPeers =
     options.mayBeCalled || options.usesDht || trackers.length + link.peers.length + options.peers.length > 0

@@ -13,6 +13,7 @@ import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
 import type { TorrentEvent } from "../torrent/TorrentEvent.ts"
 import * as Arguments from "./Arguments.ts"
+import * as Blocklist from "./Blocklist.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as ContentPlace from "./ContentPlace.ts"
@@ -31,6 +32,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const [torrent, path] = args.operands as [string, string]
   const { dht, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
+  const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
   yield* TorrentSession.withJson(show, "seed", output, (json) =>
     Effect.gen(function* () {
@@ -42,7 +44,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       yield* TorrentSession.run({
         metainfo: { ...metainfo, layout },
         engine: Layer.provide(
-          DownloadServices.engine({ limits, listen, maxConnections, telemetry: LogOptions.telemetry(args) }),
+          DownloadServices.engine({ limits, listen, maxConnections, policy, telemetry: LogOptions.telemetry(args) }),
           services(place, { dht, from })
         ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },

@@ -3,7 +3,10 @@
  * path or URL.
  */
 import * as Effect from "effect/Effect"
+import * as Destination from "../base/Destination.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import * as Naming from "../base/Naming.ts"
+import type * as Reach from "../base/Reach.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
@@ -44,17 +47,22 @@ const fetchUrl = (url: string, from: string | undefined): Effect.Effect<Uint8Arr
 /** What an operand names: a torrent, or the text of a magnet link. */
 export type Found =
   | { readonly _tag: "Torrent"; readonly metainfo: Metainfo.Metainfo }
-  | { readonly _tag: "Link"; readonly link: string }
+  | {
+      readonly _tag: "Link"
+      readonly link: string
+      /** The reach of whoever the link is from. A server that redirects to it may not name all peers (`Naming`). */
+      readonly reach: Reach.Reach
+    }
 
 /**
  * Finds what the operand names: a path, an http(s) URL, which may redirect to a magnet link, or a magnet link. A URL is
  * fetched from the local address `from`, or from the one that the system chooses.
  */
 export const find = (text: string, from: string | undefined): Effect.Effect<Found, CommandFailed, PieceHasher> => {
-  if (isMagnet(text)) return Effect.succeed({ _tag: "Link", link: text })
+  if (isMagnet(text)) return Effect.succeed({ _tag: "Link", link: text, reach: Naming.anything })
   return Effect.flatMap(isUrl(text) ? fetchUrl(text, from) : readFile(text), (found) =>
     typeof found === "string"
-      ? Effect.succeed<Found>({ _tag: "Link", link: found })
+      ? Effect.succeed<Found>({ _tag: "Link", link: found, reach: Destination.shown(new URL(text)) })
       : Metainfo.fromBytes(found, { platform }).pipe(
           Effect.mapBoth({
             onFailure: ({ why }) => new CommandFailed({ why: `${text}: ${why}` }),

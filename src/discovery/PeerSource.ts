@@ -68,12 +68,20 @@ export interface PeerSourceContext {
  * If the torrent is private, a source that asks anything except the torrent's trackers returns an empty stream (BEP
  * 27). A list of addresses that the user gave asks nobody, so it still emits them.
  *
+ * A source may name any public address. Others are refused unless the event says that it came from a host of that
+ * kind (`from`), or the source is local. So a stranger cannot make us connect to services of the local network.
+ *
  * `R` are the services that the stream needs. They are taken from the context of `Engine.add`, or of the layer that
  * provides the source to all torrents (`PeerSources.layer`). Each run of a stream has a `Scope` of its own.
  */
 export interface PeerSource<out E = never, out R = never> {
   /** Its name in reports of failures before its first event; default `peer source`. */
   readonly name?: string | undefined
+  /**
+   * Whether it only hears of the local network, or has its addresses from the user. Then it may name addresses on this
+   * machine and in the local network. Default `false`.
+   */
+  readonly isLocal?: boolean | undefined
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent, E, R>
 }
 
@@ -97,6 +105,16 @@ export type PeerSourceEvent =
       readonly warning?: string | undefined
       /** Our own IP address as the source sees it. */
       readonly externalHost?: string | undefined
+      /**
+       * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the local network are taken from a host in it only, and
+       * those on this machine from a host on this machine. Default: a public one, unless the source is local.
+       */
+      readonly from?: string | undefined
+      /**
+       * Whether the answer of a tracker only confirms an event, such as `completed`, and the torrent goes on using
+       * another tracker. When a private torrent changes its tracker, the peers of the former leave (BEP 27).
+       */
+      readonly isBeside?: boolean | undefined
     }
   /**
    * The source failed and retries later. `why` is a phrase that reads well after the source's name and a colon.
@@ -105,7 +123,8 @@ export type PeerSourceEvent =
    */
   | { readonly _tag: "Failed"; readonly source: string; readonly why: string; readonly isFinal?: boolean | undefined }
 
-/** A source that emits a fixed list of addresses once, and ends. */
+/** A source that emits a fixed list of addresses once, and ends. They may be anywhere (`isLocal`). */
 export const fromAddresses = (addresses: ReadonlyArray<PeerAddress>, source = "given"): PeerSource => ({
+  isLocal: true,
   peers: () => Stream.make({ _tag: "Peers", source, addresses })
 })

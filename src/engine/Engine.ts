@@ -25,6 +25,7 @@ import * as Ticker from "../base/Ticker.ts"
 import * as Callers from "../connect/Callers.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
+import * as OwnAddresses from "../connect/OwnAddresses.ts"
 import * as Places from "../connect/Places.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
@@ -204,6 +205,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   const readCache = ReadCache.make(Size.bytesOf(options.readCacheBytes))
   const limits = RateLimits.makeEngine(options.limits ?? {}, yield* Monotonic.now)
   const callers = Callers.make()
+  const ourAddresses = OwnAddresses.make(listening?.address)
   const places = Places.make(options.maxConnections ?? EngineOptionsOf.defaultMaxConnections)
   const registry = Registry.make()
   const dht = Option.getOrUndefined(yield* Effect.serviceOption(Dht))
@@ -255,6 +257,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     peerId,
     random,
     port,
+    own: ourAddresses,
     places,
     sources: sourcesOf([...link.peers, ...(asked.peers ?? [])], own),
     dht: nodes?.ours,
@@ -305,6 +308,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
         engineLimits: limits,
         ticker,
         callers,
+        own: ourAddresses,
         places,
         readCache,
         tally: telemetry.tally,

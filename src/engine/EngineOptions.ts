@@ -73,6 +73,9 @@ export interface MetadataOptions<out R = never> extends Pick<AddOptions<R>, "pee
 /** The result of fetching a magnet link. */
 export interface Metadata {
   readonly metainfo: Metainfo.Metainfo
-  /** Addresses that were found during the fetch, to pass to `add`; of a private torrent only those that it may use. */
+  /**
+   * Addresses that were found during the fetch, to pass to `add`. Of a private torrent only those that the user gave,
+   * because it has the others from its tracker (BEP 27).
+   */
   readonly peers: ReadonlyArray<PeerAddress>
 }

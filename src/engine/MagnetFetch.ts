@@ -15,7 +15,10 @@ export type Link = Magnet.Magnet & { readonly infoHash: InfoHash.InfoHash }
 
 /** What a fetch needs besides the link. */
 export interface Options
-  extends Pick<MetadataFetch.Options, "peerId" | "port" | "sources" | "dht" | "maxBytes" | "random" | "places"> {
+  extends Pick<
+    MetadataFetch.Options,
+    "peerId" | "port" | "sources" | "dht" | "maxBytes" | "random" | "places" | "own"
+  > {
   readonly link: Link
   /** As in `Metainfo.decodeInfo`. */
   readonly platform?: Metainfo.Options["platform"]
@@ -36,7 +39,8 @@ export const filesOf = (link: Link): ((metainfo: Metainfo.Metainfo) => ReadonlyA
 
 /**
  * Fetches until a peer or a URL has sent the info dict, and then ends everything that it started. The trackers and web
- * seeds of a torrent file that was found are added to those of the link. Fails with `MetainfoError` if the info dict is
+ * seeds of a torrent file that was found are added to those of the link. Of a private torrent only those peers are
+ * returned that the user gave (BEP 27). Fails with `MetainfoError` if the info dict is
  * invalid although its digest matches.
  */
 export const run = Effect.fnUntraced(function* (
@@ -60,8 +64,6 @@ export const run = Effect.fnUntraced(function* (
     platform,
     maxBytes
   })
-  // That it is private was not known while the DHT was asked.
-  const peers = metainfo.isPrivate ? fetched.privateAddresses : fetched.addresses
-  const found: Metadata = { metainfo, peers }
+  const found: Metadata = { metainfo, peers: metainfo.isPrivate ? fetched.given : fetched.addresses }
   return found
 })

@@ -57,6 +57,8 @@ export interface Options {
    * too.
    */
   readonly whyNot: (url: URL, address: string) => string | undefined
+  /** Called with the address of the server that has answered, unless the client does not report it. */
+  readonly answered?: ((address: string) => void) | undefined
 }
 
 /**
@@ -79,6 +81,7 @@ export const get = Effect.fnUntraced(function* (
     const hop = here
     const sender = from
     let reached = Destination.shown(hop)
+    let server: string | undefined
     const whyNot = (address: string) =>
       (sender === undefined ? undefined : Destination.whyNotRedirect(sender, hop, address)) ??
       options.whyNot(hop, address)
@@ -88,6 +91,7 @@ export const get = Effect.fnUntraced(function* (
       whyNot,
       reached: (address) => {
         reached = Reach.of(address)
+        server = address
       }
     }
     const response = yield* client.execute(request).pipe(
@@ -101,6 +105,7 @@ export const get = Effect.fnUntraced(function* (
     )
     const { location } = response.headers
     if (response.status < 300 || response.status > 399 || response.status === 304 || location === undefined) {
+      if (server !== undefined) options.answered?.(server)
       return response
     }
     const there = URL.parse(location, hop.href)

@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Naming from "../base/Naming.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 
 /**
@@ -66,6 +67,15 @@ export interface Connection {
    */
   readonly closed: Effect.Effect<void, ConnectionError>
 }
+
+/**
+ * From where whoever named the address can be reached that is dialled; default: it may lead anywhere. A dialer that
+ * resolves a name connects to none of its addresses that may not be named from there (`base/Naming.ts`). One that
+ * cannot see to what a name resolves must refuse the name, unless it may lead anywhere.
+ */
+export const NamedFrom = Context.Reference<PeerAddress.Reach>("piecewise/transport/NamedFrom", {
+  defaultValue: () => Naming.anything
+})
 
 /** Opens connections. */
 export class Dialer extends Context.Service<

@@ -3,12 +3,10 @@
  * and begins when it is first used, such as by the first torrent that is not private.
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Environment from "../base/Environment.ts"
-import * as PeerAddress from "../base/PeerAddress.ts"
-import { Dht } from "../discovery/dht/Dht.ts"
+import type { Dht } from "../discovery/dht/Dht.ts"
 import * as DhtConfig from "../discovery/dht/DhtConfig.ts"
 import * as LazyDht from "../discovery/dht/LazyDht.ts"
 import type { UdpHub } from "../network/UdpHub.ts"
@@ -40,29 +38,10 @@ export const layerHub = (
       ),
       ([DhtModule, DhtStore, FileDhtStore]) =>
         Layer.provide(
-          withNames(DhtModule.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }), lookup),
+          DhtModule.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
           file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file })
         )
     )
-  )
-
-/** Lets `addNode` take names, as torrent files have them. Those that cannot be resolved are left out. */
-const withNames = <R>(layer: Layer.Layer<Dht, never, R>, lookup: NodeLookup.NodeLookup): Layer.Layer<Dht, never, R> =>
-  Layer.effect(
-    Dht,
-    Effect.map(Layer.build(layer), (context) => {
-      const dht = Context.get(context, Dht)
-      return Dht.of({
-        ...dht,
-        addNode: (address) =>
-          PeerAddress.ipBytes(address) !== undefined
-            ? dht.addNode(address)
-            : NodeLookup.addressesBy(lookup)(address).pipe(
-                Effect.flatMap((found) => Effect.forEach(found, (each) => dht.addNode(each), { discard: true })),
-                Effect.ignore
-              )
-      })
-    })
   )
 
 /**

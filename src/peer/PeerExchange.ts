@@ -11,6 +11,7 @@
  * can be dialled (its `port` in the extension handshake), and to `swarm/PeerBook.ts` what is done with an address.
  */
 import * as CompactPeers from "../base/CompactPeers.ts"
+import * as Naming from "../base/Naming.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Reach from "../base/Reach.ts"
 import type { Contact, PexMessage } from "../wire/extension/PexMessage.ts"
@@ -48,6 +49,8 @@ export interface PeerExchange {
   readAt: number
   /** The addresses that were accepted from the peer, by host, or by host and port on a local network. */
   readonly accepted: Set<string>
+  /** How many addresses were refused that the peer may not name (`base/Naming.ts`). */
+  refused: number
 }
 
 /** Makes an exchange without messages so far. `isPrivate`: whether the torrent is (BEP 27). */
@@ -58,13 +61,9 @@ export const make = (options: { readonly host: string; readonly isPrivate: boole
   sentAt: Number.NEGATIVE_INFINITY,
   toldVersion: undefined,
   readAt: Number.NEGATIVE_INFINITY,
-  accepted: new Set()
+  accepted: new Set(),
+  refused: 0
 })
-
-/** Whether an address of this reach means something to the peer: it is public, or no farther from us than the peer. */
-const isWithinReach = (reach: Reach.Reach, self: PeerExchange): boolean =>
-  reach === "public" ||
-  (reach !== "none" && (self.reach === "loopback" || (self.reach === "private" && reach === "private")))
 
 /**
  * The message that is due to the peer; `undefined` if it is too early or nothing has changed. The caller must send it.
@@ -83,7 +82,8 @@ export const next = (
   const current = new Map<string, Contact>()
   for (const contact of connected) {
     const { address } = contact
-    const isSendable = CompactPeers.familyOf(address) !== undefined && isWithinReach(PeerAddress.reachOf(address), self)
+    // What the peer may not name would mean nothing to it.
+    const isSendable = CompactPeers.familyOf(address) !== undefined && Naming.mayName(self.reach, address)
     if (isSendable) current.set(PeerAddress.format(address), contact)
   }
   const dropped: Array<PeerAddress.PeerAddress> = []
@@ -124,10 +124,13 @@ export const take = (self: PeerExchange, message: PexMessage, now: number): Read
   const contacts: Array<Contact> = []
   for (const contact of message.added) {
     if (contacts.length >= room) break
-    const reach = PeerAddress.reachOf(contact.address)
-    if (!isWithinReach(reach, self)) continue
+    if (!Naming.mayName(self.reach, contact.address)) {
+      self.refused++
+      continue
+    }
     // Several ports of one host are several peers on a local network, and above all on one machine.
-    const key = reach === "public" ? contact.address.host : PeerAddress.format(contact.address)
+    const key =
+      PeerAddress.reachOf(contact.address) === "public" ? contact.address.host : PeerAddress.format(contact.address)
     if (self.accepted.has(key)) continue
     self.accepted.add(key)
     contacts.push(contact)

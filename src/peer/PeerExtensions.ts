@@ -50,8 +50,8 @@ export interface TorrentExtensions {
   readonly seenAs: (peer: PeerAddress, ourHost: string) => void
   /** The peer has said which client it is (BEP 10 `v`). Throws `NotAdmitted` if it is not wanted. */
   readonly named?: ((client: string) => void) | undefined
-  /** A peer sent addresses of other peers. */
-  readonly found: (addresses: ReadonlyArray<PeerAddress>) => void
+  /** A peer sent addresses of other peers, and `refused` others that it may not name (`base/Naming.ts`). */
+  readonly found: (addresses: ReadonlyArray<PeerAddress>, refused: number) => void
 }
 
 /** The extensions of one connection. Owned by its session. */
@@ -100,8 +100,12 @@ const extensions: ReadonlyArray<Extension> = [
   {
     name: PexMessage.extensionName,
     receive: (self, payload, now) => {
-      const contacts = PeerExchange.take(self.exchange, Result.getOrThrow(PexMessage.decode(payload)), now)
-      if (contacts.length > 0) self.torrent.found(contacts.map(({ address }) => address))
+      const { exchange, torrent } = self
+      const before = exchange.refused
+      const contacts = PeerExchange.take(exchange, Result.getOrThrow(PexMessage.decode(payload)), now)
+      const refused = exchange.refused - before
+      const addresses = contacts.map(({ address }) => address)
+      if (addresses.length > 0 || refused > 0) torrent.found(addresses, refused)
     }
   },
   {

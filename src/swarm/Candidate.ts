@@ -3,8 +3,10 @@
  * after the handshakes what it says about itself.
  */
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Naming from "../base/Naming.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
+import * as Reach from "../base/Reach.ts"
 
 /** Where an address comes from. */
 export type Origin =
@@ -12,9 +14,14 @@ export type Origin =
    * A source of peers, named as in its events: the URL of a tracker, the name that a source gives itself, or `given`
    * for addresses from the user and from magnet links.
    */
-  | { readonly _tag: "Source"; readonly source: string }
-  /** A connected peer named it (BEP 11). */
-  | { readonly _tag: "Exchange" }
+  | {
+      readonly _tag: "Source"
+      readonly source: string
+      /** From where whoever named it can be reached; default from everywhere. See `base/Naming.ts`. */
+      readonly reach?: Reach.Reach | undefined
+    }
+  /** A connected peer named it (BEP 11). `reach` is that peer's, and as above. */
+  | { readonly _tag: "Exchange"; readonly reach?: Reach.Reach | undefined }
   /** The peer connected to us. */
   | { readonly _tag: "Incoming" }
 
@@ -37,14 +44,21 @@ export interface Candidate {
 /** The origin of an address from which a peer connected to us. */
 export const incoming: Origin = { _tag: "Incoming" }
 
-/** The origin of an address that a connected peer named. */
-export const exchange: Origin = { _tag: "Exchange" }
-
-/** The name of the source of addresses from the user and from magnet links, as in `PeerSource.fromAddresses`. */
-export const givenName = "given"
+/** The origin of an address that the connected peer at `host` named. */
+export const exchange = (host: string): Origin => ({ _tag: "Exchange", reach: Reach.of(host) })
 
 /** The origin of an address from the user. */
-export const given: Origin = { _tag: "Source", source: givenName }
+export const given: Origin = { _tag: "Source", source: "given", reach: Naming.anything }
+
+/** From where whoever named an address can be reached. A peer that connected to us is what it says. */
+export const reachOf = (origin: Origin): Reach.Reach =>
+  origin._tag === "Incoming" ? Naming.anything : (origin.reach ?? "public")
+
+/** The name of an origin in reports: that of the source, or what else it is. */
+export const nameOf = (origin: Origin): string => {
+  if (origin._tag === "Source") return origin.source
+  return origin._tag === "Exchange" ? "peer exchange" : "a connection to us"
+}
 
 /** Somebody who has just connected to us, and named no torrent yet. */
 export const ofCaller = (address: PeerAddress): Candidate => ({

@@ -53,8 +53,8 @@ export interface Peer {
   /** Its id as a supplier of blocks: blame outlives the connection. */
   readonly key: SupplierId.SupplierId
   readonly address: PeerAddress.PeerAddress
-  /** Who named it first. */
-  readonly origin: Origin
+  /** Who named it first, or after it was given up. */
+  origin: Origin
   /** `gone`: there is no reason to dial it; `ourselves`: this client listens there, as far as is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
   /** Whether it may be dialled. Not the port from which a peer connected to us. */
@@ -71,6 +71,8 @@ export interface Peer {
   excludedUntil: number
   /** Whether it contributed to a piece that passed. */
   isProven: boolean
+  /** Whether it was given up during an encounter, and is forgotten at its end unless it is named again. */
+  isFormer: boolean
   /** How much it is preferred (`PeerPolicy.rank`). */
   rank: number
   /** Among addresses that failed as often, the one of the highest priority is dialled first (BEP 40). */
@@ -180,7 +182,13 @@ export const add = (
   if (address === undefined) return undefined
   const known = self.byAddress.get(PeerAddress.format(address))
   if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle", origin) : undefined
+  if (known.isFormer) {
+    // It is named again before its encounter has ended, and is dialled again after that.
+    Object.assign(known, { isFormer: false, isDialable: true, origin })
+    return known
+  }
   if (known.isDialable) return undefined
+  known.origin = origin
   // The peer connected to us from the port at which it listens, so it can be dialled after all.
   known.isDialable = true
   if (known.state !== "gone") return undefined
@@ -212,6 +220,7 @@ const insert = (
     bans: 0,
     excludedUntil: 0,
     isProven: false,
+    isFormer: false,
     rank: self.rankOf(address, origin),
     priority: self.priorityOf(address, origin) ?? unranked,
     ticket: DialQueue.noTicket,
@@ -308,6 +317,7 @@ const rests: Readonly<Partial<Record<EncounterEnd, number>>> = {
  */
 export const disconnected = (self: PeerBook, peer: Peer, now: number, end: EncounterEnd): void => {
   if (peer.state === "banned" || peer.state === "ourselves") return forgetBystander(self, peer)
+  if (peer.isFormer) return forget(self, peer)
   if (end === "useful") peer.failures = 0
   if (end === "failed" || end === "useless" || end === "not admitted") peer.failures++
   const delay = Math.min(maxDelay, firstDelay * 2 ** Math.max(0, peer.failures - 1))
@@ -316,6 +326,17 @@ export const disconnected = (self: PeerBook, peer: Peer, now: number, end: Encou
   const wait = Math.round(Math.max(delay, rest) * (0.75 + self.random() / 2))
   peer.dialAt = now + wait
   backToRest(self, peer)
+}
+
+/**
+ * Gives up a peer: forgets it, now or when its encounter has ended. Returns whether it has an encounter, which the
+ * caller must end. A ban stays, and the address is not dialled after it.
+ */
+export const dismiss = (self: PeerBook, peer: Peer): boolean => {
+  peer.isFormer = peer.state === "connecting" || peer.state === "connected"
+  if (peer.state === "idle" || peer.state === "gone") forget(self, peer)
+  else if (!peer.isFormer) peer.isDialable = false
+  return peer.isFormer
 }
 
 /** Notes that there is no reason to dial the peer any more: it has everything, and we want nothing. */

@@ -6,10 +6,13 @@ import * as Requests from "../assembly/Requests.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as Naming from "../base/Naming.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Callers } from "../connect/Callers.ts"
+import type { Introduced } from "../connect/Introduction.ts"
+import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import type { Places, Use } from "../connect/Places.ts"
 import type { OurNode } from "../peer/DhtContact.ts"
 import { NotAdmitted } from "../peer/NotAdmitted.ts"
@@ -21,6 +24,7 @@ import type * as Upload from "../peer/Upload.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
 import type { TorrentLimits } from "../rate/RateLimits.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
+import * as Addresses from "./Addresses.ts"
 import * as Admission from "./Admission.ts"
 import * as Candidate from "./Candidate.ts"
 import * as Choker from "./Choker.ts"
@@ -60,6 +64,8 @@ export interface Options {
   readonly uploadSlots?: number | undefined
   /** The peers that called the engine without a handshake; default none. */
   readonly callers?: Callers | undefined
+  /** Our own addresses, which all torrents of an engine share; default none. */
+  readonly own?: OwnAddresses | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places
   /** The policy about peers; default the standard one. */
@@ -106,6 +112,7 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     callers: options.callers,
     hangUps,
+    own: options.own,
     places: options.places,
     dialAddress: Contacts.dialAddress,
     policy: options.policy,
@@ -157,7 +164,7 @@ export const areBothDone = (options: Options, { protocol }: PeerSession.PeerSess
   isFinished(options) && Bitfield.isFull(protocol.has)
 
 /** What is exchanged with a peer besides pieces. */
-const extensionsOf = (parts: PieceExchange, key: SupplierId, peerId: Uint8Array): TorrentExtensions => {
+const extensionsOf = (parts: PieceExchange, key: SupplierId, { connection, peerId }: Introduced): TorrentExtensions => {
   const { offers, options, swarm } = parts
   return {
     ...options.extensions,
@@ -169,8 +176,10 @@ const extensionsOf = (parts: PieceExchange, key: SupplierId, peerId: Uint8Array)
     named: (client) => {
       if (!Admission.admitsClient(swarm, key, peerId, client)) throw new NotAdmitted()
     },
-    found: (addresses) => {
-      Swarm.add(swarm, addresses, Candidate.exchange)
+    found: (addresses, refused) => {
+      const origin = Candidate.exchange(connection.remote.host)
+      Addresses.refuse(swarm, origin, refused, Naming.lessPublic)
+      Addresses.add(swarm, addresses, origin)
     }
   }
 }
@@ -199,7 +208,7 @@ const converse = Effect.fnUntraced(function* (
         () => Monotonic.nowUnsafe(clock)
       ),
     allowedFast,
-    extensions: extensionsOf(parts, key, introduced.peerId),
+    extensions: extensionsOf(parts, key, introduced),
     dht: options.dht,
     id: key,
     onOpen: (session) => {

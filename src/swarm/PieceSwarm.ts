@@ -20,6 +20,7 @@ import * as PeerPieces from "../peer/PeerPieces.ts"
 import * as PeerProtocol from "../peer/PeerProtocol.ts"
 import type * as Upload from "../peer/Upload.ts"
 import type { SupplierId } from "../supply/SupplierId.ts"
+import * as Addresses from "./Addresses.ts"
 import * as Bans from "./Bans.ts"
 import type { Origin } from "./Candidate.ts"
 import * as Candidate from "./Candidate.ts"
@@ -150,7 +151,7 @@ export interface Vote {
   readonly host: string
 }
 
-/** Adds addresses that the policy admits, and notes how their source sees us. Returns how many were new. */
+/** Adds addresses that may be dialled (`Addresses.add`), and notes how their source sees us. Returns how many were new. */
 export const add = (
   self: PieceSwarm,
   addresses: ReadonlyArray<PeerAddress.PeerAddress>,
@@ -160,7 +161,18 @@ export const add = (
   const parts = addresses.length === 0 ? self.parts : partsOf(self)
   if (parts === undefined) return 0
   if (vote !== undefined) Swarm.seenAs(parts.swarm, vote.voter, vote.host)
-  return Swarm.add(parts.swarm, addresses, origin)
+  return Addresses.add(parts.swarm, addresses, origin)
+}
+
+/** Reports addresses that are not used, and why. */
+export const refuse = (self: PieceSwarm, origin: Origin, addresses: number, why: string): void => {
+  const parts = addresses === 0 ? self.parts : partsOf(self)
+  if (parts !== undefined) Addresses.refuse(parts.swarm, origin, addresses, why)
+}
+
+/** Gives up the peers of which `isFormer` is true. See `Addresses.dismiss`. */
+export const giveUp = ({ parts }: PieceSwarm, isFormer: (origin: Origin) => boolean, why: string): void => {
+  if (parts !== undefined) Addresses.dismiss(parts.swarm, isFormer, why)
 }
 
 /** Bans an address, and every session with it, until the ban ends. */

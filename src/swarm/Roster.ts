@@ -40,11 +40,15 @@ export const make = <M extends Member>(dialAddress: Roster<M>["dialAddress"]): R
   dialAddress
 })
 
-/** Whether the peer that listens at `address` is connected. */
-export const isConnected = <M extends Member>(self: Roster<M>, address: PeerAddress.PeerAddress): boolean => {
-  for (const member of self.members.values()) {
+/** Whether the peer that listens at `address` is connected, among the members whose keys count. */
+export const isConnected = <M extends Member>(
+  self: Roster<M>,
+  address: PeerAddress.PeerAddress,
+  counts: (key: number) => boolean = () => true
+): boolean => {
+  for (const [key, member] of self.members) {
     const known = self.dialAddress(member)
-    if (known !== undefined && PeerAddress.equals(known, address)) return true
+    if (known !== undefined && PeerAddress.equals(known, address) && counts(key)) return true
   }
   return false
 }

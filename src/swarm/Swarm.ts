@@ -6,7 +6,6 @@
  * Plain data of one owner. `run` dials; sessions, loops and the owner use the rest synchronously.
  */
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -20,6 +19,7 @@ import type * as Prng from "../base/Prng.ts"
 import * as Callers from "../connect/Callers.ts"
 import * as Dial from "../connect/Dial.ts"
 import * as Introduction from "../connect/Introduction.ts"
+import * as OwnAddresses from "../connect/OwnAddresses.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import * as Places from "../connect/Places.ts"
 import { Dialer } from "../network/Transport.ts"
@@ -30,7 +30,6 @@ import type { SupplierId, SupplierIds } from "../supply/SupplierId.ts"
 import type * as Handshake from "../wire/Handshake.ts"
 import * as Admission from "./Admission.ts"
 import * as Bans from "./Bans.ts"
-import type { Origin } from "./Candidate.ts"
 import * as Candidate from "./Candidate.ts"
 import * as Dialling from "./Dialling.ts"
 import type { EncounterError } from "./EncounterEnds.ts"
@@ -38,8 +37,10 @@ import * as EncounterEnds from "./EncounterEnds.ts"
 import * as Encounters from "./Encounters.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as HangUps from "./HangUps.ts"
+import * as Ourselves from "./Ourselves.ts"
 import * as PeerBook from "./PeerBook.ts"
 import * as PolicyGuard from "./PolicyGuard.ts"
+import type { Refusals } from "./Refusals.ts"
 import * as Roster from "./Roster.ts"
 
 /** What a swarm reports. */
@@ -51,9 +52,11 @@ export type Fact =
   | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
   /** `peers` ended a connection before the handshake, or called us repeatedly without one. */
   | { readonly _tag: "PeersHungUp"; readonly peers: number }
+  /** `source` named that many addresses so far that are not used. */
+  | { readonly _tag: "AddressesRefused"; readonly source: string; readonly addresses: number; readonly why: string }
 
 /** The peers of one torrent. */
-export interface Swarm<M extends Roster.Member> {
+export interface Swarm<M extends Roster.Member> extends Ourselves.Ourselves {
   readonly infoHash: InfoHash
   readonly peerId: PeerId
   readonly book: PeerBook.PeerBook
@@ -64,13 +67,12 @@ export interface Swarm<M extends Roster.Member> {
   readonly hangUps: HangUps.HangUps
   /** The peers that called the engine without a handshake. */
   readonly callers: Callers.Callers
-  readonly external: ExternalAddress.ExternalAddress
+  readonly refusals: Refusals
   /**
    * Whether our external address has changed since the book was ranked. Any peer can cause that, so only a tick ranks
    * it.
    */
   isRankStale: boolean
-  readonly clock: Clock.Clock
   readonly report: (fact: Fact) => void
 }
 
@@ -91,6 +93,8 @@ export interface Options<M extends Roster.Member> extends Pick<Encounters.Option
   readonly callers?: Callers.Callers | undefined
   /** Those that were counted and reported before; default none. */
   readonly hangUps?: HangUps.HangUps | undefined
+  /** Our own addresses, which all torrents of an engine share; default none. */
+  readonly own?: OwnAddresses.OwnAddresses | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places.Places
   readonly dialAddress: Roster.Roster<M>["dialAddress"]
@@ -130,7 +134,8 @@ export interface Exchange<M extends Roster.Member> {
 /** Makes a swarm without addresses. Its sessions end with `Encounters.endAll`. */
 export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => {
   const external = ExternalAddress.make()
-  const us = () => ({ ...external, port: options.port() ?? 0 })
+  const port = () => options.port() ?? 0
+  const us = () => Ourselves.seen({ external, port })
   const admission: Admission.Admission = {
     infoHash: options.infoHash,
     guard: options.policy ?? PolicyGuard.standard
@@ -154,6 +159,9 @@ export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => 
     encounters: Encounters.make({ fibers, clock, max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
     dialling,
     external,
+    own: options.own ?? OwnAddresses.make(),
+    port,
+    refusals: new Map(),
     isRankStale: false,
     clock,
     report: options.report
@@ -170,7 +178,8 @@ export const run = Effect.fnUntraced(function* <M extends Roster.Member>(
   const dialer = yield* Dialer
   yield* Dialling.run(dialling, {
     wantsPeers: () => !OwnedFibers.hasEnded(encounters.fibers) && exchange.wantsPeers(),
-    admits: (peer) => Admission.admits(self.admission, peer),
+    // What is known of ourselves may have changed since the address was named.
+    admits: (peer) => Admission.admits(self.admission, peer) && !Ourselves.has(self, peer.address),
     dialing: () => Places.dials(share),
     takeDial: (peer) => Places.takeDial(places, share, peer.rank),
     leaveLine: () => Places.leaveLine(places, share),
@@ -210,7 +219,7 @@ const dial = <M extends Roster.Member>(
       key: peer.key,
       host: peer.address.host,
       rankOf: ({ peerId }) => Admission.rank(self.admission, { ...peer, peerId }),
-      introduce: Effect.flatMap(Dial.connect(dialer, peer.address), (connection) =>
+      introduce: Effect.flatMap(Dial.connect(dialer, peer.address, Candidate.reachOf(peer.origin)), (connection) =>
         Introduction.dialled(connection, ourselves(self, exchange)).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => EncounterEnds.isHangUp(error) && HangUps.add(self.hangUps, peer.key))
@@ -318,10 +327,12 @@ const ended = <M extends Roster.Member>(
     const offence = EncounterEnds.offenceOf(end, error)
     const banned = offence === undefined ? [] : Admission.judge(self, peer, { ...member, what: offence, why }, now)
     expel(self, peer, banned, why)
-    if (error?._tag === "SelfConnection") Bans.exclude(book, peer, now)
-    else PeerBook.disconnected(book, peer, now, end)
+    if (error?._tag === "SelfConnection") {
+      OwnAddresses.note(self.own, peer.address, now)
+      Bans.exclude(book, peer, now)
+    } else PeerBook.disconnected(book, peer, now, end)
     if (member !== undefined) {
-      if (peer.state !== "banned") rememberWhereItListens(self, exchange, member, end)
+      if (peer.state !== "banned" && !peer.isFormer) rememberWhereItListens(self, exchange, member, end)
       if (exchange.isDone(member)) PeerBook.leave(book, peer)
     }
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
@@ -352,23 +363,6 @@ const rememberWhereItListens = <M extends Roster.Member>(
   if (peer === undefined) return
   PeerBook.disconnected(book, peer, now, end)
   if (exchange.isDone(member)) PeerBook.leave(book, peer)
-}
-
-/** Adds addresses that the policy admits; returns how many were new. */
-export const add = <M extends Roster.Member>(
-  { admission, book, clock, dialling, roster }: Swarm<M>,
-  addresses: ReadonlyArray<PeerAddress.PeerAddress>,
-  origin: Origin
-): number => {
-  const now = Monotonic.nowUnsafe(clock)
-  let added = 0
-  for (const address of addresses) {
-    // A peer that connected to us is in the book under another address.
-    if (Roster.isConnected(roster, address) || !Admission.admits(admission, { address, origin })) continue
-    if (PeerBook.add(book, address, now, origin) !== undefined) added++
-  }
-  if (added > 0) Dialling.wake(dialling)
-  return added
 }
 
 /** Notes how a peer or a tracker (`voter`) sees us. Peers are dialled in the order of BEP 40, which depends on it. */

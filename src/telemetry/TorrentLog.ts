@@ -65,6 +65,7 @@ export const levels: Readonly<Record<TorrentEvent["_tag"], LogLevel.Severity | u
   ReadFailed: "Warn",
   ReadRecovered: "Info",
   SourceAnswered: "Debug",
+  AddressesRefused: "Debug",
   SourceFailed: "Debug",
   TrackersRefused: "Warn",
   ResumeFailed: "Warn",
@@ -97,6 +98,7 @@ export const messages: Readonly<Record<Exclude<TorrentEvent["_tag"], "PieceStore
   ReadFailed: "a stored piece cannot be read",
   ReadRecovered: "a stored piece can be read again",
   SourceAnswered: "a source of peers answered",
+  AddressesRefused: "addresses of peers are not used",
   SourceFailed: "a source of peers failed",
   TrackersRefused: "every tracker refuses the torrent",
   ResumeFailed: "resume data cannot be read or written",
@@ -233,6 +235,8 @@ const factsOf = (event: Exclude<TorrentEvent, { _tag: "PieceStored" }>): Facts =
       return { piece: event.piece }
     case "SourceAnswered":
       return { ...sourceOf(event.source), peers: event.peers }
+    case "AddressesRefused":
+      return { ...failure(event.source, event.why), addresses: event.addresses }
     case "SourceFailed":
       return failure(event.source, event.why)
     case "TrackersRefused":

@@ -51,6 +51,7 @@ export const of = (self: JoinedPeers, infoHash: InfoHash.InfoHash): ReadonlyArra
 
 /** Emits the addresses of all peers of a torrent, at once and whenever a peer joins. */
 export const source = (self: JoinedPeers): PeerSource => ({
+  isLocal: true,
   peers: ({ infoHash }) =>
     Stream.map(SubscriptionRef.changes(self.joined), () => ({
       _tag: "Peers",
@@ -77,7 +78,9 @@ export const tracker = (self: JoinedPeers): Tracker["Service"] => {
         leechers: 0,
         trackerId: undefined,
         warning: undefined,
-        externalHost: undefined
+        externalHost: undefined,
+        // The peers have addresses of private networks.
+        from: "127.0.0.1"
       })),
     scrape: (url, infoHash) =>
       Effect.map(peersOf(url, infoHash), (peers) => ({ seeders: peers.length, leechers: 0, downloads: undefined }))

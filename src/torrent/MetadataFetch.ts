@@ -15,12 +15,13 @@ import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Monotonic from "../base/Monotonic.ts"
+import * as Naming from "../base/Naming.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Signal from "../base/Signal.ts"
-import * as SourceUrl from "../base/SourceUrl.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
 import type { Accept } from "../connect/Incoming.ts"
+import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import type { Places } from "../connect/Places.ts"
 import type { MetadataSource } from "../discovery/MetadataSource.ts"
@@ -36,12 +37,13 @@ import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as SupplierId from "../supply/SupplierId.ts"
-import type { Origin } from "../swarm/Candidate.ts"
+import * as Addresses from "../swarm/Addresses.ts"
 import * as Candidate from "../swarm/Candidate.ts"
 import * as Encounters from "../swarm/Encounters.ts"
 import * as HangUps from "../swarm/HangUps.ts"
 import { PeerPolicy } from "../swarm/PeerPolicy.ts"
 import * as Swarm from "../swarm/Swarm.ts"
+import * as Sources from "./Sources.ts"
 
 /** How many peers are dialled and asked at once. The info dict is small, so more would only burden them. */
 export const maxConnections = 20
@@ -73,6 +75,8 @@ export interface Options {
   /** Our node of the DHT (BEP 5); default: there is none. */
   readonly dht?: OurNode | undefined
   readonly random: () => number
+  /** Our own addresses, which all torrents of an engine share; default none. */
+  readonly own?: OwnAddresses | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places
   /** Lets peers that connect to us join, until the scope closes; default: none do. */
@@ -81,15 +85,15 @@ export interface Options {
   readonly report?: ((progress: Progress, event: PeerSourceEvent | undefined) => void) | undefined
 }
 
-/** The info dict, and every address that was found during the fetch. */
+/** The info dict, and the addresses that were found during the fetch. */
 export interface Fetched extends Found {
+  /**
+   * All of them, without names from others than the user, of which nobody would know any more where they may lead.
+   */
   readonly addresses: ReadonlyArray<PeerAddress>
-  /** Those of them that a private torrent may use (BEP 27): its trackers, the user or the link have named them. */
-  readonly privateAddresses: ReadonlyArray<PeerAddress>
+  /** Those from the user alone. A private torrent has the others from its tracker (BEP 27). */
+  readonly given: ReadonlyArray<PeerAddress>
 }
-
-const mayBePrivate = (origin: Origin): boolean =>
-  origin._tag === "Source" && (origin.source === Candidate.givenName || SourceUrl.isTracker(origin.source))
 
 interface Found {
   /** The bytes of the info dict; their SHA-1 is the info hash. */
@@ -118,6 +122,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     ids: SupplierId.makeIds(),
     maxConnections,
     maxDialing: maxConnections,
+    own: options.own,
     places: options.places,
     dialAddress: (session) => session.dialAddress(),
     policy: { policy: yield* PeerPolicy, onDefect: (defect) => void Deferred.doneUnsafe(found, Effect.die(defect)) },
@@ -174,9 +179,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   })
 
-  const listen = (source: PeerSource<unknown>) =>
+  const listen = (from: PeerSource<unknown>) =>
     SourceRun.run(
-      source,
+      from,
       {
         infoHash,
         peerId: options.peerId,
@@ -190,8 +195,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       },
       (event) =>
         Effect.sync(() => {
-          const { source } = event
-          if (event._tag === "Peers") Swarm.add(swarm, event.addresses, { _tag: "Source", source })
+          if (event._tag === "Peers") Addresses.add(swarm, event.addresses, Sources.originOf(from, event))
           reportChange(event)
         })
     )
@@ -270,15 +274,24 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   })
   // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
   const first = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
-  const known = [...swarm.book.peers.values()].flatMap(({ address, isDialable, key, origin, state }) => {
-    if (state === "banned") return []
-    const dialled = isDialable ? address : members.get(key)?.dialAddress()
-    return dialled === undefined ? [] : { address: dialled, origin }
-  })
-  const fetched: Fetched = {
-    ...first,
-    addresses: known.map(({ address }) => address),
-    privateAddresses: known.filter(({ origin }) => mayBePrivate(origin)).map(({ address }) => address)
-  }
+  const fetched: Fetched = { ...first, ...addressesOf(swarm, new Set(trackers.flat())) }
   return fetched
 }, Effect.scoped)
+
+/** The addresses of a swarm, and those that the user gave. Sources named by the URL of a tracker are not the user's. */
+const addressesOf = (
+  { book, roster }: Swarm.Swarm<MetadataSession.MetadataSession>,
+  trackers: ReadonlySet<string>
+): Pick<Fetched, "addresses" | "given"> => {
+  const addresses: Array<PeerAddress> = []
+  const given: Array<PeerAddress> = []
+  for (const { address, isDialable, key, origin, state } of book.peers.values()) {
+    if (state === "banned" || state === "ourselves") continue
+    const listening = isDialable ? address : roster.members.get(key)?.dialAddress()
+    if (listening === undefined) continue
+    const isTrusted = Candidate.reachOf(origin) === Naming.anything
+    if (isTrusted || !Naming.isName(listening)) addresses.push(listening)
+    if (isTrusted && origin._tag === "Source" && !trackers.has(origin.source)) given.push(listening)
+  }
+  return { addresses, given }
+}

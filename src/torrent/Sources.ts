@@ -4,11 +4,14 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Naming from "../base/Naming.ts"
+import * as Reach from "../base/Reach.ts"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { Tally } from "../base/Tally.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as SourceRun from "../discovery/SourceRun.ts"
+import type { Origin } from "../swarm/Candidate.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -29,10 +32,12 @@ export interface Sources {
   reports: Reports | undefined
   /** How many trackers there are to ask. */
   trackers: number
+  /** The tracker of a private torrent that answered last: its peers are from there (BEP 27). */
+  current: string | undefined
 }
 
 /** Makes a record without answers. */
-export const make = (): Sources => ({ reports: undefined, trackers: 0 })
+export const make = (): Sources => ({ reports: undefined, trackers: 0, current: undefined })
 
 const noReports = (): Reports => ({ failed: new Map(), answered: new Map(), refused: new Set() })
 
@@ -121,23 +126,60 @@ const count = (tally: Tally, { _tag }: PeerSourceEvent): void => {
   else tally.sourceFailures++
 }
 
+/** What a source reports when it has found peers. */
+type Found = Extract<PeerSourceEvent, { readonly _tag: "Peers" }>
+
+/** Where the addresses of an event come from. */
+export const originOf = ({ isLocal }: PeerSource<unknown>, { from, source }: Found): Origin => ({
+  _tag: "Source",
+  source,
+  reach: isLocal === true ? Naming.anything : from === undefined ? "public" : Reach.of(from)
+})
+
+/** Why addresses are refused that a source found for a private torrent, and none of its trackers. */
+export const notOfTracker = "the torrent is private, and only its trackers may name peers"
+
+/** Why the peers of a private torrent leave when another of its trackers answers. */
+export const otherTracker = "the private torrent has changed its tracker"
+
+/**
+ * Decides whether addresses may be used for a private torrent: those from its trackers and from the user. If another of
+ * its trackers has taken over, the peers of the former leave first, and so do those that connected to us (BEP 27).
+ */
+const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknown>, event: Found): boolean => {
+  const { context, swarm } = options
+  const isTracker = (name: string) => context.trackers.some((tier) => tier.some((url) => url.trim() === name))
+  if (!isTracker(event.source)) return source.isLocal === true
+  if (event.isBeside === true || event.source === self.current) return true
+  const isFirst = self.current === undefined
+  self.current = event.source
+  const isFormer = (origin: Origin) => origin._tag !== "Source" || isTracker(origin.source)
+  if (!isFirst) PieceSwarm.giveUp(swarm, isFormer, otherTracker)
+  return true
+}
+
 /** Adds the addresses that sources find to a swarm, until all sources have ended. */
 export const run = (self: Sources, options: Options): Effect.Effect<void> => {
   const { context, sources, swarm, report, tally } = options
   setTrackers(self, context.trackers)
 
-  const onEvent = (event: PeerSourceEvent) =>
+  const take = (from: PeerSource<unknown>, event: Found) => {
+    const { addresses, externalHost, source } = event
+    const origin = originOf(from, event)
+    if (context.isPrivate && !admitPrivate(self, options, from, event)) {
+      return PieceSwarm.refuse(swarm, origin, addresses.length, notOfTracker)
+    }
+    const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
+    PieceSwarm.add(swarm, addresses, vote, origin)
+  }
+  const onEvent = (from: PeerSource<unknown>) => (event: PeerSourceEvent) =>
     Effect.sync(() => {
       if (tally !== undefined) count(tally, event)
-      if (event._tag === "Peers") {
-        const { addresses, externalHost, source } = event
-        const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
-        PieceSwarm.add(swarm, addresses, vote, { _tag: "Source", source })
-      }
+      if (event._tag === "Peers") take(from, event)
       note(self, event, report)
     })
 
-  return Effect.forEach(sources, (source) => SourceRun.run(source, context, onEvent), {
+  return Effect.forEach(sources, (source) => SourceRun.run(source, context, onEvent(source)), {
     concurrency: "unbounded",
     discard: true
   })

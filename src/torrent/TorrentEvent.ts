@@ -77,6 +77,12 @@ export const TorrentEvent = Schema.TaggedUnion({
   ReadRecovered: { piece: PieceIndex },
   /** A source returned `peers` addresses, known ones included. */
   SourceAnswered: { source: Schema.String, peers: Schema.Natural },
+  /**
+   * `source` named so many `addresses` up to now that are not used, because of `why`: nobody may name an address in a
+   * local network from elsewhere, and the policy about peers refuses some. Peers that name others have one name,
+   * `peer exchange`. Reported once there is one, and then each time that there are ten times as many.
+   */
+  AddressesRefused: { source: Schema.String, addresses: Schema.Natural, why: Schema.String },
   /** A source failed. It retries by itself. */
   SourceFailed: { source: Schema.String, why: Schema.String },
   /**

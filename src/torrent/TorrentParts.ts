@@ -8,6 +8,7 @@ import type { Prng } from "../base/Prng.ts"
 import type { Tally } from "../base/Tally.ts"
 import type { Ticker } from "../base/Ticker.ts"
 import type { Callers } from "../connect/Callers.ts"
+import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import type { Places } from "../connect/Places.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
@@ -41,6 +42,8 @@ export interface Options extends Omit<TorrentOptions, "files"> {
   readonly ticker: Ticker
   /** The peers that called the engine without a handshake. */
   readonly callers: Callers
+  /** Our own addresses, which no torrent dials. */
+  readonly own: OwnAddresses
   /** The places that all torrents of the engine share. */
   readonly places: Places
   /** The blocks that all torrents of the engine keep in memory for uploads. */

@@ -139,6 +139,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
         ),
       uploadSlots: options.uploadSlots,
       callers: options.callers,
+      own: options.own,
       places: options.places,
       policy: {
         policy: yield* PeerPolicy,

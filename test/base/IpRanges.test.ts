@@ -139,6 +139,37 @@ describe("IpRanges", () => {
 })
 
 describe("IpRanges.parseList", () => {
+  it("fault 94: says which line is the first that is no range", () => {
+    const list = (...lines: ReadonlyArray<string>) => IpRanges.parseList(lines.join("\n")).firstInvalid
+
+    assert.deepStrictEqual(list("# a comment", "", "10.0.0.0/8", " 10.0.0.0/33 ", "x"), {
+      line: 4,
+      text: "10.0.0.0/33"
+    })
+    assert.deepStrictEqual(list("x".repeat(1_000_000)), { line: 1, text: "x".repeat(80) })
+    assert.isUndefined(list("10.0.0.0/8", "a name: 1.2.3.4-1.2.3.9"))
+  })
+
+  it("fault 94: reads 300,000 ranges, and finds an address among them", () => {
+    const lines = Array.from({ length: 300_000 }, (_, index) => {
+      const start = `${1 + (index >>> 16)}.${(index >>> 8) & 255}.${index & 255}`
+      return `somebody, number ${index}:${start}.16-${start}.31`
+    })
+
+    const { invalidLines, ranges } = IpRanges.parseList(lines.join("\n"))
+    const set = IpRanges.make(ranges)
+
+    assert.deepStrictEqual([invalidLines, ranges.length], [0, 300_000])
+    for (const [index, host] of [
+      [0, "1.0.0"],
+      [299_999, "5.147.223"]
+    ] as const) {
+      assert.include(lines[index]!, `:${host}.16-`)
+      for (const last of [16, 31]) assert.isTrue(IpRanges.has(set, `${host}.${last}`))
+      for (const last of [15, 32]) assert.isFalse(IpRanges.has(set, `${host}.${last}`))
+    }
+  })
+
   it("reads lists of eMule, of PeerGuardian, and of subnets", () => {
     const { invalidLines, ranges } = IpRanges.parseList(
       [

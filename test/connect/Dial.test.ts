@@ -11,7 +11,9 @@ describe("Dial", () => {
   it.effect("fails after 10 seconds for an address that does not answer", () =>
     Effect.gen(function* () {
       const dialer = Dialer.of({ connect: () => Effect.never })
-      const fiber = yield* Effect.forkChild(Effect.flip(Dial.connect(dialer, address)), { startImmediately: true })
+      const fiber = yield* Effect.forkChild(Effect.flip(Dial.connect(dialer, address, "public")), {
+        startImmediately: true
+      })
 
       yield* TestClock.adjust("9 seconds")
       const before = fiber.pollUnsafe()

@@ -251,6 +251,25 @@ QUICK_CELLS = (
 """The cells that a normal run executes. Other tests cover more of these two clients."""
 
 
+LONGEST = (
+    "test_a_leecher_gets_no_wrong_byte_of_a_seed_whose_files_change",
+    "test_the_only_seeder_has_a_rotten_byte_until_it_is_mended",
+    "test_large_metadata_of_many_files_from_libtorrent",
+    "test_downloads_share_what_a_slow_seeder_sends",
+    "test_a_super_seed_completes",
+    "test_a_disk_that_goes_during_a_download_gets_nothing_in_its_place",
+    "test_a_limited_seed_serves_ten_libtorrent_downloaders_evenly",
+    "test_pause_resume_recheck_and_remove",
+)
+"""How the names of the tests begin that take longest. They begin first, so that none of them runs alone at the end."""
+
+
+def rank(item: pytest.Item) -> int:
+    """The place of a test in `LONGEST`."""
+    found = [place for place, name in enumerate(LONGEST) if item.name.startswith(name)]
+    return found[0] if found else len(LONGEST)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def is_left_out(item: pytest.Item) -> bool:
         if item.path.stem == "test_matrix":
@@ -261,7 +280,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return "io-daemon" in item.name or is_slow_disk
 
     config.hook.pytest_deselected(items=[item for item in items if is_left_out(item)])
-    items[:] = [item for item in items if not is_left_out(item)]
+    items[:] = sorted((item for item in items if not is_left_out(item)), key=rank)
 
 
 @pytest.fixture(params=STORAGES)

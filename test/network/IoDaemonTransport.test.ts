@@ -6,7 +6,7 @@ import * as IoDaemonAt from "../../src/io-daemon/IoDaemon.ts"
 import { IoDaemon, IoDaemonUnavailable } from "../../src/io-daemon/IoDaemon.ts"
 import * as IoDaemonTransport from "../../src/network/provider/io-daemon/IoDaemonTransport.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
-import { Dialer, Listener, UdpPort } from "../../src/network/Transport.ts"
+import { Dialer, Listener, NamedFrom, UdpPort } from "../../src/network/Transport.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import * as Suite from "./Transport.suite.ts"
 import * as UdpSuite from "./UdpPort.suite.ts"
@@ -91,6 +91,20 @@ Daemon.live("sockets", () => {
         assert.match(error.message, typeof why === "string" ? new RegExp(`^${why}$`) : why)
         assert.strictEqual(error.address, address)
         assert.strictEqual(yield* sockets, 0)
+      }).pipe(Effect.provide(layer))
+    )
+
+    it.live("asks the daemon for no name unless it may lead anywhere", () =>
+      Effect.gen(function* () {
+        const { address } = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+        const dialer = yield* Dialer
+
+        const error = yield* dialer
+          .connect({ host: "localhost", port: address.port })
+          .pipe(Effect.provideService(NamedFrom, "public"), Effect.flip)
+        const { remote } = yield* dialer.connect(address).pipe(Effect.provideService(NamedFrom, "public"))
+
+        assert.deepStrictEqual([error.why, remote], ["permission denied", address])
       }).pipe(Effect.provide(layer))
     )
 

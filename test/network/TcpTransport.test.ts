@@ -3,8 +3,9 @@ import * as Os from "node:os"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer } from "effect"
 import * as Descriptors from "../../src/base/Descriptors.ts"
+import type { Reach } from "../../src/base/PeerAddress.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
-import { Dialer, Listener } from "../../src/network/Transport.ts"
+import { Dialer, Listener, NamedFrom } from "../../src/network/Transport.ts"
 import { online } from "./online.ts"
 import * as Suite from "./Transport.suite.ts"
 
@@ -80,6 +81,30 @@ describe("TcpTransport", () => {
       Effect.provide(TcpTransport.layer),
       Effect.provideServiceEffect(Descriptors.Descriptors, Effect.sync(Descriptors.make))
     )
+  )
+
+  it.live("fault 91: connects to no address of a name to which whoever named it may not send us", () =>
+    Effect.gen(function* () {
+      const { accept, address } = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+      const accepted = yield* Effect.forkScoped(accept)
+      const dialer = yield* Dialer
+      const connect = (from: Reach) =>
+        Effect.provideService(dialer.connect({ host: "localhost", port: address.port }), NamedFrom, from).pipe(
+          Effect.scoped
+        )
+
+      const refused = yield* Effect.forEach(["public", "private", "none"] as const, (from) =>
+        Effect.flip(connect(from))
+      )
+      const before = accepted.pollUnsafe()
+      yield* connect("loopback")
+
+      assert.deepStrictEqual(
+        refused.map(({ why }) => why),
+        Array(3).fill("permission denied")
+      )
+      assert.isUndefined(before)
+    }).pipe(Effect.provide(TcpTransport.layer))
   )
 
   it.live("looks up a host name", () =>

@@ -30,6 +30,7 @@ describe("a part that is added from outside", () => {
       Effect.gen(function* () {
         const rumours = yield* PubSub.unbounded<PeerAddress>({ replay: 10 })
         const source: PeerSource = {
+          isLocal: true,
           peers: () =>
             Stream.map(Stream.fromPubSub(rumours), (address) => ({
               _tag: "Peers" as const,

@@ -4,13 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Dht from "../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../src/discovery/dht/DhtStore.ts"
-import type * as PeerSource from "../../src/discovery/PeerSource.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as UdpHub from "../../src/network/UdpHub.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
@@ -124,27 +122,6 @@ describe("a swarm that meets through the DHT", () => {
 
       assert.strictEqual(found, 0)
       assert.isTrue(apart.isComplete())
-    }))
-
-  test("a magnet link of a private torrent keeps only the peers that a private torrent may use", (world, nodes) =>
-    Effect.gen(function* () {
-      const seeder = yield* world.beside({ engine: { listen } })
-      yield* seeder.download(hidden, { seed: true, from: everythingOf(hidden) })
-      const address = { host: seeder.host, port: listen.port }
-      const rumours: PeerSource.PeerSource = {
-        peers: ({ isPrivate }) =>
-          isPrivate ? Stream.empty : Stream.make({ _tag: "Peers", source: "rumours", addresses: [address] })
-      }
-      const leecher = yield* world.beside({ engine: { listen }, dht: nodes.join })
-      const torrent = yield* leecher.engine.add(linkOf(hidden), { sources: [rumours] })
-      yield* world.during(torrent.metainfo)
-      yield* world.advance("5 minutes")
-      const apart = yield* torrent.status
-      const other = yield* world.beside({ engine: { listen }, dht: nodes.join })
-      const told = yield* other.engine.add(linkOf(hidden), { peers: [address] })
-      yield* world.during(told.completed, "5 minutes")
-
-      assert.deepStrictEqual([apart.knownPeers, apart.storedPieces], [0, 0])
     }))
 
   test("peers tell each other their nodes, so one of them needs no router", (world, { crowd, join, nodeAt }) =>

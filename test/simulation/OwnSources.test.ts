@@ -20,6 +20,7 @@ class Directory extends Context.Service<
 
 const directory: PeerSource<string, Directory> = {
   name: "directory",
+  isLocal: true,
   peers: () =>
     Stream.map(Stream.fromEffect(Directory.use(({ addresses }) => addresses)), (addresses) => ({
       _tag: "Peers",

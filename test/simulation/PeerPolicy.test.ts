@@ -400,7 +400,8 @@ describe("a policy that bans", () => {
       const [first] = offences
       assert.deepStrictEqual([early, bannedPeers, peer.counters.connections], [1, 1, 2])
       assert.deepStrictEqual([first!.what, first!.bans, first!.isProven], ["protocol error", 0, false])
-      assert.deepStrictEqual(first!.candidate.origin, { _tag: "Source", source: "http://tracker.example/announce" })
+      const source = "http://tracker.example/announce"
+      assert.deepStrictEqual(first!.candidate.origin, { _tag: "Source", source, reach: "public" })
       assert.match(first!.why, /^a bitfield of/)
       assert.strictEqual(offences[1]!.bans, 1)
     })

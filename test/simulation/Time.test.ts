@@ -56,7 +56,7 @@ const closing = 2
 const choking = 3
 
 /** An address at which nobody listens. */
-const dead = { host: "10.9.9.9", port: 6_881 }
+const dead = { host: "198.51.100.9", port: 6_881 }
 
 /** A download that meets all of them, a tracker and a dead address, recorded second by second. */
 const story = (steps: Steps) =>

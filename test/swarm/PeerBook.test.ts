@@ -336,6 +336,53 @@ describe("PeerBook", () => {
     })
   })
 
+  describe("a peer that is given up", () => {
+    const named = { _tag: "Source", source: "b" } as const
+
+    it("is forgotten at once without an encounter, and afterwards with one", () => {
+      const book = make()
+      const [idle, dialled, connected] = [1, 2, 3].map((host) => added(book, at(host)))
+      PeerBook.dialing(book, dialled!)
+      PeerBook.dialing(book, connected!)
+      PeerBook.connected(connected!)
+
+      const haveEncounters = [idle, dialled, connected].map((peer) => PeerBook.dismiss(book, peer!))
+      const left = book.peers.size
+      PeerBook.disconnected(book, dialled!, 0, "cancelled")
+      PeerBook.disconnected(book, connected!, 0, "useful")
+
+      assert.deepStrictEqual([haveEncounters, left, book.peers.size], [[false, true, true], 2, 0])
+      assert.isUndefined(PeerBook.nextToDial(book, 1e9))
+    })
+
+    it("is dialled again if it is named again before its encounter has ended", () => {
+      const book = make()
+      const peer = added(book, at(1))
+      PeerBook.dialing(book, peer)
+      PeerBook.connected(peer)
+      PeerBook.dismiss(book, peer)
+
+      const again = PeerBook.add(book, at(1), 0, named)
+      PeerBook.disconnected(book, peer, 0, "useful")
+
+      assert.strictEqual(again, peer)
+      assert.deepStrictEqual([peer.origin, PeerBook.nextToDial(book, 1e9)], [named, peer])
+    })
+
+    it("stays banned, and is not dialled after the ban", () => {
+      const book = make()
+      const peer = added(book, at(1))
+      Bans.ban(book, peer, 0)
+
+      const hasEncounter = PeerBook.dismiss(book, peer)
+      const during = Bans.bannedCount(book)
+      Bans.pardon(book, Bans.longestBan)
+
+      assert.deepStrictEqual([hasEncounter, during], [false, 1])
+      assert.isUndefined(PeerBook.nextToDial(book, 1e9))
+    })
+  })
+
   describe("a full book", () => {
     const full = () => {
       const book = make()

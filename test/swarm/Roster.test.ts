@@ -39,6 +39,12 @@ describe("Roster", () => {
     assert.deepStrictEqual(known, [true, false])
   })
 
+  it("does not look at members that do not count", () => {
+    const roster = rosterOf(member(1, { port: 6_881 }))
+
+    assert.isFalse(Roster.isConnected(roster, { host: "10.0.0.1", port: 6_881 }, (key) => key !== 0))
+  })
+
   it("refuses a peer that is connected already, and no other", () => {
     const first = member(9)
     const roster = rosterOf(first)

@@ -33,7 +33,7 @@ import { openToWrite } from "../storage/openings.ts"
 /** An address on its own host. */
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
 
-/** What a swarm reported, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`, `~1`. */
+/** What a swarm reported, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`, `~1`, `/source 1 why`. */
 const inShort = (fact: Swarm.Fact): string => {
   switch (fact._tag) {
     case "PeerConnected":
@@ -46,6 +46,8 @@ const inShort = (fact: Swarm.Fact): string => {
       return `!${fact.address.host} ${fact.why}`
     case "PeersHungUp":
       return `~${fact.peers}`
+    case "AddressesRefused":
+      return `/${fact.source} ${fact.addresses} ${fact.why}`
   }
 }
 

@@ -265,7 +265,7 @@ describe("Torrent", () => {
           trackers: [["http://a/x", "http://b/x"], ["file:c"]]
         })
       )
-      const source: PeerSource = { peers: () => Stream.fromQueue(queue) }
+      const source: PeerSource = { isLocal: true, peers: () => Stream.fromQueue(queue) }
       const download = yield* world.download(known, { sources: [source] })
       const fail = (name: string, isFinal?: boolean) =>
         Queue.offer(queue, { _tag: "Failed", source: `http://${name}/x`, why: "no", isFinal })

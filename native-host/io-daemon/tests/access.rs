@@ -1,14 +1,12 @@
 //! Which requests are let in, and what a page may read of the answer.
 
-mod support;
-
+use crate::support::{Bed, PORT, TOKEN, anonymous, request, set_of};
 use axum::body::Body;
 use axum::http::Request;
 use axum::http::request::Builder;
 use piecewise_io_daemon::disk::Limits;
 use piecewise_io_daemon::token::Token;
 use serde_json::json;
-use support::{Bed, PORT, TOKEN, anonymous, request, set_of};
 
 const PAGE: &str = "http://localhost:8080";
 
@@ -119,7 +117,7 @@ async fn fault_64_every_error_can_be_read_by_an_allowed_page() {
     let bed = narrowed();
     bed.open(&[("a", 4), ("folder", 4)]).await;
     let large = request("POST", "/v1/sets/set/write").header("content-range", "bytes 0-1/*");
-    let mismatch = support::sha1_of(b"x");
+    let mismatch = crate::support::sha1_of(b"x");
     let asked = [
         (401, empty(anonymous("GET", "/v1/config"))),
         (403, request("PUT", "/v1/sets/own").body(OWN_FOLDER.into()).unwrap()),
@@ -132,7 +130,7 @@ async fn fault_64_every_error_can_be_read_by_an_allowed_page() {
         (409, large.header("content-digest", mismatch).body("ab".into()).unwrap()),
         (416, empty(request("GET", "/v1/sets/set/read"))),
         (413, {
-            let body = Body::from(vec![b' '; 4 * support::MIB + 1]);
+            let body = Body::from(vec![b' '; 4 * crate::support::MIB + 1]);
             request("POST", "/v1/sets/set/digests").body(body).unwrap()
         }),
     ];

@@ -1,12 +1,10 @@
 //! Files that nobody wants are set aside, brought back and removed.
 
-mod support;
-
 use std::os::unix::fs::symlink;
 
+use crate::support::{Answer, Bed, set_of, write_request};
 use piecewise_io_daemon::disk::Limits;
 use serde_json::{Value, json};
-use support::{Answer, Bed, set_of, write_request};
 
 /// A set with a folder for skipped files.
 fn set_with_aside(files: &[(&str, u64)], skipped: &[usize]) -> Value {

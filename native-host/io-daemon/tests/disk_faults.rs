@@ -1,15 +1,13 @@
 //! What the daemon answers if a disk fails, a file is removed, or files may not be opened.
 
-mod support;
-
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::disks::SmallDisk;
+use crate::support::{Bed, MIB, pattern, set_of};
 use piecewise_io_daemon::disk::Limits;
 use serde_json::json;
-use support::disks::SmallDisk;
-use support::{Bed, MIB, pattern, set_of};
 
 #[tokio::test]
 async fn fault_48_a_full_disk_is_507_and_writes_succeed_once_there_is_room() {
@@ -182,7 +180,7 @@ async fn fault_49_a_fault_in_one_set_does_not_affect_others() {
 
     bed.write(0, b"abcd").await.is(409, "file_changed");
 
-    bed.send(support::write_request("other", 0, b"abcd")).await.is(204, "");
+    bed.send(crate::support::write_request("other", 0, b"abcd")).await.is(204, "");
 }
 
 #[tokio::test]

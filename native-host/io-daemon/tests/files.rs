@@ -1,15 +1,13 @@
 //! Looks at, reserves, claims, flushes, renames and removes files.
 
-mod support;
-
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 
+use crate::support::disks::{LoopDisk, SmallDisk};
+use crate::support::{Answer, Bed, MIB, pattern, set_of, write_request};
 use serde_json::{Value, json};
-use support::disks::{LoopDisk, SmallDisk};
-use support::{Answer, Bed, MIB, pattern, set_of, write_request};
 
 /// The claim of a file as it was reported.
 fn found(file: usize, facts: &Value) -> Value {

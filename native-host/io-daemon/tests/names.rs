@@ -1,9 +1,7 @@
 //! Which of its names a file gets, on a file system that tells all names apart.
 
-mod support;
-
+use crate::support::{Bed, set_of};
 use serde_json::{Value, json};
-use support::{Bed, set_of};
 
 /// `t/ReadMe`, `t/readme` and `t/a:b` of four bytes each, with their portable names and a folder for skipped files.
 fn odd_set() -> Value {

@@ -1,16 +1,14 @@
 //! Writes, reads and hashes the bytes of a set.
 
-mod support;
-
 use std::sync::{Arc, mpsc};
 
+use crate::support::{Bed, MIB, pattern, request, set_of, sha1_of, write_request};
 use axum::body::{Body, Bytes};
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use piecewise_io_daemon::disk::digest::{Algorithm, Digest};
 use piecewise_io_daemon::disk::{Limits, budget::Budget};
 use serde_json::{Value, json};
-use support::{Bed, MIB, pattern, request, set_of, sha1_of, write_request};
 
 #[tokio::test]
 async fn a_write_over_several_files_reads_back() {
@@ -361,9 +359,10 @@ async fn a_whole_file_is_allocated_at_the_first_write_and_none_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
-    const PIECE: usize = 16 * MIB;
-    let budget = 64 * MIB;
+async fn sixty_four_pieces_at_once_stay_within_a_budget_of_four() {
+    const PIECE: usize = 2 * MIB;
+    const PART: usize = PIECE / 16;
+    let budget = 4 * PIECE;
     let bed = Arc::new(Bed::with(Limits { buffer_bytes: budget, ..Limits::default() }, None));
     bed.open(&[("a", 64 * PIECE as u64)]).await;
     let piece = Bytes::from(pattern(PIECE, 9));
@@ -373,7 +372,7 @@ async fn sixty_four_pieces_of_16_mib_at_once_stay_within_the_budget() {
         let (bed, piece, digest) = (Arc::clone(&bed), piece.clone(), digest.clone());
         tokio::spawn(async move {
             // In parts, as from a socket, so that all bodies are in flight at once.
-            let parts = (0..16).map(move |part| Ok::<_, String>(piece.slice(part * MIB..(part + 1) * MIB)));
+            let parts = (0..16).map(move |part| Ok::<_, String>(piece.slice(part * PART..(part + 1) * PART)));
             let range = format!("bytes {}-{}/*", index * PIECE, (index + 1) * PIECE - 1);
             let write = request("POST", "/v1/sets/set/write").header("content-range", range);
             let body = Body::from_stream(stream::iter(parts));

@@ -1,17 +1,15 @@
 //! The program: how it is started, what it prints, and when it ends.
 
-mod support;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use crate::support::{Client, MARKER, MIB, TOKEN, pattern, set_of, sha1_of};
 use futures_util::{SinkExt as _, StreamExt as _};
 use piecewise_io_daemon::sockets::{ClientFrame, DaemonFrame, PROTOCOL};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use support::{Client, MARKER, MIB, TOKEN, pattern, set_of, sha1_of};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;

@@ -1,13 +1,11 @@
 //! Roots that go and come back, like those on a drive.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::{Bed, MARKER, request, set_of};
 use axum::body::Body;
 use serde_json::json;
-use support::{Bed, MARKER, request, set_of};
 
 /// A file system in a file, which can be mounted repeatedly at a folder of its own.
 struct Drive {

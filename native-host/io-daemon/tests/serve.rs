@@ -1,12 +1,10 @@
 //! The accept loop and bodies over real sockets.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Client, MIB, Served, pattern, sha1_of};
 use piecewise_io_daemon::serve::Limits;
 use serde_json::json;
-use support::{Client, MIB, Served, pattern, sha1_of};
 
 fn limits(max_connections: usize, header_timeout: Duration) -> Limits {
     Limits { max_connections, header_timeout }

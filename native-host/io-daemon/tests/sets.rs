@@ -1,14 +1,12 @@
 //! Registers and forgets sets, and removes their files.
 
-mod support;
-
+use crate::support::{Bed, request, set_of};
 use axum::body::Body;
 use piecewise_io_daemon::disk::Registered;
 use piecewise_io_daemon::disk::layout::Layout;
 use piecewise_io_daemon::disk::registration::Registration;
 use serde_json::json;
 use std::os::unix::fs::symlink;
-use support::{Bed, request, set_of};
 
 #[tokio::test]
 async fn registering_is_idempotent_and_touches_no_file() {

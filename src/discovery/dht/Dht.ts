@@ -79,7 +79,7 @@ export class Dht extends Context.Service<
   Dht,
   {
     /**
-     * Looks for the peers of a torrent. Emits what each node reports, without addresses that were emitted before, and
+     * Looks for the peers of a torrent. Emits what each node reports (`from`), without addresses that were emitted before, and
      * ends when the nodes closest to the torrent have answered, in about five to thirty seconds; at once if no node is
      * known. With `announce`, then announces us to these nodes. Peers may be dead or made up. Interruptible.
      */
@@ -90,7 +90,7 @@ export class Dht extends Context.Service<
         /** Whether only peers that lack something are wanted, as by a seed (BEP 33 `noseed`); default `false`. */
         readonly noSeeds?: boolean | undefined
       }
-    ) => Stream.Stream<{ readonly peers: ReadonlyArray<PeerAddress> }>
+    ) => Stream.Stream<{ readonly peers: ReadonlyArray<PeerAddress>; readonly from: PeerAddress }>
     /**
      * Announces us to the nodes closest to the torrent, for about half an hour. `nodes`: how many of them took it. To
      * look for peers at the same time, use `peers` with `announce`, which costs one lookup.
@@ -185,7 +185,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
 
   const permits = yield* Semaphore.make(limits.lookups)
-  const run = (search: Search, found: (peers: ReadonlyArray<PeerAddress>) => void) =>
+  const run = (search: Search, found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void) =>
     Effect.andThen(
       ready,
       permits.withPermits(1)(
@@ -209,13 +209,13 @@ export const make = Effect.fnUntraced(function* (
 
   return Dht.of({
     peers: (infoHash, { announce, noSeeds } = {}) =>
-      Stream.callback<{ readonly peers: ReadonlyArray<PeerAddress> }>(
+      Stream.callback<{ readonly peers: ReadonlyArray<PeerAddress>; readonly from: PeerAddress }>(
         (queue) => {
           const seen = new Set<string>()
-          const found = (peers: ReadonlyArray<PeerAddress>) => {
+          const found = (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => {
             const fresh = peers.filter((peer) => !seen.has(PeerAddresses.format(peer)))
             for (const peer of fresh) seen.add(PeerAddresses.format(peer))
-            if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh })
+            if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh, from })
           }
           const search = { target: targetOf(infoHash), wantsPeers: true, noSeeds, announce }
           return Effect.andThen(run(search, found), Queue.end(queue))

@@ -25,7 +25,7 @@ const maxRetrySeconds = 300
 
 /** What a search is heard with. */
 interface Listener {
-  readonly found: (peers: ReadonlyArray<PeerAddress>) => void
+  readonly found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
   /** `undefined`: the socket broke. */
   readonly ended: (result: SearchResult | undefined) => void
 }
@@ -43,7 +43,7 @@ export interface DhtNode {
   /** Runs a search; `undefined` if there is no socket, or if it broke. */
   readonly search: (
     search: Search,
-    found: (peers: ReadonlyArray<PeerAddress>) => void
+    found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
   ) => Effect.Effect<SearchResult | undefined>
   /** Performs what a function of the machine returns. */
   readonly act: (step: (now: number) => DhtMachine.Actions) => void
@@ -73,7 +73,7 @@ export const make = Effect.fnUntraced(function* (options: {
           socket?.sendUnsafe(action.payload, action.to)
           break
         case "Found":
-          listeners.get(action.task)?.found(action.peers)
+          listeners.get(action.task)?.found(action.peers, action.from)
           break
         case "Ended": {
           const listener = listeners.get(action.task)

@@ -11,6 +11,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Monotonic from "../../base/Monotonic.ts"
+import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as ListeningPort from "../../network/ListeningPort.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
@@ -90,9 +91,9 @@ const start = Effect.fnUntraced(function* (context: PeerSourceContext, dht: Dht[
 
   const lookUp = ({ announce, begunAt }: Effect.Success<typeof due>): Stream.Stream<PeerSourceEvent> => {
     let hasFound = false
-    const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: isSeed }), ({ peers }) => {
+    const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: isSeed }), ({ from, peers }) => {
       hasFound = true
-      return answer(peers)
+      return answer(peers, from.host)
     })
     const end = Effect.gen(function* () {
       const hasNodes = hasFound || knowsNodes(yield* dht.status)
@@ -108,10 +109,11 @@ const start = Effect.fnUntraced(function* (context: PeerSourceContext, dht: Dht[
   return Stream.flatMap(Stream.fromEffectRepeat(due), lookUp)
 })
 
-const answer = (addresses: Extract<PeerSourceEvent, { _tag: "Peers" }>["addresses"]): PeerSourceEvent => ({
+const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSourceEvent => ({
   _tag: "Peers",
   source: name,
-  addresses
+  addresses,
+  ...(from !== undefined && { from })
 })
 
 const knowsNodes = ({ ipv4, ipv6 }: DhtStatus): boolean => (ipv4?.nodes ?? 0) + (ipv6?.nodes ?? 0) > 0

@@ -77,7 +77,12 @@ export type Pending = Transactions.Pending<Purpose>
 /** What the owner of a node has to do. */
 export type Action =
   | { readonly _tag: "Send"; readonly payload: Uint8Array; readonly to: PeerAddress }
-  | { readonly _tag: "Found"; readonly task: number; readonly peers: ReadonlyArray<PeerAddress> }
+  | {
+      readonly _tag: "Found"
+      readonly task: number
+      readonly peers: ReadonlyArray<PeerAddress>
+      readonly from: PeerAddress
+    }
   | { readonly _tag: "Ended"; readonly task: number; readonly result: SearchResult }
   /** Nodes of the other family. */
   | { readonly _tag: "Named"; readonly nodes: ReadonlyArray<NodeInfo> }

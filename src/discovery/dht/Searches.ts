@@ -175,7 +175,7 @@ const report = (self: NodeState, task: Task, by: PeerAddress, peers: ReadonlyArr
     task.found.add(key)
     fresh.push(peer)
   }
-  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh })
+  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh, from: by })
 }
 
 /** A node that a lookup asked has not answered, or not as it should. */

@@ -47,6 +47,11 @@ export interface AnnounceResponse {
   readonly warning: string | undefined
   /** Our own IP address as the tracker sees it (BEP 24). */
   readonly externalHost: string | undefined
+  /**
+   * The IP address that the answer came from; absent if it is not known. A tracker in the public internet may not name
+   * peers in the local network (`PeerSourceEvent`).
+   */
+  readonly from?: string | undefined
 }
 
 /** A tracker's counts for a torrent (BEP 48). A count that the response lacks is `undefined`. */

@@ -7,7 +7,7 @@
 import * as Data from "effect/Data"
 import * as Bytes from "../../base/Bytes.ts"
 import * as PeerAddress from "../../base/PeerAddress.ts"
-import type { AnnounceResponse, RetryAfter } from "./Tracker.ts"
+import type { RetryAfter } from "./Tracker.ts"
 
 /** The tracker refused, or its response is malformed. `why` reads well after a colon. */
 export class TrackerRefused extends Data.TaggedError("TrackerRefused")<{
@@ -47,12 +47,6 @@ export const notListeningPort = 1
 /** The addresses that can be dialled, at most `maxPeers`. Leaves out those of peers that do not listen. */
 export const takePeers = (addresses: ReadonlyArray<PeerAddress.PeerAddress>): ReadonlyArray<PeerAddress.PeerAddress> =>
   addresses.filter((address) => address.port !== notListeningPort && PeerAddress.isDialable(address)).slice(0, maxPeers)
-
-/** A public tracker's response without addresses on this machine, which would connect us to our own services. */
-export const withoutLoopback = (response: AnnounceResponse): AnnounceResponse => ({
-  ...response,
-  peers: response.peers.filter((address) => !PeerAddress.isLoopback(address))
-})
 
 /** A tracker's text as it is safe to show; `undefined` if nothing is left of it. */
 export const toText = (bytes: Uint8Array): string | undefined => Bytes.toShownText(bytes, maxTextLength)

@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Environment from "../../base/Environment.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
+import * as SourceUrl from "../../base/SourceUrl.ts"
 import * as ListeningPort from "../../network/ListeningPort.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
@@ -183,7 +184,7 @@ const start = Effect.fnUntraced(function* (
       const now = yield* Monotonic.now
       switch (fact?._tag) {
         case "Announced":
-          return record(schedule, fact.announce, yield* fact.answer, now)
+          return record(schedule, fact.announce, yield* fact.answer, now, context.isPrivate)
         case "Completed":
           AnnounceSchedule.completed(schedule, now)
           break
@@ -203,12 +204,16 @@ const start = Effect.fnUntraced(function* (
 /** The port to announce now. */
 const portOf = ({ port }: PeerSourceContext): number => ListeningPort.current(port) || notListeningPort
 
+/** The host of a URL. */
+const hostOf = (url: string): string | undefined => SourceUrl.placeOf(url)?.host
+
 /** Records the result of an announce, and returns the event to emit. */
 const record = (
   schedule: AnnounceSchedule.AnnounceSchedule,
   step: AnnounceSchedule.Announce,
   answer: Result.Result<AnnounceResponse, TrackerError>,
-  now: number
+  now: number,
+  isPrivate: boolean
 ): PeerSourceEvent => {
   if (Result.isFailure(answer)) {
     const { isFinal, retryAfter, why } = answer.failure
@@ -217,6 +222,10 @@ const record = (
     return { _tag: "Failed", source: step.url, why, ...(hasRefused && { isFinal: true }) }
   }
   AnnounceSchedule.answered(schedule, step, answer.success, now)
-  const { externalHost, leechers, peers, seeders, warning } = answer.success
-  return { _tag: "Peers", source: step.url, addresses: peers, seeders, leechers, warning, externalHost }
+  const { externalHost, from = hostOf(step.url), leechers, peers, seeders, warning } = answer.success
+  const counts = { source: step.url, seeders, leechers, warning, externalHost, from }
+  // A private torrent has the peers of one tracker (BEP 27).
+  return isPrivate && schedule.lastAnswered !== step.url
+    ? { _tag: "Peers", ...counts, addresses: [], isBeside: true }
+    : { _tag: "Peers", ...counts, addresses: peers }
 }

@@ -41,8 +41,8 @@ describe("DhtSource", () => {
       yield* TestClock.adjust("20 seconds")
 
       assert.deepStrictEqual(events, [
-        { _tag: "Peers", source: "DHT", addresses: [peer(1), peer(2)] },
-        { _tag: "Peers", source: "DHT", addresses: [peer(3)] },
+        { _tag: "Peers", source: "DHT", addresses: [peer(1), peer(2)], from: FakeDht.node.host },
+        { _tag: "Peers", source: "DHT", addresses: [peer(3)], from: FakeDht.node.host },
         { _tag: "Peers", source: "DHT", addresses: [] }
       ])
     })
@@ -122,7 +122,12 @@ describe("DhtSource", () => {
 
       assert.deepStrictEqual(before, [])
       assert.deepStrictEqual(late, [{ _tag: "Failed", source: "DHT", why: "no node of the DHT answers" }])
-      assert.deepStrictEqual(events.at(-1), { _tag: "Peers", source: "DHT", addresses: [peer(1)] })
+      assert.deepStrictEqual(events.at(-1), {
+        _tag: "Peers",
+        source: "DHT",
+        addresses: [peer(1)],
+        from: FakeDht.node.host
+      })
     })
   )
 

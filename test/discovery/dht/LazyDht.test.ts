@@ -48,7 +48,7 @@ describe("LazyDht", () => {
         )
 
         assert.deepStrictEqual(found, [
-          [{ peers: [{ host: "192.0.2.1", port: 1 }] }],
+          [{ peers: [{ host: "192.0.2.1", port: 1 }], from: FakeDht.node }],
           { nodes: 8 },
           { seeds: 3, downloaders: 2, nodes: 8 }
         ])

@@ -23,6 +23,9 @@ export interface FakeDht {
   port: number | undefined
 }
 
+/** The node that reports. */
+export const node: PeerAddress = { host: "192.0.2.100", port: 6_881 }
+
 const family = (nodes: number): FamilyStatus => ({
   id: "00".repeat(20),
   nodes,
@@ -53,7 +56,7 @@ export const make = (...reports: ReadonlyArray<ReadonlyArray<PeerAddress>>): Fak
       Stream.suspend(() => {
         self.lookups.push({ infoHash, announce: options?.announce, noSeeds: options?.noSeeds })
         self.running++
-        return Stream.fromIterable(self.reports.map((peers) => ({ peers })))
+        return Stream.fromIterable(self.reports.map((peers) => ({ peers, from: node })))
       }).pipe(Stream.ensuring(Effect.sync(() => self.running--))),
     announce: () => Effect.succeed({ nodes: self.knownNodes }),
     scrape: () => Effect.succeed({ seeds: 3, downloaders: 2, nodes: self.knownNodes }),

@@ -398,17 +398,27 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("accepts addresses on this machine only from a nearby tracker", () =>
+  it.effect("says which address the answer came from, behind redirects too, if the client reports it", () =>
     Effect.gen(function* () {
-      const client = makeClient(
-        () => new Response(latin1("d5:peers12:\x7f\x00\x00\x01\x1a\xe1\x01\x02\x03\x04\x00\x50e"))
+      const reached: Record<string, string> = { "tracker.example": "9.0.0.1", "moved.example": "9.0.0.2" }
+      const client = HttpClient.make((request, url, _, fiber) =>
+        Effect.sync(() => {
+          const address = reached[url.hostname]
+          if (address !== undefined) fiber.getRef(Hops.Route).reached(address)
+          const moved = url.pathname === "/announce/moving"
+          return HttpClientResponse.fromWeb(
+            request,
+            moved ? redirect(`http://${url.search.slice(4, 17)}/announce`) : new Response(latin1(answer))
+          )
+        })
       )
+      const tracker = yield* HttpTracker.make().pipe(Effect.provideService(HttpClient.HttpClient, client))
+      const from = (url: string) => Effect.map(tracker.announce(url, request), ({ from }) => from)
 
-      const far = yield* client.announce(publicUrl)
-      const near = yield* client.announce("http://127.0.0.1:6969/announce")
-
-      assert.deepStrictEqual(far.peers, [{ host: "1.2.3.4", port: 80 }])
-      assert.deepStrictEqual(near.peers[0], { host: "127.0.0.1", port: 6881 })
+      assert.strictEqual(yield* from(publicUrl), "9.0.0.1")
+      assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=moved.example"), "9.0.0.2")
+      // Nobody knows where the last server is.
+      assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=other.example"), undefined)
     })
   )
 

@@ -109,9 +109,47 @@ describe("TrackerSource", () => {
         seeders: 2,
         leechers: 1,
         warning: "old client",
-        externalHost: "7.7.7.7"
+        externalHost: "7.7.7.7",
+        from: "a.example"
       })
       assert.strictEqual(run.events.length, 3)
+    })
+  )
+
+  it.effect("reports where the answer came from, if the tracker knows, else the host of its URL", () =>
+    Effect.gen(function* () {
+      const known = yield* start({ tiers: ["a"], reply: () => Effect.succeed({ ...response, from: "10.0.0.9" }) })
+      const unknown = yield* start({ tiers: ["b"], reply: () => ok })
+
+      const froms = [known, unknown].map(({ events: [event] }) => event?._tag === "Peers" && event.from)
+
+      assert.deepStrictEqual(froms, ["10.0.0.9", "b.example"])
+    })
+  )
+
+  it.effect("fault 93: emits no peers of a tracker that a private torrent has left, whatever that one is told", () =>
+    Effect.gen(function* () {
+      let isDown = false
+      const reply = ({ name }: Asked) => (name === "a" && isDown ? refuse("down") : ok)
+      const run = yield* start({ tiers: ["a", "b"], reply, context: { isPrivate: true } })
+      isDown = true
+      yield* TestClock.adjust("30 minutes")
+      isDown = false
+
+      yield* run.complete
+      yield* TestClock.adjust("1 minute")
+
+      const found = run.events.flatMap((event) =>
+        event._tag === "Peers" ? [[event.source[7], event.addresses.length, event.isBeside] as const] : []
+      )
+      assert.deepStrictEqual(log(run.asked).slice(-2), ["1800 a completed", "1800 b completed"])
+      assert.deepStrictEqual(found, [
+        ["a", 1, undefined],
+        ["b", 1, undefined],
+        // It is first, and so it is used again as soon as it answers.
+        ["a", 1, undefined],
+        ["b", 0, true]
+      ])
     })
   )
 

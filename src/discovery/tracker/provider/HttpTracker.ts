@@ -31,7 +31,6 @@ import * as ScrapeCodec from "../ScrapeCodec.ts"
 import type { AnnounceRequest } from "../Tracker.ts"
 import { Tracker, TrackerError } from "../Tracker.ts"
 import type { TrackerRefused } from "../TrackerAnswer.ts"
-import * as TrackerAnswer from "../TrackerAnswer.ts"
 
 /**
  * How long an announce or a scrape may take, from resolving the name to the last byte of the body, redirects included.
@@ -87,8 +86,11 @@ export const layerConfig = (
 const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, request: AnnounceRequest) {
   const target = yield* Effect.fromResult(checkUrl(url))
   const href = AnnounceCodec.toUrl(target.href, request)
-  const response = yield* ask(client, url, href, "announce", AnnounceCodec.decode)
-  return Destination.shown(target) === "public" ? TrackerAnswer.withoutLoopback(response) : response
+  let from: string | undefined
+  const response = yield* ask(client, url, href, "announce", AnnounceCodec.decode, (address) => {
+    from = address
+  })
+  return { ...response, from }
 })
 
 const scrape = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url: string, infoHash: Uint8Array) {
@@ -110,12 +112,14 @@ const ask = Effect.fnUntraced(function* <A>(
   url: string,
   href: string,
   question: Destination.Question,
-  decode: (body: Uint8Array) => Result.Result<A, TrackerRefused>
+  decode: (body: Uint8Array) => Result.Result<A, TrackerRefused>,
+  answered?: (address: string) => void
 ) {
   const fail = (why: string) => new TrackerError({ url, why })
   const got = yield* Hops.get(client, new URL(href), {
     headers: { "user-agent": Version.userAgent, "accept-encoding": "gzip" },
-    whyNot: (hop, address) => Destination.whyNotTracker(hop, address, question)
+    whyNot: (hop, address) => Destination.whyNotTracker(hop, address, question),
+    answered
   }).pipe(Effect.mapError((error) => fail(error._tag === "HopRefused" ? error.why : describe(error))))
   const { status } = got
   const body = yield* HttpBody.read(got, {

@@ -33,7 +33,6 @@ import type { HubSocket } from "../../../network/UdpHub.ts"
 import { UdpHub } from "../../../network/UdpHub.ts"
 import type { AnnounceRequest } from "../Tracker.ts"
 import { Tracker, TrackerError } from "../Tracker.ts"
-import * as TrackerAnswer from "../TrackerAnswer.ts"
 import { TrackerRefused } from "../TrackerAnswer.ts"
 import * as UdpTrackerCodec from "../UdpTrackerCodec.ts"
 
@@ -82,6 +81,8 @@ interface Transaction {
   /** The addresses that it was sent to (`PeerAddress.format`). */
   readonly asked: Set<string>
   readonly answer: Deferred.Deferred<UdpTrackerCodec.Answer>
+  /** The host that the answer came from, once there is one. */
+  from: string | undefined
 }
 
 /** A request for a connection id in progress. */
@@ -140,17 +141,17 @@ export const make = Effect.fnUntraced(function* (
     // No spans: they would show the error, and with it the URL, which may have a passkey. `AnnounceSpan.ts` hides it.
     announce: Effect.fnUntraced(function* (url: string, request: AnnounceRequest) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { response } = yield* askAny(client, yield* resolve(target, options), "Announced", (ids) =>
+      const { answer, from } = yield* askAny(client, yield* resolve(target, options), "Announced", (ids) =>
         UdpTrackerCodec.encodeAnnounce({ ...ids, request, urlData: target.urlData })
       )
-      return Destination.shown(target.url) === "public" ? TrackerAnswer.withoutLoopback(response) : response
+      return { ...answer.response, from }
     }, bounded),
     scrape: Effect.fnUntraced(function* (url: string, infoHash: Uint8Array) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { response } = yield* askAny(client, yield* resolve(target, options), "Scraped", (ids) =>
+      const { answer } = yield* askAny(client, yield* resolve(target, options), "Scraped", (ids) =>
         UdpTrackerCodec.encodeScrape({ ...ids, infoHash })
       )
-      return response
+      return answer.response
     }, bounded)
   })
 })
@@ -222,6 +223,7 @@ const receive =
     const transaction = transactions.get(answer.transactionId)
     if (transaction === undefined || !transaction.asked.has(PeerAddress.format(from))) return
     if (answer._tag !== transaction.expects && answer._tag !== "Failed") return
+    transaction.from ??= from.host
     Deferred.doneUnsafe(transaction.answer, Exit.succeed(answer))
   }
 
@@ -229,7 +231,7 @@ const begin = (client: Client, expects: Transaction["expects"]): Transaction => 
   let id: number
   do id = Math.floor(client.random() * 0x1_0000_0000)
   while (client.transactions.has(id))
-  const transaction: Transaction = { id, expects, asked: new Set(), answer: Deferred.makeUnsafe() }
+  const transaction: Transaction = { id, expects, asked: new Set(), answer: Deferred.makeUnsafe(), from: undefined }
   client.transactions.set(id, transaction)
   return transaction
 }
@@ -251,6 +253,12 @@ const answerTo = <Tag extends UdpTrackerCodec.Answer["_tag"]>(transaction: Trans
         : // `receive` accepts no other kind.
           Effect.succeed(answer as AnswerOf<Tag>)
   )
+
+/** An answer, and the host that it came from. */
+interface Answered<Tag extends UdpTrackerCodec.Answer["_tag"]> {
+  readonly answer: AnswerOf<Tag>
+  readonly from: string | undefined
+}
 
 type Encode = (ids: { readonly connectionId: Uint8Array; readonly transactionId: number }) => Uint8Array
 
@@ -285,7 +293,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
   addresses: ReadonlyArray<PeerAddress.PeerAddress>,
   expects: Tag,
   encode: Encode
-): Effect.fn.Return<AnswerOf<Tag>, TrackerRefused | ConnectionError, Scope.Scope> {
+): Effect.fn.Return<Answered<Tag>, TrackerRefused | ConnectionError, Scope.Scope> {
   const socket = yield* client.hub.socket(familyOf(addresses[0]!))
   const transaction = yield* Effect.acquireRelease(
     Effect.sync(() => begin(client, expects)),
@@ -304,7 +312,7 @@ const ask = Effect.fnUntraced(function* <Tag extends "Announced" | "Scraped">(
         Effect.tapError(() => Effect.sync(() => client.connections.delete(PeerAddress.format(address)))),
         Effect.timeoutOption(wait)
       )
-      if (Option.isSome(answer)) return answer.value
+      if (Option.isSome(answer)) return { answer: answer.value, from: transaction.from }
     }
   })
   return yield* Effect.raceFirst(asking, Effect.andThen(socket.closed, Effect.never))

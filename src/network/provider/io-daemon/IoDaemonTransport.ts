@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Environment from "../../../base/Environment.ts"
+import * as Naming from "../../../base/Naming.ts"
 import type { PeerAddress } from "../../../base/PeerAddress.ts"
 import { IoDaemon, IoDaemonUnavailable } from "../../../io-daemon/IoDaemon.ts"
 import * as IoDaemonClient from "../../../io-daemon/IoDaemonClient.ts"
@@ -117,12 +118,18 @@ const make = Effect.fnUntraced(function* (from: string | undefined) {
   })
 
   const dialer = Dialer.of({
-    connect: (address) =>
-      open(address, (session, id) => {
+    connect: Effect.fnUntraced(function* (address) {
+      // The daemon resolves names, and does not know who named the address.
+      if ((yield* Transport.NamedFrom) !== Naming.anything && Naming.isName(address)) {
+        return yield* new ConnectionError({ address, why: "permission denied" })
+      }
+      const { socket } = yield* open(address, (session, id) => {
         const connection = IoDaemonConnection.makeUnsafe(session, id, address)
         session.sendUnsafe({ _tag: "Dial", id, address })
         return connection
-      }).pipe(Effect.map(({ socket }) => socket.connection))
+      })
+      return socket.connection
+    })
   })
 
   const listener = Listener.of({

@@ -12,6 +12,7 @@
  * reset. Callers decide about timeouts, the number of connections and who may connect.
  */
 
+import * as Dns from "node:dns"
 import * as Net from "node:net"
 import type * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
@@ -21,6 +22,7 @@ import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Descriptors from "../../../base/Descriptors.ts"
 import * as Environment from "../../../base/Environment.ts"
+import * as Naming from "../../../base/Naming.ts"
 import * as PeerAddress from "../../../base/PeerAddress.ts"
 import * as AcceptQueue from "../../AcceptQueue.ts"
 import * as SocketErrno from "../../SocketErrno.ts"
@@ -114,6 +116,7 @@ const makeReader = () => {
 /** `from` is the local address that the connection has; `undefined` for the system's choice. */
 const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress, from: string | undefined) {
   const scope = yield* Effect.scope
+  const namedFrom = yield* Transport.NamedFrom
   // Only the wait is interruptible: a socket always has an owner that destroys it.
   return yield* Effect.uninterruptibleMask((restore) => {
     const connected = Deferred.makeUnsafe<void, ConnectionError>()
@@ -123,7 +126,12 @@ const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress, f
     // Keeps the socket from reading by itself once it is connected.
     socket.pause()
     try {
-      socket.connect({ host: address.host, port: address.port, ...(from !== undefined && localOf(from)) })
+      socket.connect({
+        host: address.host,
+        port: address.port,
+        lookup: lookupFrom(namedFrom),
+        ...(from !== undefined && localOf(from))
+      })
     } catch (cause) {
       // An invalid address is refused with an exception, when the socket already has a handle.
       open.closeUnsafe()
@@ -137,6 +145,18 @@ const connect = Effect.fnUntraced(function* (address: PeerAddress.PeerAddress, f
     )
   })
 })
+
+/** Resolves names as the system does, and leaves out addresses that may not be named from `from`. */
+const lookupFrom =
+  (from: PeerAddress.Reach): Net.LookupFunction =>
+  (host, options, done) =>
+    Dns.lookup(host, { ...options, all: true }, (error, found) => {
+      if (error !== null) return done(error, [])
+      const allowed = found.filter(({ address }) => Naming.mayName(from, { host: address, port: 1 }))
+      const [first] = allowed
+      if (first === undefined) return done(Object.assign(new Error(), { code: "EPERM" }), [])
+      return options.all === true ? done(null, allowed) : done(null, first.address, first.family)
+    })
 
 /** Of a name, only addresses of the family of the local address can be reached from it. */
 const localOf = (from: string) => ({ localAddress: from, family: Net.isIP(from) })
