@@ -1,7 +1,6 @@
 /**
  * Metainfo: what a .torrent file says (BEP 3), with multiple trackers (BEP 12), web seeds (BEP 19), private torrents
- * (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the SHA-1
- * of the raw bytes of `info`.
+ * (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, the SHA-1 of `info`.
  *
  * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored, as other
  * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
