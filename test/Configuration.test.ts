@@ -99,7 +99,8 @@ describe("the configuration", () => {
       PIECEWISE_DOWNLOAD_LIMIT: "2MiB",
       PIECEWISE_UPLOAD_LIMIT: "512000",
       PIECEWISE_LISTEN_PORT: "6881-6883,7000",
-      PIECEWISE_BIND: "127.0.0.1"
+      PIECEWISE_BIND: "127.0.0.1",
+      PIECEWISE_ENCRYPTION: "require"
     })
 
     assert.deepStrictEqual(options, {
@@ -108,7 +109,8 @@ describe("the configuration", () => {
       maxMetadataBytes: ByteSize.bytes(1_500_000),
       maxConnections: 50,
       limits: { downloadBytesPerSecond: ByteSize.mebibytes(2), uploadBytesPerSecond: ByteSize.bytes(512_000) },
-      listen: { host: "127.0.0.1", port: [6_881, 6_882, 6_883, 7_000] }
+      listen: { host: "127.0.0.1", port: [6_881, 6_882, 6_883, 7_000] },
+      encryption: "require"
     })
   })
 

@@ -27,6 +27,12 @@ export const between = (self: Prng, min: number, max: number): number => min + i
 /** An integer in `0 ..< bound`. */
 export const integer = (self: Prng, bound: number): number => Math.floor(self() * bound)
 
+/** A function that returns so many bytes. */
+export const bytesOf =
+  (self: Prng) =>
+  (length: number): Uint8Array =>
+    Uint8Array.from({ length }, () => integer(self, 256))
+
 /** Shuffles `items`, an array of any kind, in place (Fisher-Yates), so that every order is equally likely. */
 export const shuffle = <A>(self: Prng, items: { readonly length: number; [index: number]: A }): void => {
   for (let last = items.length - 1; last > 0; last--) {

@@ -17,6 +17,9 @@ export const storages = ["filesystem", "io-daemon", "memory"] as const
 /** The values of `--network`. */
 export const networks = ["tcp", "io-daemon"] as const
 
+/** The values of `--encryption`. */
+export const encryptions = ["prefer", "require", "off"] as const
+
 /** The values of `--log-level`. */
 export const logLevels = ["error", "warning", "info", "debug"] as const
 
@@ -28,7 +31,13 @@ const listening: ReadonlyArray<Arguments.Option> = [
   { name: "port", value: "N", about: "the TCP port for peers to connect to (default: 6881-6889, or any free)" },
   { name: "no-listen", about: "let no peer connect; only connect to others" },
   ...dht,
-  { name: "bind", value: "ADDRESS", about: "the IP address of this machine to listen on and connect from" }
+  { name: "bind", value: "ADDRESS", about: "the IP address of this machine to listen on and connect from" },
+  {
+    name: "encryption",
+    value: "KIND",
+    choices: encryptions,
+    about: "of connections to peers: prefer (default), require or off"
+  }
 ]
 const logLevel: Arguments.Option = {
   name: "log-level",

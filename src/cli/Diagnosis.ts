@@ -14,7 +14,7 @@ import type { InfoHash } from "../base/InfoHash.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
 import type { DhtStatus, FamilyStatus } from "../discovery/dht/DhtStatus.ts"
-import type { ListenOptions } from "../engine/EngineOptions.ts"
+import type { EngineOptions, ListenOptions } from "../engine/EngineOptions.ts"
 import { IoDaemon } from "../io-daemon/IoDaemon.ts"
 import * as NodeUdpPort from "../network/provider/node/NodeUdpPort.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
@@ -46,6 +46,7 @@ export interface Options {
   readonly listen: ListenOptions | undefined
   readonly from: string | undefined
   readonly dht: DhtOptions
+  readonly encryption: EngineOptions["encryption"]
 }
 
 /** How long a check may take. All of them run at once. */
@@ -75,6 +76,7 @@ export const run = (options: Options): Effect.Effect<ReadonlyArray<Finding>> =>
         within(listening(options), "listening", "incoming"),
         within(udp(options), "UDP"),
         within(dht(options), "DHT IPv4", "DHT IPv6"),
+        within(Effect.succeed(encryption(options)), "encryption"),
         within(disk(options), "disk", "flush"),
         within(Effect.sync(files), "files"),
         within(daemon, "io-daemon")
@@ -201,6 +203,22 @@ export const ofFamily = (name: string, family: FamilyStatus | undefined): Findin
     ? unknown(name, `${what}; the machine may have no IPv6`)
     : fails(name, what, "allow UDP in the firewall, or use --no-dht if this network forbids it")
 }
+
+const encryptions = {
+  prefer: "connections to peers are encrypted if the peer can do so",
+  require: "only peers that encrypt are connected to",
+  off: "connections to peers are not encrypted"
+}
+
+const encryption = ({ encryption = "prefer" }: Options): ReadonlyArray<Finding> => [
+  works(
+    "encryption",
+    encryptions[encryption],
+    encryption === "off"
+      ? "some peers and networks accept only encrypted connections; leave out --encryption off"
+      : undefined
+  )
+]
 
 /** How much is written to see how fast the disk is. */
 const testBytes = 16 * 1_024 * 1_024

@@ -25,7 +25,7 @@ export const makeNotes = (): ((event: TorrentEvent) => string | undefined) => {
   return (event) => {
     switch (event._tag) {
       case "PeersHungUp":
-        return Bottleneck.hangUp(event.peers)
+        return Bottleneck.hangUp(event.peers, event.encryption)
       case "PeerBanned":
         return `${PeerAddress.format(event.address)} is banned: ${event.why}`
       case "PieceDamaged": {

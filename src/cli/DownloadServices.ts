@@ -35,6 +35,7 @@ export interface Options {
   readonly limits: Engine.EngineOptions["limits"]
   /** The address and ports to listen on, if any. */
   readonly listen: Engine.ListenOptions | undefined
+  readonly encryption: Engine.EngineOptions["encryption"]
   /** The local address of connections to peers and trackers. */
   readonly from: string | undefined
   readonly dht: DhtOptions

@@ -61,7 +61,13 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   }
   const troubles = MagnetTrouble.make(trackers.length)
   const show = makeReport(link, troubles, options)
-  let latest: Engine.MetadataProgress = { peers: 0, knownPeers: 0, closedPeers: 0, isAskingElsewhere: true }
+  let latest: Engine.MetadataProgress = {
+    peers: 0,
+    knownPeers: 0,
+    closedPeers: 0,
+    encryption: "prefer",
+    isAskingElsewhere: true
+  }
   const nowhere = yield* Deferred.make<never, CommandFailed>()
   return yield* Effect.gen(function* () {
     const engine = Context.get(yield* Layer.build(options.engine), Engine.Engine)

@@ -26,10 +26,10 @@ export const note = ({ failed }: MagnetTrouble, event: PeerSourceEvent): void =>
 /** Returns what is wrong; `undefined` if nothing is known to be, or if a peer has the metadata. */
 export const of = (
   { failed, trackers }: MagnetTrouble,
-  { closedPeers, knownPeers, peers }: MetadataProgress
+  { closedPeers, encryption, knownPeers, peers }: MetadataProgress
 ): Bottleneck.Bottleneck | undefined => {
   if (peers > 0) return undefined
-  if (closedPeers > 0) return { _tag: "PeersHangUp", peers: closedPeers }
+  if (closedPeers > 0) return { _tag: "PeersHangUp", peers: closedPeers, encryption }
   // A tracker that failed says more of the torrent than the DHT.
   const all = [...failed]
   const latest = all.findLast(([source]) => SourceUrl.isTracker(source)) ?? all.at(-1)

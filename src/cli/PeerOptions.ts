@@ -20,6 +20,8 @@ export interface PeerOptions {
   readonly listen: Engine.ListenOptions | undefined
   /** Whether `--port` was given, so that peers may know where to connect. */
   readonly hasPort: boolean
+  /** How connections to peers are encrypted; `undefined` for the default. */
+  readonly encryption: Engine.EngineOptions["encryption"]
   /** The local address of all connections; `undefined` for the system's choice. */
   readonly from: string | undefined
   readonly dht: DhtOptions.DhtOptions
@@ -64,8 +66,8 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), Environment.fromOf)
 
 /**
- * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--limit-down`, `--limit-up` and what
- * `DhtOptions` reads. Fails with `WrongUsage`.
+ * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--encryption`, `--limit-down`, `--limit-up`
+ * and what `DhtOptions` reads. Fails with `WrongUsage`.
  */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
@@ -90,6 +92,8 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     },
     listen: isSilent ? undefined : { host, port: port ?? defaultPorts },
     hasPort: port !== undefined,
+    // `Arguments.read` accepts no other value.
+    encryption: Arguments.get(args, "encryption") as PeerOptions["encryption"],
     from: Environment.fromOf(host),
     dht: yield* DhtOptions.read(args)
   }

@@ -30,7 +30,7 @@ import * as TorrentSession from "./TorrentSession.ts"
  */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const { dht, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { dht, encryption, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
@@ -44,7 +44,14 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       yield* TorrentSession.run({
         metainfo: { ...metainfo, layout },
         engine: Layer.provide(
-          DownloadServices.engine({ limits, listen, maxConnections, policy, telemetry: LogOptions.telemetry(args) }),
+          DownloadServices.engine({
+            limits,
+            listen,
+            maxConnections,
+            encryption,
+            policy,
+            telemetry: LogOptions.telemetry(args)
+          }),
           services(place, { dht, from })
         ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },

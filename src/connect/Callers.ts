@@ -1,7 +1,7 @@
 /**
- * The hosts that connect to us and do not begin with a handshake of the protocol: they may require encryption. A peer
- * that does calls again, for clients repeat what failed. Who calls once, as a port scan does, is not counted. Pure:
- * `now` is an argument.
+ * The hosts that connect to us and do not begin with a handshake that we accept: they may require encryption, or not
+ * have it if we require it. Such a peer calls again, because clients repeat what failed. A host that calls once, as a
+ * port scan does, is not counted. Pure: `now` is an argument.
  */
 import * as IpAddress from "../base/IpAddress.ts"
 

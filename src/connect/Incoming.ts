@@ -90,9 +90,14 @@ const isAdmitted = (admits: (address: PeerAddress) => boolean, { remote }: Conne
     )
   )
 
-/** Whether what a stranger sent is no handshake of the protocol. An encrypted connection begins with random bytes. */
-const isForeign = (exit: Exit.Exit<void, Introduction.IntroductionError>): boolean =>
-  Option.getOrUndefined(Exit.findErrorOption(exit))?._tag === "piecewise/WireError"
+/**
+ * Whether what a stranger sent is no handshake that we accept: one that we do not understand, as an encrypted one is if
+ * encryption is off, or a plain one if it is required.
+ */
+const isForeign = (exit: Exit.Exit<void, Introduction.IntroductionError>): boolean => {
+  const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+  return error?._tag === "piecewise/WireError" || (error?._tag === "NotIntroduced" && error.reason === "not encrypted")
+}
 
 /** Reads the handshake of a stranger, and passes its connection to the torrent that it asks for. */
 const greet = Effect.fnUntraced(function* (connection: Connection, scope: Scope.Closeable, find: Options["find"]) {

@@ -10,16 +10,18 @@
  * what is exchanged after the handshake (`peer/`).
  */
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type { PeerId } from "../base/PeerId.ts"
-import type { Connection, ConnectionError, Sink } from "../network/Transport.ts"
+import type { Connection, ConnectionError } from "../network/Transport.ts"
 import * as Handshake from "../wire/Handshake.ts"
-import { WireError } from "../wire/WireError.ts"
-import { Encryption } from "./Encryption.ts"
+import type { WireError } from "../wire/WireError.ts"
+import type { Way } from "./Encryption.ts"
+import * as Encryption from "./Encryption.ts"
+import { NotIntroduced } from "./NotIntroduced.ts"
+import * as Preamble from "./Preamble.ts"
 
 /** How long encryption and handshake may take together after the connection has opened. */
 export const timeout = "10 seconds"
@@ -52,22 +54,6 @@ export interface Introduced {
   readonly isIncoming: boolean
 }
 
-const reasons = {
-  late: "no handshake within 10 seconds",
-  closed: "it closed the connection",
-  "other torrent": "it serves another torrent"
-}
-
-/** The peer sent no handshake, or one of another torrent. `why` is the end of a sentence. */
-export class NotIntroduced extends Data.TaggedError("NotIntroduced")<{ readonly reason: keyof typeof reasons }> {
-  get why() {
-    return reasons[this.reason]
-  }
-  override get message() {
-    return this.why
-  }
-}
-
 /** The other end of the connection is this client. */
 export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
   readonly why = "it is this client itself"
@@ -79,14 +65,17 @@ export class SelfConnection extends Data.TaggedError("SelfConnection")<{}> {
 /** Why a connection did not become a known peer. */
 export type IntroductionError = ConnectionError | WireError | NotIntroduced | SelfConnection
 
-/** Introduces us on a connection that we opened for a torrent. */
+/** Introduces us on a connection that we opened for a torrent, which begins in one of the ways that there are. */
 export const dialled = Effect.fnUntraced(function* (
   connection: Connection,
-  ourselves: Ourselves
+  ourselves: Ourselves,
+  way: Way = "plain"
 ): Effect.fn.Return<Introduced, IntroductionError, Scope.Scope> {
-  const encrypted = yield* (yield* Encryption).dialled(connection, ourselves.infoHash)
-  sendHandshake(encrypted, ourselves)
-  const peer = yield* readHandshake(encrypted)
+  const { infoHash } = ourselves
+  const encryption = yield* Encryption.current
+  const peer = yield* readHandshake(
+    yield* encryption.dialled(connection, { infoHash, way, handshake: Handshake.encode(ourselves) })
+  )
   if (!Bytes.equals(peer.handshake.infoHash, ourselves.infoHash)) {
     return yield* new NotIntroduced({ reason: "other torrent" })
   }
@@ -98,7 +87,7 @@ export const dialled = Effect.fnUntraced(function* (
 export const accepted = Effect.fnUntraced(function* (
   connection: Connection
 ): Effect.fn.Return<Caller, IntroductionError, Scope.Scope> {
-  return yield* readHandshake(yield* (yield* Encryption).accepted(connection))
+  return yield* readHandshake(yield* (yield* Encryption.current).accepted(connection))
 }, inTime)
 
 /** Introduces us to a peer that asked for our torrent. */
@@ -106,11 +95,11 @@ export const answer = Effect.fnUntraced(function* (
   caller: Caller,
   ourselves: Ourselves
 ): Effect.fn.Return<Introduced, IntroductionError> {
-  sendHandshake(caller.connection, ourselves)
+  caller.connection.writeUnsafe(Handshake.encode(ourselves))
   if (!isOurselves(caller, ourselves)) return introduced(caller, ourselves, true)
   // The dialling end is this client too, and learns that from our handshake. So we let it close the connection.
   caller.connection.receiveUnsafe(() => true)
-  return yield* inTime(gone(caller.connection))
+  return yield* inTime(Preamble.gone(caller.connection))
 })
 
 const isOurselves = ({ handshake }: Caller, { peerId }: Ourselves): boolean => Bytes.equals(handshake.peerId, peerId)
@@ -123,13 +112,6 @@ const introduced = ({ connection, handshake }: Caller, ourselves: Ourselves, isI
   isIncoming
 })
 
-const sendHandshake = (connection: Connection, { features, infoHash, peerId }: Ourselves): void => {
-  connection.writeUnsafe(Handshake.encode({ features, infoHash, peerId }))
-}
-
-const gone = (connection: Connection): Effect.Effect<never, ConnectionError | NotIntroduced> =>
-  Effect.andThen(connection.closed, Effect.fail(new NotIntroduced({ reason: "closed" })))
-
 function inTime<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | NotIntroduced, R> {
   return Effect.timeoutOrElse(effect, {
     duration: timeout,
@@ -140,37 +122,11 @@ function inTime<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | N
 /** Reads the peer's handshake. */
 const readHandshake = Effect.fnUntraced(function* (connection: Connection) {
   const decoder = Handshake.makeDecoder()
-  const read = Deferred.makeUnsafe<Handshake.Handshake, WireError>()
-  let rest = new Uint8Array(0)
-  let sink: Sink | undefined
-
-  connection.receiveUnsafe((view) => {
-    if (sink !== undefined) return sink(view)
-    try {
-      const taken = Handshake.push(decoder, view)
-      const theirs = Handshake.result(decoder)
-      if (theirs === undefined) return true
-      rest = view.slice(taken)
-      Deferred.doneUnsafe(read, Effect.succeed(theirs))
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error
-      Deferred.doneUnsafe(read, Effect.fail(error))
-    }
-    return false
+  const { connection: behind, value } = yield* Preamble.read(connection, (view) => {
+    const taken = Handshake.push(decoder, view)
+    const handshake = Handshake.result(decoder)
+    return handshake && { value: handshake, rest: view.slice(taken) }
   })
-
-  const handshake = yield* Effect.raceFirst(Deferred.await(read), gone(connection))
-  // The sink wakes this fiber within its call, during which reading must not continue.
-  yield* Effect.yieldNow
-  const behind: Connection = {
-    ...connection,
-    receiveUnsafe: (receiver) => {
-      sink = receiver
-      const first = rest
-      rest = new Uint8Array(0)
-      if (first.length === 0 || receiver(first)) connection.resumeUnsafe()
-    }
-  }
-  const peer: Caller = { connection: behind, handshake }
+  const peer: Caller = { connection: behind, handshake: value }
   return peer
 })

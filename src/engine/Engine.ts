@@ -49,6 +49,7 @@ import * as TorrentHandle from "../torrent/TorrentHandle.ts"
 import * as TorrentProgram from "../torrent/TorrentProgram.ts"
 import type * as TorrentRecord from "../torrent/TorrentRecord.ts"
 import * as EngineConfig from "./EngineConfig.ts"
+import * as EngineEncryption from "./EngineEncryption.ts"
 import type { EngineEvent } from "./EngineEvent.ts"
 import type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
 import * as EngineOptionsOf from "./EngineOptions.ts"
@@ -155,10 +156,11 @@ export function make(options: EngineOptions = {}) {
   if (listen === undefined) return Effect.map(makeParts(options, undefined), ({ engine }) => engine)
   return Effect.gen(function* () {
     const listening = yield* listenOn(listen)
-    const { accept, callers, engine } = yield* makeParts(options, listening)
+    const { accept, callers, encryption, engine } = yield* makeParts(options, listening)
     const policy = yield* PeerPolicy.PeerPolicy
     const admits = (address: PeerAddress) => policy.admits(Candidate.ofCaller(address))
-    yield* Effect.forkScoped(Incoming.run({ listening, find: accept, callers, admits }))
+    const accepting = Incoming.run({ listening, find: accept, callers, admits })
+    yield* Effect.forkScoped(Effect.provideService(accepting, Encryption, encryption))
     return engine
   })
 }
@@ -188,6 +190,7 @@ type Sources = ReadonlyArray<PeerSource.PeerSource<unknown>>
 type Identity = Pick<MagnetFetch.Options, "peerId" | "random">
 
 const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening: Listening | undefined) {
+  const { encryption, serve } = yield* EngineEncryption.make(options.encryption)
   // Only these services: the context also holds the engine's scope, but a torrent must belong to its caller's scope.
   const services = Context.pick(
     Storage,
@@ -195,11 +198,10 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     PieceHasher,
     ResumeStore,
     PeerSources.PeerSources,
-    Encryption,
     SupplierSources,
     MetadataSources,
     PeerPolicy.PeerPolicy
-  )(yield* Effect.context<Requirements>())
+  )(yield* Effect.context<Requirements>()).pipe(Context.add(Encryption, encryption))
   const maxMetadataBytes = Size.bytesOf(options.maxMetadataBytes)
   const budget = BufferBudget.make(Size.bytesOf(options.bufferBytes) ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(Size.bytesOf(options.readCacheBytes))
@@ -296,6 +298,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       const { infoHash } = source
       if (!(yield* Registry.claim(registry, infoHash))) return yield* new AlreadyAdded({ infoHash })
       yield* SharedWork.use(whileUsed)
+      yield* serve(infoHash)
       const identity = yield* makeIdentity
       const making = TorrentProgram.make({
         ...asked,
@@ -336,9 +339,10 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   })
   const listenFor = (infoHash: InfoHash.InfoHash) => (accept: Incoming.Accept) => {
     const hex = InfoHash.toHex(infoHash)
-    return Effect.asVoid(
+    return Effect.andThen(
+      serve(infoHash),
       Effect.acquireRelease(
-        Effect.sync(() => fetches.set(hex, accept)),
+        Effect.sync(() => void fetches.set(hex, accept)),
         () => Effect.sync(() => fetches.get(hex) === accept && fetches.delete(hex))
       )
     )
@@ -373,7 +377,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     if (entry === undefined) return fetches.get(InfoHash.toHex(infoHash))
     return (...call: Parameters<Incoming.Accept>) => TorrentProgram.accept(entry.program, ...call)
   }
-  return { engine, accept, callers }
+  return { engine, accept, callers, encryption }
 })
 
 /** An engine over the layers that are provided. It needs a `Listener` only if `listen` is set. */

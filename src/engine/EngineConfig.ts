@@ -6,6 +6,7 @@ import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import * as Environment from "../base/Environment.ts"
 import { Size } from "../base/Size.ts"
+import { Policy } from "../connect/Encryption.ts"
 import { Limits } from "../rate/RateLimits.ts"
 
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
@@ -23,6 +24,7 @@ export const EngineOptions = Schema.Struct({
   listen: Schema.optional(
     Schema.Struct({ host: Schema.optional(Schema.String), port: Schema.Union([Port, Schema.Array(Port)]) })
   ),
+  encryption: Schema.optional(Policy),
   telemetry: Schema.optional(
     Schema.Struct({
       metrics: Schema.optional(Schema.Boolean),
@@ -48,8 +50,8 @@ const listen = () =>
 
 /**
  * Reads `PIECEWISE_BUFFER_BYTES`, `PIECEWISE_READ_CACHE_BYTES`, `PIECEWISE_MAX_METADATA_BYTES`,
- * `PIECEWISE_MAX_CONNECTIONS`, `PIECEWISE_DOWNLOAD_LIMIT`, `PIECEWISE_UPLOAD_LIMIT`, `PIECEWISE_LISTEN_PORT` and
- * `PIECEWISE_BIND`. What is not set has its default; without a port the engine does not listen.
+ * `PIECEWISE_MAX_CONNECTIONS`, `PIECEWISE_DOWNLOAD_LIMIT`, `PIECEWISE_UPLOAD_LIMIT`, `PIECEWISE_LISTEN_PORT`,
+ * `PIECEWISE_BIND` and `PIECEWISE_ENCRYPTION`. What is not set has its default; without a port the engine does not listen.
  */
 export const fromEnvironment = () =>
   Config.all({
@@ -61,5 +63,6 @@ export const fromEnvironment = () =>
       downloadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_DOWNLOAD_LIMIT", 1)),
       uploadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_UPLOAD_LIMIT", 1))
     }),
-    listen: listen()
+    listen: listen(),
+    encryption: Environment.optional(Config.Literals(Policy.literals, "PIECEWISE_ENCRYPTION"))
   })

@@ -3,6 +3,7 @@
  */
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { Size } from "../base/Size.ts"
+import type { Policy } from "../connect/Encryption.ts"
 import type * as PeerSource from "../discovery/PeerSource.ts"
 import type * as Metainfo from "../metainfo/Metainfo.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
@@ -37,6 +38,12 @@ export interface EngineOptions {
    * themselves.
    */
   readonly listen?: ListenOptions | undefined
+  /**
+   * Whether connections to peers are encrypted (Message Stream Encryption); default `prefer`: plain and encrypted ones
+   * are accepted, and each peer is dialled in the way that works. `require` reaches fewer peers. Encryption hides the
+   * protocol from the networks on the way, but no data from other peers.
+   */
+  readonly encryption?: Policy | undefined
   /** Which metrics, spans and logs it has; default metrics of the engine, a span for each torrent, and logs. */
   readonly telemetry?: TelemetryOptions | undefined
 }

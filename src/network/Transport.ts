@@ -26,9 +26,9 @@ export class ConnectionError extends Schema.TaggedError<ConnectionError>()("piec
 }
 
 /**
- * Receives what the peer sent. `view` is in a read buffer that is reused: it is valid until the call returns. `false`
- * stops reading until `resumeUnsafe` (this view counts as received). A sink must not throw: that closes the connection,
- * and `closed` dies with the thrown error.
+ * Receives what the peer sent. `view` is in a read buffer that is reused: it is valid until the call returns, and until
+ * then the sink may change its bytes. `false` stops reading until `resumeUnsafe` (this view counts as received). A sink
+ * must not throw: that closes the connection, and `closed` dies with the thrown error.
  */
 export type Sink = (view: Uint8Array) => boolean
 
@@ -53,6 +53,8 @@ export interface Connection {
   readonly remote: PeerAddress.PeerAddress
   /** Whether what it carries is hidden from others (`connect/Encryption.ts`); default: it is not. */
   readonly isEncrypted?: boolean | undefined
+  /** Whether its handshake was encrypted, so that the other end can do that; default: it was not. */
+  readonly canEncrypt?: boolean | undefined
   /** Starts reading into `sink`. Nothing is read before; called once. */
   readonly receiveUnsafe: (sink: Sink) => void
   /** Resumes reading after a sink returned `false`. */

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Environment from "../base/Environment.ts"
+import * as NodeDiffieHellman from "../connect/provider/node/NodeDiffieHellman.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
 import * as DhtSource from "../discovery/dht/DhtSource.ts"
 import * as PeerSources from "../discovery/PeerSources.ts"
@@ -57,11 +58,12 @@ const sources = <E, R, E2, R2>(trackers: Layer.Layer<PeerSources.PeerSources, E,
     dht
   )
 
-/** Connections over TCP, trackers, and the DHT. */
+/** Connections over TCP, what encrypts them, trackers, and the DHT. */
 export const layerNetwork = ({ dht, from }: NetworkOptions) =>
   Layer.mergeAll(
     TcpTransport.layerDialerFrom(from),
     TcpTransport.layerListener,
+    NodeDiffieHellman.layer,
     sources(TrackerSource.layer, dht === false ? Layer.empty : NodeDht.layerHub(dht)).pipe(
       Layer.provideMerge(NodeTracker.layerHub(undefined, from)),
       Layer.provideMerge(NodeUdpHub.layerPort({ host: from }))
@@ -121,6 +123,7 @@ const fromEnvironment = () =>
         FileResumeStore.layerConfig(),
         Layer.unwrap(Effect.map(Environment.from(), NodeMetadataSource.layerFrom)),
         TcpTransport.layerConfig(),
+        NodeDiffieHellman.layer,
         sources(TrackerSource.layerConfig(), NodeDht.layerHubConfig()).pipe(
           Layer.provideMerge(NodeTracker.layerHubConfig()),
           Layer.provideMerge(NodeUdpHub.layerConfig())

@@ -50,8 +50,11 @@ export interface TorrentExtensions {
   readonly seenAs: (peer: PeerAddress, ourHost: string) => void
   /** The peer has said which client it is (BEP 10 `v`). Throws `NotAdmitted` if it is not wanted. */
   readonly named?: ((client: string) => void) | undefined
-  /** A peer sent addresses of other peers, and `refused` others that it may not name (`base/Naming.ts`). */
-  readonly found: (addresses: ReadonlyArray<PeerAddress>, refused: number) => void
+  /**
+   * A peer sent addresses of other peers, and what it says about them, and `refused` others that it may not name
+   * (`base/Naming.ts`).
+   */
+  readonly found: (contacts: ReadonlyArray<Contact>, refused: number) => void
 }
 
 /** The extensions of one connection. Owned by its session. */
@@ -104,8 +107,7 @@ const extensions: ReadonlyArray<Extension> = [
       const before = exchange.refused
       const contacts = PeerExchange.take(exchange, Result.getOrThrow(PexMessage.decode(payload)), now)
       const refused = exchange.refused - before
-      const addresses = contacts.map(({ address }) => address)
-      if (addresses.length > 0 || refused > 0) torrent.found(addresses, refused)
+      if (contacts.length > 0 || refused > 0) torrent.found(contacts, refused)
     }
   },
   {

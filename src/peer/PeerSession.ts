@@ -51,6 +51,8 @@ export interface PeerSession {
   readonly isIncoming: boolean
   /** Whether the connection is encrypted. */
   readonly isEncrypted: boolean
+  /** Whether its handshake was, even if what follows is not. */
+  readonly canEncrypt: boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
   /** The name and version that the peer gives itself (BEP 10 `v`), once it has. */
@@ -207,6 +209,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         remote,
         isIncoming,
         isEncrypted: connection.isEncrypted === true,
+        canEncrypt: connection.canEncrypt === true,
         openedAt: protocol.openedAt,
         client: () => protocol.extensions?.theirs.client,
         failUnsafe

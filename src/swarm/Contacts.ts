@@ -16,6 +16,8 @@ export interface Connected {
   readonly remote: PeerAddress.PeerAddress
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
+  /** Whether the peer has encrypted its handshake. */
+  readonly canEncrypt: boolean
 }
 
 /**
@@ -35,7 +37,15 @@ export function* others(sessions: Iterable<Connected>, remote: PeerAddress.PeerA
   }
 }
 
-const flagsOf = ({ isIncoming, protocol }: Connected): number => {
+const flagsOf = ({ canEncrypt, isIncoming, protocol }: Connected): number => {
   const wantsNothing = protocol.isUploadOnly || Bitfield.isFull(protocol.has)
-  return (wantsNothing ? PexMessage.flag.uploadOnly : 0) | (isIncoming ? 0 : PexMessage.flag.isReachable)
+  return (
+    (wantsNothing ? PexMessage.flag.uploadOnly : 0) |
+    (isIncoming ? 0 : PexMessage.flag.isReachable) |
+    (canEncrypt ? PexMessage.flag.prefersEncryption : 0)
+  )
 }
+
+/** The addresses of those contacts that are said to prefer encryption. */
+export const preferringEncryption = (contacts: ReadonlyArray<Contact>): ReadonlyArray<PeerAddress.PeerAddress> =>
+  contacts.flatMap(({ address, flags }) => ((flags & PexMessage.flag.prefersEncryption) === 0 ? [] : address))

@@ -14,10 +14,6 @@ import type * as PeerPolicy from "./PeerPolicy.ts"
 /** What ends a dial or a session. */
 export type EncounterError = Introduction.IntroductionError | SessionError | Encounters.NoPlace
 
-/** Whether the peer closed or broke the connection before it sent its handshake. */
-export const isHangUp = (error: Introduction.IntroductionError): boolean =>
-  error._tag === "piecewise/ConnectionError" || (error._tag === "NotIntroduced" && error.reason === "closed")
-
 /** Why a peer has to leave its place, as the end of a sentence. */
 export const reasons: Readonly<Record<Places.Why, string>> = {
   useless: "it was of no use for 2 minutes, and others wait",

@@ -1,6 +1,6 @@
 /**
- * Counts peers that close a connection before the handshake. The protocol cannot say why, but the usual reason is that
- * a peer takes encrypted connections only.
+ * Counts peers that close a connection before the handshake, in every way in which we dial. The protocol cannot say
+ * why. If encryption is off or required here, the usual reason is that the peer does not allow that.
  */
 import type * as PeerBook from "./PeerBook.ts"
 

@@ -15,6 +15,8 @@ export interface PeerStatus {
   readonly isIncoming: boolean
   /** Whether the connection to it is encrypted. */
   readonly isEncrypted: boolean
+  /** Whether the handshake with it was encrypted, even if what follows is not. */
+  readonly hasEncryptedHandshake: boolean
   /** Whether we choke it, and are interested in it (BEP 3). */
   readonly amChoking: boolean
   readonly amInterested: boolean
@@ -41,7 +43,7 @@ export interface PeerStatus {
 }
 
 /** The status of the peer of a session. */
-export const of = ({ isEncrypted, isIncoming, peerId, protocol, remote }: PeerSession): PeerStatus => {
+export const of = ({ canEncrypt, isEncrypted, isIncoming, peerId, protocol, remote }: PeerSession): PeerStatus => {
   const { has, pipeline, rates } = protocol
   const id = PeerId.fromBytes(peerId)
   return {
@@ -49,6 +51,7 @@ export const of = ({ isEncrypted, isIncoming, peerId, protocol, remote }: PeerSe
     client: protocol.extensions?.theirs.client ?? (id === undefined ? "unknown client" : PeerId.client(id)),
     isIncoming,
     isEncrypted,
+    hasEncryptedHandshake: isEncrypted || canEncrypt,
     amChoking: protocol.uploads.isChoking,
     amInterested: protocol.amInterested,
     peerChoking: protocol.peerChoking,

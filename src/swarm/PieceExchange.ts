@@ -11,6 +11,7 @@ import type { PeerId } from "../base/PeerId.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import type * as Prng from "../base/Prng.ts"
 import type { Callers } from "../connect/Callers.ts"
+import type { Encryption } from "../connect/Encryption.ts"
 import type { Introduced } from "../connect/Introduction.ts"
 import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import type { Places, Use } from "../connect/Places.ts"
@@ -36,6 +37,7 @@ import * as Offers from "./Offers.ts"
 import type * as PolicyGuard from "./PolicyGuard.ts"
 import * as Roster from "./Roster.ts"
 import * as Swarm from "./Swarm.ts"
+import type { Fact } from "./SwarmFact.ts"
 import * as Usefulness from "./Usefulness.ts"
 
 /** The most connections of one torrent by default. More rarely make a download faster. */
@@ -62,17 +64,19 @@ export interface Options {
   readonly allowedFast?: ((host: string) => Effect.Effect<ReadonlyArray<PieceIndex>>) | undefined
   /** How many peers may request blocks at once; default `Choker.slotsFor` of the upload limit. */
   readonly uploadSlots?: number | undefined
-  /** The peers that called the engine without a handshake; default none. */
+  /** The peers that called the engine without a handshake that we accept; default none. */
   readonly callers?: Callers | undefined
   /** Our own addresses, which all torrents of an engine share; default none. */
   readonly own?: OwnAddresses | undefined
+  /** How the connections of its peers are encrypted; default not. */
+  readonly encryption?: Encryption | undefined
   /** The places that all torrents of an engine share. */
   readonly places: Places
   /** The policy about peers; default the standard one. */
   readonly policy?: PolicyGuard.PolicyGuard | undefined
   /** Where the time of requests is recorded; absent: nowhere. */
   readonly requestSeconds?: PeerSession.Options["requestSeconds"]
-  readonly report: (fact: Swarm.Fact) => void
+  readonly report: (fact: Fact) => void
 }
 
 /** The parts of such a swarm. */
@@ -111,6 +115,7 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
     ids: assembly.ids,
     maxConnections: options.maxConnections ?? defaultMaxConnections,
     callers: options.callers,
+    encryption: options.encryption,
     hangUps,
     own: options.own,
     places: options.places,
@@ -176,10 +181,15 @@ const extensionsOf = (parts: PieceExchange, key: SupplierId, { connection, peerI
     named: (client) => {
       if (!Admission.admitsClient(swarm, key, peerId, client)) throw new NotAdmitted()
     },
-    found: (addresses, refused) => {
+    found: (contacts, refused) => {
       const origin = Candidate.exchange(connection.remote.host)
+      for (const address of Contacts.preferringEncryption(contacts)) swarm.encryption.notePreference(address)
       Addresses.refuse(swarm, origin, refused, Naming.lessPublic)
-      Addresses.add(swarm, addresses, origin)
+      Addresses.add(
+        swarm,
+        contacts.map(({ address }) => address),
+        origin
+      )
     }
   }
 }

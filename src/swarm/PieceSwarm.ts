@@ -12,6 +12,8 @@ import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
 import * as Callers from "../connect/Callers.ts"
+import type { Policy } from "../connect/Encryption.ts"
+import * as Encryption from "../connect/Encryption.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
 import * as Places from "../connect/Places.ts"
@@ -67,6 +69,7 @@ export interface Counts {
   readonly banned: number
   /** Addresses of peers that closed our latest connection to them before the handshake. */
   readonly hungUp: number
+  readonly encryption: Policy
 }
 
 /** Makes a swarm without addresses. */
@@ -203,10 +206,13 @@ export const tick = (self: PieceSwarm, now: number): Effect.Effect<void> | undef
 }
 
 /** Peers that call without a handshake are reported also by a torrent that has none of its own. */
-const reportCallers = ({ hangUps, options: { callers, report } }: PieceSwarm, now: number): void => {
+const reportCallers = ({ hangUps, options }: PieceSwarm, now: number): void => {
+  const { callers, report } = options
   const peers = callers === undefined ? 0 : Callers.count(callers, now)
-  if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers })
+  if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers, encryption: policyOf(options) })
 }
+
+const policyOf = ({ encryption = Encryption.plain }: PieceExchange.Options): Policy => encryption.policy
 
 const dismissDone = ({ options, swarm }: PieceExchange.PieceExchange): void =>
   Roster.dismiss(
@@ -267,11 +273,12 @@ export const dismiss = Effect.fnUntraced(function* (self: PieceSwarm, why: strin
   if (!PieceExchange.wantsPeers(options)) Roster.dismiss(swarm.roster, () => true, why)
 })
 
-const none: Counts = { connected: 0, dialling: 0, unchoked: 0, interested: 0, known: 0, banned: 0, hungUp: 0 }
+const none = { connected: 0, dialling: 0, unchoked: 0, interested: 0, known: 0, banned: 0, hungUp: 0 }
 
 /** Counts peers and addresses. */
-export const counts = ({ parts }: PieceSwarm): Counts => {
-  if (parts === undefined) return none
+export const counts = ({ options, parts }: PieceSwarm): Counts => {
+  const encryption = policyOf(options)
+  if (parts === undefined) return { ...none, encryption }
   const { book, encounters, hangUps, roster } = parts.swarm
   let unchoked = 0
   let interested = 0
@@ -286,7 +293,8 @@ export const counts = ({ parts }: PieceSwarm): Counts => {
     interested,
     known: book.peers.size,
     banned: Bans.bannedCount(book),
-    hungUp: HangUps.count(hangUps, book)
+    hungUp: HangUps.count(hangUps, book),
+    encryption
   }
 }
 

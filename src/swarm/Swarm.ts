@@ -13,11 +13,11 @@ import type * as Scope from "effect/Scope"
 import * as Descriptors from "../base/Descriptors.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Monotonic from "../base/Monotonic.ts"
-import type * as PeerAddress from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type * as Prng from "../base/Prng.ts"
+import * as Approach from "../connect/Approach.ts"
 import * as Callers from "../connect/Callers.ts"
-import * as Dial from "../connect/Dial.ts"
+import * as Encryption from "../connect/Encryption.ts"
 import * as Introduction from "../connect/Introduction.ts"
 import * as OwnAddresses from "../connect/OwnAddresses.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
@@ -42,18 +42,7 @@ import * as PeerBook from "./PeerBook.ts"
 import * as PolicyGuard from "./PolicyGuard.ts"
 import type { Refusals } from "./Refusals.ts"
 import * as Roster from "./Roster.ts"
-
-/** What a swarm reports. */
-export type Fact =
-  | { readonly _tag: "PeerConnected"; readonly address: PeerAddress.PeerAddress }
-  | { readonly _tag: "PeerDisconnected"; readonly address: PeerAddress.PeerAddress; readonly why: string }
-  /** A dial failed: the connection did not open, or the handshake failed. */
-  | { readonly _tag: "PeerUnreachable"; readonly address: PeerAddress.PeerAddress; readonly why: string }
-  | { readonly _tag: "PeerBanned"; readonly address: PeerAddress.PeerAddress; readonly why: string }
-  /** `peers` ended a connection before the handshake, or called us repeatedly without one. */
-  | { readonly _tag: "PeersHungUp"; readonly peers: number }
-  /** `source` named that many addresses so far that are not used. */
-  | { readonly _tag: "AddressesRefused"; readonly source: string; readonly addresses: number; readonly why: string }
+import type { Fact } from "./SwarmFact.ts"
 
 /** The peers of one torrent. */
 export interface Swarm<M extends Roster.Member> extends Ourselves.Ourselves {
@@ -65,9 +54,11 @@ export interface Swarm<M extends Roster.Member> extends Ourselves.Ourselves {
   readonly encounters: Encounters.Encounters
   readonly dialling: Dialling.Dialling
   readonly hangUps: HangUps.HangUps
-  /** The peers that called the engine without a handshake. */
+  /** The peers that called the engine without a handshake that we accept. */
   readonly callers: Callers.Callers
   readonly refusals: Refusals
+  /** How the connections of its peers are encrypted. */
+  readonly encryption: Encryption.Encryption
   /**
    * Whether our external address has changed since the book was ranked. Any peer can cause that, so only a tick ranks
    * it.
@@ -89,8 +80,10 @@ export interface Options<M extends Roster.Member> extends Pick<Encounters.Option
   readonly maxConnections: number
   /** The most connections that are opened at once; default `Dialling.maxDialing`. */
   readonly maxDialing?: number | undefined
-  /** The peers that called the engine without a handshake; default none. */
+  /** The peers that called the engine without a handshake that we accept; default none. */
   readonly callers?: Callers.Callers | undefined
+  /** How the connections of its peers are encrypted. Dials read it from the context, too. */
+  readonly encryption?: Encryption.Encryption | undefined
   /** Those that were counted and reported before; default none. */
   readonly hangUps?: HangUps.HangUps | undefined
   /** Our own addresses, which all torrents of an engine share; default none. */
@@ -156,6 +149,7 @@ export const make = <M extends Roster.Member>(options: Options<M>): Swarm<M> => 
     admission,
     hangUps: options.hangUps ?? HangUps.make(),
     callers: options.callers ?? Callers.make(),
+    encryption: options.encryption ?? Encryption.plain,
     encounters: Encounters.make({ fibers, clock, max: maxConnections, places, wake: () => Dialling.wake(dialling) }),
     dialling,
     external,
@@ -197,9 +191,10 @@ export const tick = <M extends Roster.Member>(self: Swarm<M>, now: number): void
   Dialling.tick(self.dialling, now)
 }
 
-const reportHangUps = <M extends Roster.Member>({ book, callers, hangUps, report }: Swarm<M>, now: number): void => {
-  const peers = HangUps.count(hangUps, book) + Callers.count(callers, now)
-  if (HangUps.isDue(hangUps, peers)) report({ _tag: "PeersHungUp", peers })
+const reportHangUps = <M extends Roster.Member>(self: Swarm<M>, now: number): void => {
+  const { policy: encryption } = self.encryption
+  const peers = HangUps.count(self.hangUps, self.book) + Callers.count(self.callers, now)
+  if (HangUps.isDue(self.hangUps, peers)) self.report({ _tag: "PeersHungUp", peers, encryption })
 }
 
 const ourselves = <M extends Roster.Member>(
@@ -219,15 +214,16 @@ const dial = <M extends Roster.Member>(
       key: peer.key,
       host: peer.address.host,
       rankOf: ({ peerId }) => Admission.rank(self.admission, { ...peer, peerId }),
-      introduce: Effect.flatMap(Dial.connect(dialer, peer.address, Candidate.reachOf(peer.origin)), (connection) =>
-        Introduction.dialled(connection, ourselves(self, exchange)).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => EncounterEnds.isHangUp(error) && HangUps.add(self.hangUps, peer.key))
-          ),
-          Effect.filterOrFail(
-            ({ peerId }) => Admission.admits(self.admission, { ...peer, peerId }),
-            () => new NotAdmitted()
-          )
+      introduce: Approach.introduce({
+        dialer,
+        address: peer.address,
+        from: Candidate.reachOf(peer.origin),
+        ourselves: ourselves(self, exchange),
+        hungUp: () => HangUps.add(self.hangUps, peer.key)
+      }).pipe(
+        Effect.filterOrFail(
+          ({ peerId }) => Admission.admits(self.admission, { ...peer, peerId }),
+          () => new NotAdmitted()
         )
       ),
       converse: (introduced, place) => converse(self, exchange, peer, introduced, place),
@@ -350,7 +346,7 @@ const ended = <M extends Roster.Member>(
 
 /** Notes where a peer that connected to us can be dialled, if it has sent the port at which it listens. */
 const rememberWhereItListens = <M extends Roster.Member>(
-  { admission, book, clock, roster }: Swarm<M>,
+  { admission, book, clock, encryption, roster }: Swarm<M>,
   exchange: Exchange<M>,
   member: M,
   end: PeerBook.EncounterEnd
@@ -359,6 +355,7 @@ const rememberWhereItListens = <M extends Roster.Member>(
   const address = member.isIncoming ? roster.dialAddress(member) : undefined
   const known = address && { address, origin: Candidate.incoming, peerId: member.peerId }
   if (known === undefined || (end !== "not admitted" && !Admission.admits(admission, known))) return
+  if (member.canEncrypt === true) encryption.notePreference(known.address)
   const peer = PeerBook.add(book, known.address, now, known.origin)
   if (peer === undefined) return
   PeerBook.disconnected(book, peer, now, end)

@@ -223,7 +223,7 @@ const factsOf = (event: Exclude<TorrentEvent, { _tag: "PieceStored" }>): Facts =
     case "PeerBanned":
       return { ...atPeer(event), why: event.why }
     case "PeersHungUp":
-      return { peers: event.peers }
+      return { peers: event.peers, encryption: event.encryption }
     case "PieceRejected":
       return { piece: event.piece, peers: list(event.contributors.map(PeerAddress.format)) }
     case "PieceDamaged":

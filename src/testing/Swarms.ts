@@ -29,7 +29,9 @@ import * as BufferBudget from "../assembly/BufferBudget.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as Bytes from "../base/Bytes.ts"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Prng from "../base/Prng.ts"
 import * as Size from "../base/Size.ts"
+import { RandomBytes } from "../connect/mse/DiffieHellman.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
 import * as DhtSource from "../discovery/dht/DhtSource.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
@@ -150,6 +152,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
       Context.add(PeerSources, [...shared.sources, ...(dht === undefined ? [] : [DhtSource.of(dht)])]),
       (services) => (dht === undefined ? services : Context.add(services, Dht, dht)),
+      Context.add(RandomBytes, Prng.bytesOf(Prng.fork(seed, number))),
       (services) => (options.dialer === undefined ? services : Context.add(services, Dialer, options.dialer))
     )
     const bare = yield* Effect.provideContext(Effect.orDie(Engine.make(options.engine ?? {})), services)

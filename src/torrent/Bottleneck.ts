@@ -7,6 +7,7 @@
 import * as Schema from "effect/Schema"
 import { PieceIndex } from "../base/PieceGeometry.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
+import { Policy } from "../connect/Encryption.ts"
 import { StorageError } from "../storage/Storage.ts"
 
 /** What the answer follows from. */
@@ -29,6 +30,8 @@ export interface Facts {
   readonly knownPeers: number
   /** Known peers that closed our latest connection to them before the handshake. */
   readonly hungUpPeers: number
+  /** How connections to peers are encrypted. */
+  readonly encryption: Policy
   /** Sources whose last attempt failed: their names, and why they failed. */
   readonly failedSources: ReadonlyMap<string, string>
   /** Sources that have answered: their names, and whether they ever found an address. */
@@ -87,8 +90,8 @@ export const Bottleneck = Schema.TaggedUnion({
   NobodyKnown: { source: Schema.UndefinedOr(Schema.String) },
   /** Addresses are known, but no peer is connected. */
   NobodyConnected: { knownPeers: Schema.Natural },
-  /** No peer is connected, and `peers` closed the connection before the handshake. */
-  PeersHangUp: { peers: Schema.Natural },
+  /** No peer is connected, and `peers` closed the connection before the handshake. `encryption` may be the reason. */
+  PeersHangUp: { peers: Schema.Natural, encryption: Policy },
   /** Every available copy of the missing pieces is damaged. */
   PiecesDamaged: { pieces: Schema.Array(PieceIndex) },
   /** No connected peer has a piece that is missing here. */
@@ -143,7 +146,7 @@ const ofPeers = (facts: Facts): Bottleneck | undefined => {
 
 const ofNobody = (facts: Facts): Bottleneck => {
   const { answeringSources, failedSources, hungUpPeers: peers, knownPeers } = facts
-  if (peers > 0) return { _tag: "PeersHangUp", peers }
+  if (peers > 0) return { _tag: "PeersHangUp", peers, encryption: facts.encryption }
   if (knownPeers > 0) return { _tag: "NobodyConnected", knownPeers }
   const [answer] = answeringSources
   // A tracker that failed says more of the torrent than the DHT.
@@ -181,8 +184,17 @@ const naming = (pieces: ReadonlyArray<PieceIndex>): string => {
 }
 
 /** Says that peers close before the handshake, and why they may do so. */
-export const hangUp = (peers: number): string =>
-  `${peers} ${peers === 1 ? "peer" : "peers"} closed at once; ${peers === 1 ? "it" : "they"} may require encryption`
+export const hangUp = (peers: number, encryption: Policy): string => {
+  const [who, they] = peers === 1 ? ["1 peer", "it"] : [`${peers} peers`, "they"]
+  switch (encryption) {
+    case "off":
+      return `${who} closed at once; ${they} may require encryption, which is off`
+    case "require":
+      return `${who} closed at once, or ${peers === 1 ? "does" : "do"} not encrypt, which is required here`
+    case "prefer":
+      return `${who} closed at once, with and without encryption; ${they} may have no room`
+  }
+}
 
 /**
  * Describes the answer for a user: a short clause in lower case, without a full stop. Empty for `Nothing`.
@@ -224,7 +236,7 @@ export const describe = (self: Bottleneck): string => {
     case "NobodyKnown":
       return self.source === undefined ? "no peers found yet" : `no peers: ${self.source} knows none`
     case "PeersHangUp":
-      return hangUp(self.peers)
+      return hangUp(self.peers, self.encryption)
     case "NobodyConnected":
       return self.knownPeers === 1
         ? "the only known peer has not answered"

@@ -20,6 +20,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import * as Signal from "../base/Signal.ts"
 import * as BencodeSpan from "../bencode/BencodeSpan.ts"
+import * as Encryption from "../connect/Encryption.ts"
 import type { Accept } from "../connect/Incoming.ts"
 import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import * as OwnedFibers from "../connect/OwnedFibers.ts"
@@ -53,8 +54,10 @@ export interface Progress {
   /** Connected peers that say that they have the info dict. */
   readonly peers: number
   readonly knownPeers: number
-  /** Known peers that closed our latest connection before the handshake; they may require encryption. */
+  /** Known peers that closed our latest connection before the handshake. Encryption may be the reason. */
   readonly closedPeers: number
+  /** How connections to peers are encrypted. */
+  readonly encryption: Encryption.Policy
   /** Whether the metadata may still be found elsewhere than at peers, such as at a URL that the link names. */
   readonly isAskingElsewhere: boolean
 }
@@ -112,7 +115,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const copies = yield* Queue.bounded<MetadataCopy>(MetadataExchange.maxSoleCopies + 1)
   const found = yield* Deferred.make<Found>()
 
+  const encryption = yield* Encryption.current
   const swarm = Swarm.make<MetadataSession.MetadataSession>({
+    encryption,
     fibers: yield* OwnedFibers.make<number>(),
     clock,
     infoHash,
@@ -142,6 +147,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         peers: members.size,
         knownPeers: swarm.book.peers.size,
         closedPeers: HangUps.count(swarm.hangUps, swarm.book),
+        encryption: encryption.policy,
         isAskingElsewhere: asking > 0
       },
       event

@@ -31,7 +31,7 @@ export interface Known extends Pick<Lasting, "life" | "sources" | "limits" | "ca
 export const early = (known: Known): TorrentStatus => {
   const { pieceCount, totalLength } = known.layout?.geometry ?? { pieceCount: 0, totalLength: 0 }
   const { downloadedBytes, uploadedBytes, wastedBytes } = known.carried
-  const { closedPeers = 0, knownPeers = 0, peers: connectedPeers = 0 } = known.fetching ?? {}
+  const { closedPeers = 0, encryption = "off", knownPeers = 0, peers: connectedPeers = 0 } = known.fetching ?? {}
   return {
     ...own(known),
     resumedBytes: 0,
@@ -40,6 +40,7 @@ export const early = (known: Known): TorrentStatus => {
       connectedPeers,
       knownPeers,
       hungUpPeers: closedPeers,
+      encryption,
       interestingPeers: 0,
       unchokingPeers: 0,
       hungryPeers: 0,
@@ -176,6 +177,7 @@ const bottleneckOf = (
     connectedPeers: peers.connected,
     knownPeers: peers.known,
     hungUpPeers: peers.hungUp,
+    encryption: peers.encryption,
     interestingPeers: prospects.interesting,
     unchokingPeers: prospects.unchoking,
     hungryPeers: assembly.idleSuppliers.size,

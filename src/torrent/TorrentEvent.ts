@@ -4,6 +4,7 @@
 import * as Schema from "effect/Schema"
 import { PeerAddress } from "../base/PeerAddress.ts"
 import { PieceIndex } from "../base/PieceGeometry.ts"
+import { Policy } from "../connect/Encryption.ts"
 import { StorageError } from "../storage/Storage.ts"
 import { TorrentFailure } from "./TorrentStatus.ts"
 
@@ -44,11 +45,12 @@ export const TorrentEvent = Schema.TaggedUnion({
    */
   PeerBanned: { address: PeerAddress, why: Schema.String },
   /**
-   * `peers` ended a connection before the handshake, or called us repeatedly without one within an hour, so they may
-   * require encryption. Reported once there is one, and then each time that there are ten times as many. A caller
-   * without a handshake may have asked for another torrent of the engine.
+   * `peers` ended a connection before the handshake, or called us repeatedly within an hour without one that we accept.
+   * `encryption` may be the reason: they may require it if it is `off`, and not have it if it is `require`. With
+   * `prefer`, each of them was dialled in both ways. Reported once there is one, and then each time that there are ten
+   * times as many. A caller may have asked for another torrent of the engine.
    */
-  PeersHungUp: { peers: Schema.Natural },
+  PeersHungUp: { peers: Schema.Natural, encryption: Policy },
   /**
    * The piece is verified, the storage has confirmed its write, and resume data contains it. `storedPieces` includes
    * it.

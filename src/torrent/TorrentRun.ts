@@ -25,6 +25,7 @@ import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
 import * as Ticker from "../base/Ticker.ts"
+import * as Encryption from "../connect/Encryption.ts"
 import type { PeerSourceContext } from "../discovery/PeerSource.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
@@ -140,6 +141,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
       uploadSlots: options.uploadSlots,
       callers: options.callers,
       own: options.own,
+      encryption: yield* Encryption.current,
       places: options.places,
       policy: {
         policy: yield* PeerPolicy,

@@ -122,6 +122,12 @@ export const push = (self: HandshakeDecoder, chunk: Uint8Array): number => {
 export const result = (self: HandshakeDecoder): Handshake | undefined =>
   self.received === length ? read(self.bytes) : undefined
 
+/** Whether `bytes` may be the first bytes of a handshake, as far as they go. */
+export const couldBegin = (bytes: Uint8Array): boolean => firstMismatch(bytes, 0) === undefined
+
+/** Whether `bytes` are the first bytes of a handshake, with the whole name of the protocol. */
+export const isBeginning = (bytes: Uint8Array): boolean => bytes.length >= prefix.length && couldBegin(bytes)
+
 /** Compares `chunk`, which starts at byte `offset` of a handshake, with the protocol's name as far as both reach. */
 const firstMismatch = (chunk: Uint8Array, offset: number): WireError | undefined => {
   for (let at = 0; at < chunk.length && offset + at < prefix.length; at++) {

@@ -2,6 +2,7 @@
 import * as Bencode from "./Bencode.bench.ts"
 import * as Disk from "./Disk.bench.ts"
 import * as FrameDecoder from "./FrameDecoder.bench.ts"
+import * as Mse from "./Mse.bench.ts"
 import type { Operation } from "./Operation.ts"
 import * as PeerProtocol from "./PeerProtocol.bench.ts"
 import * as Pieces from "./Pieces.bench.ts"
@@ -17,5 +18,6 @@ export const operations: ReadonlyArray<Operation> = [
   ...Uploads.operations,
   ...UploadSession.operations,
   ...Disk.operations,
-  ...Bencode.operations
+  ...Bencode.operations,
+  ...Mse.operations
 ]

@@ -163,7 +163,7 @@ describe("DownloadDisplay", () => {
   })
 
   it("notes peers that close at once only while it seeds, because a download says so in its state", () => {
-    const event = { _tag: "PeersHungUp", peers: 2 } as const
+    const event = { _tag: "PeersHungUp", peers: 2, encryption: "off" } as const
     const noted = [status, { ...status, state: { _tag: "Downloading" } } as const].map((now_) => {
       const { output, written } = fakeOutput(false)
       DownloadDisplay.people({ metainfo, output, seeds: true, now }).report([event], now_)
@@ -172,7 +172,7 @@ describe("DownloadDisplay", () => {
     const { output, written } = fakeOutput(false)
     DownloadDisplay.json(JsonOutput.make(output))({ metainfo, output, seeds: true, now }).report([event], status)
 
-    const why = "2 peers closed at once; they may require encryption"
+    const why = "2 peers closed at once; they may require encryption, which is off"
     assert.deepStrictEqual(noted, [[why], []])
     assert.deepStrictEqual([decode(written.printed).at(-1), written.notes], [event, []])
   })

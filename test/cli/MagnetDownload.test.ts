@@ -45,7 +45,7 @@ describe("piecewise download of a magnet link", () => {
       const [first, second, third, fourth] = running as [Running, Running, Running, Running]
 
       const refusal = `no tracker serves this torrent: ${tracker}/announce: `
-      const hangUp = "1 peer closed at once; it may require encryption"
+      const hangUp = "1 peer closed at once, with and without encryption; it may have no room"
       yield* Effect.promise(() =>
         Promise.all([
           first.wrote(`from 0 of 0 peers; ${refusal}`),

@@ -2,7 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import * as MagnetTrouble from "../../src/cli/MagnetTrouble.ts"
 import type { MetadataProgress } from "../../src/engine/Engine.ts"
 
-const nothing: MetadataProgress = { peers: 0, knownPeers: 0, closedPeers: 0, isAskingElsewhere: false }
+const nothing: MetadataProgress = {
+  peers: 0,
+  knownPeers: 0,
+  closedPeers: 0,
+  encryption: "off",
+  isAskingElsewhere: false
+}
 
 describe("MagnetTrouble", () => {
   it("says for whoever gives up what is known about why the metadata was not found", () => {
@@ -22,7 +28,7 @@ describe("MagnetTrouble", () => {
         "no peers were found",
         "no peers: http://one.example: connection refused",
         "no tracker serves this torrent: http://two.example: unknown",
-        "2 peers closed at once; they may require encryption",
+        "2 peers closed at once; they may require encryption, which is off",
         "none of 3 known peers has sent it"
       ]
     )

@@ -4,8 +4,10 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PeerId } from "../../src/base/PeerId.ts"
+import * as Prng from "../../src/base/Prng.ts"
 import * as Callers from "../../src/connect/Callers.ts"
 import * as Incoming from "../../src/connect/Incoming.ts"
+import * as DiffieHellman from "../../src/connect/mse/DiffieHellman.ts"
 import { Dialer } from "../../src/network/Transport.ts"
 import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
@@ -120,24 +122,28 @@ describe("Incoming", () => {
         assert.deepStrictEqual([isClosed(), heard()], [true, 0])
       }))
 
-    test("that speaks another protocol, at its first byte, and reports it once", (world) =>
-      Effect.gen(function* () {
-        const download = yield* world.download(small)
-        yield* world.advance("1 second")
+    test(
+      "that speaks another protocol, at its first byte, and reports it once, if encryption is off",
+      (world) =>
+        Effect.gen(function* () {
+          const download = yield* world.download(small)
+          yield* world.advance("1 second")
 
-        const { heard, isClosed } = yield* knock(world, 1, new TextEncoder().encode("G"))
-        yield* knock(world, 1, new TextEncoder().encode("P"))
-        yield* world.advance("1 minute")
-        const early = download.events.filter((event) => event._tag === "PeersHungUp")
-        yield* knock(world, 1, new TextEncoder().encode("G"))
-        yield* knock(world, 3, new TextEncoder().encode("G"))
-        yield* knock(world, 2, handshakeFor(other.metainfo.infoHash))
-        yield* world.advance("1 second")
+          const { heard, isClosed } = yield* knock(world, 1, new TextEncoder().encode("G"))
+          yield* knock(world, 1, new TextEncoder().encode("P"))
+          yield* world.advance("1 minute")
+          const early = download.events.filter((event) => event._tag === "PeersHungUp")
+          yield* knock(world, 1, new TextEncoder().encode("G"))
+          yield* knock(world, 3, new TextEncoder().encode("G"))
+          yield* knock(world, 2, handshakeFor(other.metainfo.infoHash))
+          yield* world.advance("1 second")
 
-        const reported = download.events.filter((event) => event._tag === "PeersHungUp")
-        assert.deepStrictEqual([isClosed(), heard(), early], [true, 0, []])
-        assert.deepStrictEqual(reported, [{ _tag: "PeersHungUp", peers: 1 }])
-      }))
+          const reported = download.events.filter((event) => event._tag === "PeersHungUp")
+          assert.deepStrictEqual([isClosed(), heard(), early], [true, 0, []])
+          assert.deepStrictEqual(reported, [{ _tag: "PeersHungUp", peers: 1, encryption: "off" }])
+        }),
+      { engine: { encryption: "off" } }
+    )
 
     test("fault 32: whose handshake takes longer than 10 seconds", (world) =>
       Effect.gen(function* () {
@@ -244,6 +250,49 @@ describe("Incoming", () => {
       assert.deepStrictEqual([before, first.isClosed(), peer.isOver()], [false, true, false])
       assert.strictEqual(peer.counters.handshakes, 1)
     }))
+
+  test("fault 101: has room for peers in a flood of half encrypted handshakes, and ends each within 10 seconds", (world) =>
+    Effect.gen(function* () {
+      const download = yield* world.download(small)
+      yield* world.advance("1 second")
+      const random = Prng.bytesOf(Prng.make(1))
+      const strangers: Array<{ readonly isClosed: () => boolean; readonly heard: () => number }> = []
+      for (let stranger = 0; stranger < 3 * Incoming.maxStrangers; stranger++) {
+        // Part of a key, a key, or a key with padding.
+        strangers.push(yield* knock(world, 1, random([50, 96, 300][stranger % 3]!)))
+      }
+      const open = () => strangers.filter(({ isClosed }) => !isClosed()).length
+      const during = open()
+
+      yield* connect(world, 2)
+      const isComplete = yield* world.until(download.isComplete, "5 seconds")
+      yield* world.advance("10 seconds")
+
+      assert.deepStrictEqual([during, isComplete, open()], [Incoming.maxStrangers, true, 0])
+      // The engine answers a whole key with its own, and no half of one.
+      const answered = strangers.map(({ heard }) => heard() >= DiffieHellman.keyLength)
+      assert.deepStrictEqual(answered.slice(0, 6), [false, true, true, false, true, true])
+      assert.isFalse(download.events.some(({ _tag }) => _tag === "PeersHungUp"))
+    }))
+
+  test(
+    "closes a plain connection if encryption is required, and reports a host that calls again",
+    (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(small)
+        yield* world.advance("1 second")
+
+        const { heard, isClosed } = yield* knock(world, 1, handshakeFor(small.metainfo.infoHash))
+        yield* world.advance("1 minute")
+        yield* knock(world, 1, handshakeFor(small.metainfo.infoHash))
+        yield* world.advance("1 second")
+
+        const reported = download.events.filter((event) => event._tag === "PeersHungUp")
+        assert.deepStrictEqual([isClosed(), heard()], [true, 0])
+        assert.deepStrictEqual(reported, [{ _tag: "PeersHungUp", peers: 1, encryption: "require" }])
+      }),
+    { engine: { encryption: "require" } }
+  )
 
   test("law 12: leaves nothing behind when its torrent stops", (world) =>
     Effect.gen(function* () {

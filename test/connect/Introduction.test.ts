@@ -6,7 +6,7 @@ import * as fc from "fast-check"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PeerId } from "../../src/base/PeerId.ts"
-import { Encryption } from "../../src/connect/Encryption.ts"
+import { Encryption, plain } from "../../src/connect/Encryption.ts"
 import * as Introduction from "../../src/connect/Introduction.ts"
 import type { Connection } from "../../src/network/Transport.ts"
 import { Dialer } from "../../src/network/Transport.ts"
@@ -271,7 +271,7 @@ describe("Introduction", () => {
 
   test("ends an encryption that takes longer than 10 seconds", function* () {
     yield* says(theirs)
-    const never = { dialled: () => Effect.never, accepted: () => Effect.never }
+    const never = { ...plain, dialled: () => Effect.never, accepted: () => Effect.never }
     const { attempt } = yield* Effect.provideService(introduce(there), Encryption, never)
 
     yield* pass(10)

@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
-import type { Encryption } from "../../src/connect/Encryption.ts"
+import * as Encryption from "../../src/connect/Encryption.ts"
 import type { Connection } from "../../src/network/Transport.ts"
 
 /** The bytes as they cross the network. */
@@ -17,11 +17,14 @@ const invert = (connection: Connection): Connection => ({
 })
 
 /** Calls `onDial` with the torrent for which each connection was opened. */
-export const inverting = (onDial: (infoHash: InfoHash) => void = () => {}): Encryption => ({
-  dialled: (connection, infoHash) =>
+export const inverting = (onDial: (infoHash: InfoHash) => void = () => {}): Encryption.Encryption => ({
+  ...Encryption.plain,
+  dialled: (connection, { handshake, infoHash }) =>
     Effect.sync(() => {
       onDial(infoHash)
-      return invert(connection)
+      const encrypted = invert(connection)
+      encrypted.writeUnsafe(handshake)
+      return encrypted
     }),
   accepted: (connection) => Effect.succeed(invert(connection))
 })

@@ -93,6 +93,18 @@ def give(swarm: Swarm) -> None:
     assert_same(torrent, swarm.target)
 
 
+def encrypted(policy: str, transfer: Callable[[Swarm], None]) -> Callable[[Swarm], None]:
+    """A transfer in which both clients have a policy about encryption."""
+
+    def cell(swarm: Swarm) -> None:
+        if policy == "require" and not swarm.kind.encrypts:
+            pytest.skip(f"{swarm.kind.name} has no encryption")
+        swarm.ours.encryption = swarm.theirs.encryption = policy
+        transfer(swarm)
+
+    return cell
+
+
 def halves(swarm: Swarm) -> None:
     torrent = swarm.torrent(6 * MIB, 64 * KIB)
     content = torrent.content.read_bytes()
@@ -285,6 +297,10 @@ def pex_give(swarm: Swarm) -> None:
 CELLS: dict[str, Callable[[Swarm], None]] = {
     "get": get,
     "give": give,
+    "require get": encrypted("require", get),
+    "require give": encrypted("require", give),
+    "prefer get": encrypted("prefer", get),
+    "prefer give": encrypted("prefer", give),
     "halves": halves,
     "magnet get": magnet_get,
     "magnet give": magnet_give,

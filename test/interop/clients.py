@@ -1,6 +1,7 @@
 """The clients of the interop matrix: one driver each, all with the interface of `Client`.
 
 None is told of, or looks for, a peer except as the test says: DHT, local discovery, port mapping and uTP are off.
+Connections are encrypted as `Client.encryption` says.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ class Client(ABC):
     dials_loopback: ClassVar[bool] = True
     """Whether it connects to addresses in 127.0.0.0/8 that it heard of."""
     sends_pex: ClassVar[bool] = True
+    encrypts: ClassVar[bool] = True
+    """Whether it has Message Stream Encryption."""
+
+    encryption: str | None = None
+    """`require`: it accepts and makes only encrypted connections, with RC4; `prefer`: it prefers them, and accepts
+    others; `None`: as the client does by default, except for libtorrent, for which encryption is off then."""
 
     address: str
     """Where it listens, as `HOST:PORT`; known once it has a torrent."""
@@ -135,6 +142,8 @@ class Ours(Client):
         port = free_port(self.host)
         self.address = f"{self.host}:{port}"
         all_of_them = [*arguments, "--port", str(port), "--bind", self.host]
+        if self.encryption is not None:
+            all_of_them += ["--encryption", self.encryption]
         all_of_them += [*options("--peer", peers), "--json", *more]
         self.process = Piecewise(all_of_them, self.home / "home")
         self.stack.callback(self.process.close)
@@ -156,6 +165,9 @@ class Libtorrent(Client):
     def add(self, what, folder, peers=(), files=None, more: Iterable[str] = ()) -> None:
         arguments = [what if isinstance(what, str) else str(what.file), str(folder), "--trackers"]
         arguments += [*options("--peer", peers), *options("--file", files or ()), *more]
+        if self.encryption is not None:
+            forced = ["--encryption", "forced", "--level", "rc4"]
+            arguments += forced if self.encryption == "require" else ["--encryption", "enabled", "--prefer-rc4"]
         self.peer = LibtorrentPeer(arguments, self.host)
         self.stack.callback(self.peer.close)
         self.address = self.peer.address
@@ -204,6 +216,7 @@ class QBittorrent(HttpClient):
             "Port": port, "Interface": "lo", "InterfaceName": "lo", "InterfaceAddress": self.host, "BTProtocol": "TCP",
             "DHTEnabled": "false", "LSDEnabled": "false", "PeXEnabled": "true", "MultiConnectionsPerIp": "true",
             "QueueingSystemEnabled": "false", "SSRFMitigation": "false", "AsyncIOThreadsCount": 2,
+            "Encryption": 1 if self.encryption == "require" else 0,
         }  # fmt: skip
         config.write_text(
             "[LegalNotice]\nAccepted=true\n[BitTorrent]\n"
@@ -272,6 +285,7 @@ class Transmission(HttpClient):
             "bind-address-ipv4": self.host, "peer-port": port, "port-forwarding-enabled": False, "dht-enabled": False,
             "lpd-enabled": False, "utp-enabled": False, "pex-enabled": True, "rpc-port": web, "rpc-enabled": True,
             "rpc-bind-address": "127.0.0.1", "rpc-whitelist-enabled": False, "rpc-authentication-required": False,
+            "encryption": 2 if self.encryption == "require" else 1,
         }  # fmt: skip
         (self.home / "settings.json").write_text(json.dumps(settings))
         self.run(["transmission-daemon", "--foreground", "--config-dir", str(self.home), "--log-debug"])
@@ -304,6 +318,10 @@ class Transmission(HttpClient):
         return torrent["leftUntilDone"] == 0 and torrent["sizeWhenDone"] > 0 and torrent["status"] == 6
 
 
+PREFERRED = "allow_incoming,try_outgoing,enable_retry"
+"""rTorrent's way to prefer encryption."""
+
+
 class RTorrent(Client):
     name = "rTorrent"
     program = "rtorrent"
@@ -324,7 +342,7 @@ class RTorrent(Client):
         settings = {
             "network.bind_address": self.host, "network.port_range": f"{port}-{port}", "network.port_random": "no",
             "session.path": session, "directory.default": folder, "protocol.pex": "yes", "dht.mode": "off",
-            "protocol.encryption": "allow_incoming,try_outgoing,enable_retry",
+            "protocol.encryption": "require,require_RC4" if self.encryption == "require" else PREFERRED,
         }  # fmt: skip
         if self.router is not None:
             settings |= {"dht.mode": "on", "dht.port": port}
@@ -400,6 +418,8 @@ class Aria2Client(Client):
         chosen = [] if files is None else [f"--select-file={','.join(str(index + 1) for index in files)}"]
         own = [*chosen, "--seed-ratio=0", "--check-integrity", "--allow-overwrite", "--file-allocation=none"]
         own += ["--enable-rpc", f"--rpc-listen-port={web}", "--bt-tracker-interval=2", f"--interface={self.host}"]
+        if self.encryption == "require":
+            own += ["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]
         own += ["--bt-save-metadata=false", *more]
         what = what if isinstance(what, str) else str(what.file)
         self.peer = Aria2([*own, f"--dir={folder}", what], self.home)
@@ -438,6 +458,8 @@ class WebTorrent(Client):
     def add(self, what, folder, peers=(), files=None) -> None:
         source = what if isinstance(what, str) else str(what.file)
         arguments = {"torrent": source, "folder": str(folder), "peers": list(peers), "files": files and list(files)}
+        # 1 is its default: encrypted handshakes, and what the peer allows afterwards.
+        arguments["secure"] = {None: 0, "prefer": 1, "require": 2}[self.encryption]
         self.peer = LineProcess([str(NODE), str(HERE / "webtorrent_peer.mjs"), str(WEBTORRENT), json.dumps(arguments)])
         self.stack.callback(self.peer.close)
         self.address = f"{self.host}:{self._next()['port']}"
@@ -462,6 +484,7 @@ class Rqbit(HttpClient):
     name = "rqbit"
     program = "rqbit"
     how_to_install = "cargo install rqbit@9.1.0 --locked"
+    encrypts = False
 
     def add(self, what, folder, peers=(), files=None) -> None:
         port, web = free_port(self.host), free_port("127.0.0.1")

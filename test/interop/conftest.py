@@ -66,6 +66,8 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         host: str = "127.0.0.1",
         check: bool = False,
         dht: str | None = None,
+        dials: str | None = None,
+        more: Iterable[str] = (),
     ) -> LibtorrentPeer:
         arguments = [str(torrent.file), str(torrent.content.parent), "--seed", "--port", str(port)]
         if bytes_per_second is not None:
@@ -76,6 +78,9 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
             arguments.append("--check")
         if dht is not None:
             arguments += ["--dht", dht]
+        if dials is not None:
+            arguments += ["--dial", "--peer", dials]
+        arguments += more
         peer = LibtorrentPeer(arguments, host)
         running.callback(peer.close)
         return peer
@@ -96,6 +101,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         bytes_per_second: int | None = None,
         allocate: bool = False,
         dht: str | None = None,
+        more: Iterable[str] = (),
     ) -> LibtorrentPeer:
         arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
         if bytes_per_second is not None:
@@ -108,6 +114,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         arguments += [argument for index in files for argument in ("--file", str(index))]
         if trackers:
             arguments.append("--trackers")
+        arguments += more
         peer = LibtorrentPeer(arguments)
         running.callback(peer.close)
         return peer

@@ -2,7 +2,8 @@
 
 Prints one JSON line with its port, then one with its state for every line on standard input, and ends when that
 closes. A number on such a line sets its upload limit in bytes per second; 0 means no limit. Uses plain TCP on
-loopback: no uTP, DHT, local discovery, port mapping or encryption. With `--dht` it uses the DHT on loopback.
+loopback: no uTP, local discovery or port mapping, no DHT without `--dht`, and no encryption unless `--encryption` says
+so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ import time
 import libtorrent
 
 
+POLICIES = {"forced": 0, "enabled": 1, "disabled": 2}
+LEVELS = {"plaintext": 1, "rc4": 2, "both": 3}
+"""What may follow an encrypted handshake."""
+
+
 def settings(host: str, port: int) -> dict[str, object]:
     return {
         "listen_interfaces": f"{host}:{port}",
@@ -25,8 +31,8 @@ def settings(host: str, port: int) -> dict[str, object]:
         "enable_natpmp": False,
         "enable_incoming_utp": False,
         "enable_outgoing_utp": False,
-        "in_enc_policy": 2,  # disabled
-        "out_enc_policy": 2,
+        "in_enc_policy": POLICIES["disabled"],
+        "out_enc_policy": POLICIES["disabled"],
         "allow_multiple_connections_per_ip": True,
         "min_reconnect_time": 1,
         "unchoke_slots_limit": -1,
@@ -91,12 +97,17 @@ def main() -> None:
     parser.add_argument("--allocate", action="store_true", help="full allocation instead of sparse files")
     parser.add_argument("--file", action="append", type=int, default=[], help="the index of a wanted file")
     parser.add_argument("--dht", default="", help="the address of a node of the DHT that it asks first")
+    parser.add_argument("--encryption", choices=POLICIES, default="disabled")
+    parser.add_argument("--level", choices=LEVELS, default="both")
+    parser.add_argument("--prefer-rc4", action="store_true")
     arguments = parser.parse_args()
 
     # A seed does not dial by default, so that a test knows which side found the other.
     chosen = settings(arguments.host, arguments.port)
     if arguments.dht:
         chosen |= {**on_loopback, "dht_bootstrap_nodes": arguments.dht}
+    chosen |= {"in_enc_policy": POLICIES[arguments.encryption], "out_enc_policy": POLICIES[arguments.encryption]}
+    chosen |= {"allowed_enc_level": LEVELS[arguments.level], "prefer_rc4": arguments.prefer_rc4}
     session = libtorrent.session({**chosen, "seeding_outgoing_connections": arguments.dial})
     port = listening_port(session)
 
@@ -144,6 +155,8 @@ def main() -> None:
             "complete": status.is_finished,
             "peers": status.num_peers,
             "interested": sum(is_interested(peer) for peer in handle.get_peer_info()),
+            "rc4": sum(bool(peer.flags & libtorrent.peer_info.rc4_encrypted) for peer in handle.get_peer_info()),
+            "plaintext": sum(bool(peer.flags & libtorrent.peer_info.plaintext_encrypted) for peer in handle.get_peer_info()),
         }
         print(json.dumps(answer), flush=True)
 

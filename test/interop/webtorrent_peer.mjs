@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 
 const [, , home, json] = process.argv
-const { torrent: source, folder, peers, files } = JSON.parse(json)
+const { torrent: source, folder, peers, files, secure } = JSON.parse(json)
 
 // Its WebRTC is a native addon, which is not built without installation scripts.
 const noWebRtc =
@@ -23,8 +23,7 @@ registerHooks({
 const entry = createRequire(join(home, "package.json")).resolve("webtorrent")
 const { default: WebTorrent } = await import(pathToFileURL(entry).href)
 
-// It dials with encryption alone by default, and does not fall back to plain text as others do.
-const client = new WebTorrent({ dht: false, lsd: false, natUpnp: false, natPmp: false, utp: false, secure: 0 })
+const client = new WebTorrent({ dht: false, lsd: false, natUpnp: false, natPmp: false, utp: false, secure })
 client.on("error", (error) => {
   process.stderr.write(`${error.stack}\n`)
   process.exit(1)

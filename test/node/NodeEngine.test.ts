@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as DiffieHellman from "../../src/connect/mse/DiffieHellman.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as NodeEngine from "../../src/node/NodeEngine.ts"
 import { request } from "../discovery/tracker/requests.ts"
@@ -33,6 +34,16 @@ describe("NodeEngine.layerServices", () => {
       const outcomes = yield* Effect.provide(Effect.all([First, Second]), both)
 
       assert.deepStrictEqual(outcomes, ["well", "well"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("agree on keys by Node's own Diffie-Hellman", () =>
+    Effect.gen(function* () {
+      const directory = yield* Disk.temporaryFolder
+
+      const used = yield* Effect.provide(DiffieHellman.DiffieHellman, NodeEngine.layerServices({ directory }))
+
+      assert.notStrictEqual(used, DiffieHellman.bigInt)
     }).pipe(Effect.scoped)
   )
 })

@@ -40,7 +40,7 @@ const connect = (
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
       portChanged: () => void ports.changes++,
-      found: (addresses) => found.push(...addresses)
+      found: (contacts) => found.push(...contacts.map(({ address }) => address))
     }),
     remote,
     outbox,

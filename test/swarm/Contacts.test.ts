@@ -8,12 +8,19 @@ import * as PexMessage from "../../src/wire/extension/PexMessage.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { torrentExtensions } from "../peer/torrentExtensions.ts"
 
-const { isReachable, uploadOnly } = PexMessage.flag
+const { isReachable, prefersEncryption, uploadOnly } = PexMessage.flag
 
 /** A connected peer; `port` is where it says that it listens. */
 const peer = (
   host: string,
-  options: { isIncoming?: boolean; port?: number; speaks?: boolean; has?: "all"; isUploadOnly?: boolean } = {}
+  options: {
+    isIncoming?: boolean
+    port?: number
+    speaks?: boolean
+    has?: "all"
+    isUploadOnly?: boolean
+    canEncrypt?: boolean
+  } = {}
 ): Contacts.Connected => {
   const remote: PeerAddress = { host, port: 50_000 }
   const extensions = PeerExtensions.make({
@@ -27,6 +34,7 @@ const peer = (
   return {
     remote,
     isIncoming: options.isIncoming === true,
+    canEncrypt: options.canEncrypt === true,
     protocol: {
       extensions: options.speaks === false ? undefined : extensions,
       has: options.has === "all" ? Bitfield.full(3) : Bitfield.make(3),
@@ -61,7 +69,8 @@ describe("Contacts", () => {
       peer("10.0.0.2", { isIncoming: true, port: 6_882 }),
       peer("10.0.0.3", { isIncoming: true }),
       peer("10.0.0.4", { has: "all" }),
-      peer("10.0.0.5", { isUploadOnly: true, isIncoming: true, port: 6_885 })
+      peer("10.0.0.5", { isUploadOnly: true, isIncoming: true, port: 6_885 }),
+      peer("10.0.0.6", { canEncrypt: true })
     ]
 
     assert.deepStrictEqual(
@@ -69,8 +78,20 @@ describe("Contacts", () => {
       [
         ["10.0.0.2", 0],
         ["10.0.0.4", uploadOnly | isReachable],
-        ["10.0.0.5", uploadOnly]
+        ["10.0.0.5", uploadOnly],
+        ["10.0.0.6", isReachable | prefersEncryption]
       ]
     )
+  })
+
+  it("finds those of a message that are said to prefer encryption", () => {
+    const contacts = [0, prefersEncryption, isReachable, isReachable | prefersEncryption].map((flags, index) => ({
+      address: { host: `10.0.0.${index}`, port: 6_881 },
+      flags
+    }))
+
+    const hosts = Contacts.preferringEncryption(contacts).map(({ host }) => host)
+
+    assert.deepStrictEqual(hosts, ["10.0.0.1", "10.0.0.3"])
   })
 })

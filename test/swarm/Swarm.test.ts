@@ -35,7 +35,8 @@ describe("Swarm", () => {
       interested: 0,
       known: 1,
       banned: 0,
-      hungUp: 0
+      hungUp: 0,
+      encryption: "off"
     })
   })
 
@@ -251,7 +252,8 @@ describe("Swarm", () => {
         interested: 0,
         known: 1,
         banned: 0,
-        hungUp: 0
+        hungUp: 0,
+        encryption: "off"
       })
     })
   })
@@ -377,7 +379,10 @@ describe("Swarm", () => {
 
         assert.deepStrictEqual(
           [turns, swarm.counts()],
-          [turns, { connected: 1, dialling: 0, unchoked: 0, interested: 0, known: 2, banned: 1, hungUp: 0 }]
+          [
+            turns,
+            { connected: 1, dialling: 0, unchoked: 0, interested: 0, known: 2, banned: 1, hungUp: 0, encryption: "off" }
+          ]
         )
         yield* Scope.close(scope, Exit.void)
         yield* settle
@@ -405,7 +410,8 @@ describe("Swarm", () => {
         interested: 0,
         known: 4,
         banned: 3,
-        hungUp: 0
+        hungUp: 0,
+        encryption: "off"
       })
       assert.strictEqual((yield* counts).dials, 0)
     })

@@ -23,7 +23,7 @@ import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as MemoryStorage from "../../src/storage/provider/memory/MemoryStorage.ts"
 import type { SupplierId } from "../../src/supply/SupplierId.ts"
 import * as PieceSwarm from "../../src/swarm/PieceSwarm.ts"
-import type * as Swarm from "../../src/swarm/Swarm.ts"
+import type { Fact } from "../../src/swarm/SwarmFact.ts"
 import type * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import { makeAssembly } from "../peer/protocols.ts"
 import { ourId } from "../peer/sessions.ts"
@@ -34,7 +34,7 @@ import { openToWrite } from "../storage/openings.ts"
 export const at = (host: number, port = 6881): PeerAddress => ({ host: `10.0.0.${host}`, port })
 
 /** What a swarm reported, in short: `+10.0.0.1`, `-10.0.0.1 why`, `?10.0.0.1 why`, `!10.0.0.1 why`, `~1`, `/source 1 why`. */
-const inShort = (fact: Swarm.Fact): string => {
+const inShort = (fact: Fact): string => {
   switch (fact._tag) {
     case "PeerConnected":
       return `+${fact.address.host}`

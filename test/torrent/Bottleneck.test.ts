@@ -11,6 +11,7 @@ const fast: Bottleneck.Facts = {
   knownPeers: 9,
   failedSources: new Map(),
   hungUpPeers: 0,
+  encryption: "prefer",
   answeringSources: new Map([["udp://u.example", true]]),
   haveTrackersRefused: false,
   interestingPeers: 3,
@@ -76,15 +77,27 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
   ],
   [
     "some peers close before the handshake",
-    { connectedPeers: 0, hungUpPeers: 2 },
+    { connectedPeers: 0, hungUpPeers: 2, encryption: "off" },
     "PeersHangUp",
-    "2 peers closed at once; they may require encryption"
+    "2 peers closed at once; they may require encryption, which is off"
   ],
   [
     "the only peer closes before the handshake",
-    { connectedPeers: 0, hungUpPeers: 1 },
+    { connectedPeers: 0, hungUpPeers: 1, encryption: "off" },
     "PeersHangUp",
-    "1 peer closed at once; it may require encryption"
+    "1 peer closed at once; it may require encryption, which is off"
+  ],
+  [
+    "peers close encrypted connections, and there are no others",
+    { connectedPeers: 0, hungUpPeers: 1, encryption: "require" },
+    "PeersHangUp",
+    "1 peer closed at once, or does not encrypt, which is required here"
+  ],
+  [
+    "peers close plain and encrypted connections",
+    { connectedPeers: 0, hungUpPeers: 3 },
+    "PeersHangUp",
+    "3 peers closed at once, with and without encryption; they may have no room"
   ],
   ["no peer is reached", { connectedPeers: 0 }, "NobodyConnected", "none of 9 known peers has answered"],
   [

@@ -74,6 +74,13 @@ export interface DhtAnnounce {
   readonly isSeed?: boolean | undefined
 }
 
+/** Peers of a torrent. */
+export interface PeersFound {
+  readonly peers: ReadonlyArray<PeerAddress>
+  /** The node that named them, for whoever decides which addresses it may name (`base/Naming.ts`). */
+  readonly from: PeerAddress
+}
+
 /** The DHT. `infoHash` has 20 bytes; that of a v2 torrent is cut to them (BEP 52). */
 export class Dht extends Context.Service<
   Dht,
@@ -90,7 +97,7 @@ export class Dht extends Context.Service<
         /** Whether only peers that lack something are wanted, as by a seed (BEP 33 `noseed`); default `false`. */
         readonly noSeeds?: boolean | undefined
       }
-    ) => Stream.Stream<{ readonly peers: ReadonlyArray<PeerAddress>; readonly from: PeerAddress }>
+    ) => Stream.Stream<PeersFound>
     /**
      * Announces us to the nodes closest to the torrent, for about half an hour. `nodes`: how many of them took it. To
      * look for peers at the same time, use `peers` with `announce`, which costs one lookup.
@@ -185,7 +192,7 @@ export const make = Effect.fnUntraced(function* (
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
 
   const permits = yield* Semaphore.make(limits.lookups)
-  const run = (search: Search, found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void) =>
+  const run = (search: Search, found: DhtNode.Found) =>
     Effect.andThen(
       ready,
       permits.withPermits(1)(
@@ -209,10 +216,10 @@ export const make = Effect.fnUntraced(function* (
 
   return Dht.of({
     peers: (infoHash, { announce, noSeeds } = {}) =>
-      Stream.callback<{ readonly peers: ReadonlyArray<PeerAddress>; readonly from: PeerAddress }>(
+      Stream.callback<PeersFound>(
         (queue) => {
           const seen = new Set<string>()
-          const found = (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => {
+          const found: DhtNode.Found = (peers, from) => {
             const fresh = peers.filter((peer) => !seen.has(PeerAddresses.format(peer)))
             for (const peer of fresh) seen.add(PeerAddresses.format(peer))
             if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh, from })

@@ -23,9 +23,12 @@ import type { Search, SearchResult } from "./NodeState.ts"
 const minRetrySeconds = 5
 const maxRetrySeconds = 300
 
+/** Hears of peers that the node at an address names. */
+export type Found = (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
+
 /** What a search is heard with. */
 interface Listener {
-  readonly found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
+  readonly found: Found
   /** `undefined`: the socket broke. */
   readonly ended: (result: SearchResult | undefined) => void
 }
@@ -41,10 +44,7 @@ export interface DhtNode {
   /** Hears of nodes of this family from the node of the other one. */
   readonly named: (nodes: ReadonlyArray<NodeInfo>) => void
   /** Runs a search; `undefined` if there is no socket, or if it broke. */
-  readonly search: (
-    search: Search,
-    found: (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
-  ) => Effect.Effect<SearchResult | undefined>
+  readonly search: (search: Search, found: Found) => Effect.Effect<SearchResult | undefined>
   /** Performs what a function of the machine returns. */
   readonly act: (step: (now: number) => DhtMachine.Actions) => void
   /** Completes when the first socket is open, or cannot be opened. */

@@ -5,7 +5,6 @@
 import type * as CompactPeers from "../../base/CompactPeers.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import type { Prng } from "../../base/Prng.ts"
-import * as Reach from "../../base/Reach.ts"
 import type { DhtLimits } from "./DhtLimits.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Krpc from "./Krpc.ts"
@@ -77,6 +76,7 @@ export type Pending = Transactions.Pending<Purpose>
 /** What the owner of a node has to do. */
 export type Action =
   | { readonly _tag: "Send"; readonly payload: Uint8Array; readonly to: PeerAddress }
+  /** Peers, as the node at `from` names them. */
   | {
       readonly _tag: "Found"
       readonly task: number
@@ -228,13 +228,4 @@ export const ask = (
   const { id } = self.table
   send(self, Krpc.encodeQuery({ transaction, id, isReadOnly: self.isReadOnly, question }), address, now)
   return true
-}
-
-/**
- * Whether the node at `by` may name an address: not one in a network that it cannot be in, because we would send
- * datagrams to it on behalf of a stranger.
- */
-export const mayName = (by: PeerAddress, named: PeerAddress): boolean => {
-  const reach = Reach.of(named.host)
-  return reach !== "none" && !Reach.isLessPublic(reach, Reach.of(by.host))
 }

@@ -8,6 +8,7 @@
 
 import * as Bytes from "../../base/Bytes.ts"
 import type * as CompactPeers from "../../base/CompactPeers.ts"
+import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as Reach from "../../base/Reach.ts"
 import * as Krpc from "./Krpc.ts"
@@ -83,13 +84,14 @@ const nodesFor = (
   { target, want }: { readonly target: Uint8Array; readonly want: ReadonlyArray<CompactPeers.Family> },
   from: PeerAddress
 ): Pick<Krpc.Answer, "nodes" | "nodes6"> => {
+  const reach = Reach.of(from.host)
   const families = want.length === 0 ? [self.family] : want
   const listOf = (family: CompactPeers.Family): Uint8Array | undefined => {
     const node = family === self.family ? self : self.sibling
     if (!families.includes(family) || node === undefined) return undefined
     const closest = RoutingTable.closest(node.table, target)
     return NodeInfo.encode(
-      closest.filter(({ address }) => NodeStates.mayName(from, address)),
+      closest.filter(({ address }) => Naming.mayName(reach, address)),
       family
     )
   }

@@ -4,9 +4,11 @@
  */
 
 import type * as CompactPeers from "../../base/CompactPeers.ts"
+import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as PeerAddresses from "../../base/PeerAddress.ts"
 import * as Random from "../../base/Prng.ts"
+import * as Reach from "../../base/Reach.ts"
 import * as BloomFilter from "./BloomFilter.ts"
 import type * as Krpc from "./Krpc.ts"
 import * as Lookup from "./Lookup.ts"
@@ -151,7 +153,8 @@ export const answered = (
 ): void => {
   const { address } = candidate
   task.result.answered++
-  const nodes = response.nodes.filter((node) => NodeStates.mayName(address, node.address))
+  const reach = Reach.of(address.host)
+  const nodes = response.nodes.filter((node) => Naming.mayName(reach, node.address))
   const isOurs = ({ address }: { readonly address: PeerAddress }) =>
     address.host.includes(":") === (self.family === "ipv6")
   Lookup.answered(task.lookup, candidate, { id: response.id, token: response.token, nodes: nodes.filter(isOurs) })
@@ -166,16 +169,17 @@ export const answered = (
   advance(self, task, now)
 }
 
-const report = (self: NodeState, task: Task, by: PeerAddress, peers: ReadonlyArray<PeerAddress>): void => {
+const report = (self: NodeState, task: Task, from: PeerAddress, peers: ReadonlyArray<PeerAddress>): void => {
   if (!task.search.wantsPeers || !self.tasks.has(task.id)) return
+  const reach = Reach.of(from.host)
   const fresh: Array<PeerAddress> = []
   for (const peer of peers) {
     const key = PeerAddresses.format(peer)
-    if (task.found.size >= maxFound || task.found.has(key) || !NodeStates.mayName(by, peer)) continue
+    if (task.found.size >= maxFound || task.found.has(key) || !Naming.mayName(reach, peer)) continue
     task.found.add(key)
     fresh.push(peer)
   }
-  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh, from: by })
+  if (fresh.length > 0) self.actions.push({ _tag: "Found", task: task.id, peers: fresh, from })
 }
 
 /** A node that a lookup asked has not answered, or not as it should. */

@@ -35,6 +35,8 @@ describe("Dht", () => {
         found.flatMap(({ peers }) => peers),
         [{ host: hostOf(3), port: 7000 }]
       )
+      const others = Array.from({ length: 20 }, (_, index) => hostOf(index))
+      for (const { from } of found) assert.include(others, from.host)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 

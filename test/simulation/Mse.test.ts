@@ -1,0 +1,143 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as PeerAddress from "../../src/base/PeerAddress.ts"
+import type { Policy } from "../../src/connect/Encryption.ts"
+import * as Magnet from "../../src/metainfo/Magnet.ts"
+import * as Swarms from "../../src/testing/Swarms.ts"
+import { seed, small } from "./torrents.ts"
+
+const listen = { port: 6_881 }
+
+const addressOf = (world: Swarms.World): PeerAddress.PeerAddress => ({ host: world.host, port: listen.port })
+
+const everything = { stored: Bitfield.full(small.metainfo.layout.geometry.pieceCount), resume: undefined }
+
+/** How a download of an engine with one policy goes from a seed with another one, which it dials. */
+const meet = (theirs: Policy | undefined, ours: Policy | undefined, seconds = 30) =>
+  Swarms.use({ seed, engine: { listen, encryption: theirs } }, (world) =>
+    Effect.gen(function* () {
+      const serving = yield* world.download(small, { seed: true, from: everything })
+      yield* world.until(serving.isComplete, "10 seconds")
+      const second = yield* world.beside({ engine: { listen, encryption: ours } })
+      const download = yield* second.download(small, { seed: true, peers: [addressOf(world)] })
+      const isMet = () => download.events.some(({ _tag }) => _tag === "PeerConnected")
+      yield* world.until(isMet, `${seconds} seconds`)
+      const [met] = yield* download.torrent.peers
+      const [caller] = yield* serving.torrent.peers
+      if (isMet()) yield* world.until(download.isComplete, `${seconds} seconds`)
+      const whys = download.events.flatMap((event) => (event._tag === "PeerUnreachable" ? [event.why] : []))
+      const { isComplete, isRight } = yield* second.summary(download)
+      const { bottleneck } = yield* download.torrent.status
+      const hungUp = [serving, download].map(({ events }) =>
+        events.flatMap((event) => (event._tag === "PeersHungUp" ? [[event.peers, event.encryption]] : []))
+      )
+      return {
+        isRight: isComplete && isRight,
+        ways: [met, caller].map((peer) => peer && [peer.hasEncryptedHandshake, peer.isEncrypted]),
+        why: whys[0],
+        bottleneck,
+        hungUp
+      }
+    })
+  )
+
+const encrypted = [true, true]
+const plain = [false, false]
+
+describe("two engines", () => {
+  it.effect.each([
+    ["prefer", "prefer", plain],
+    [undefined, undefined, plain],
+    ["off", "off", plain],
+    ["prefer", "off", plain],
+    ["off", "prefer", plain],
+    ["require", "require", encrypted],
+    ["require", "prefer", encrypted],
+    ["prefer", "require", encrypted]
+  ] as const)("exchange pieces if the policies are %s and %s", ([theirs, ours, ways]) =>
+    Effect.gen(function* () {
+      const found = yield* meet(theirs, ours)
+
+      assert.isTrue(found.isRight)
+      assert.deepStrictEqual(found.ways, [ways, ways])
+      assert.deepStrictEqual(found.hungUp, [[], []])
+    })
+  )
+
+  it.effect("do not meet if one requires encryption and the other has none, and say why", () =>
+    Effect.gen(function* () {
+      const off = yield* meet("require", "off", 90)
+      const required = yield* meet("off", "require", 90)
+
+      assert.deepStrictEqual([off.isRight, required.isRight], [false, false])
+      assert.deepStrictEqual(
+        [off.why, required.why],
+        [
+          "it closed the connection; it may accept only encrypted connections",
+          "it closed the connection; it may not encrypt, which is required here"
+        ]
+      )
+      assert.deepStrictEqual(
+        [off.bottleneck, required.bottleneck],
+        [
+          { _tag: "PeersHangUp", peers: 1, encryption: "off" },
+          { _tag: "PeersHangUp", peers: 1, encryption: "require" }
+        ]
+      )
+      // The seeds notice the repeated calls, too.
+      assert.deepStrictEqual(off.hungUp, [[[1, "require"]], [[1, "off"]]])
+      assert.deepStrictEqual(required.hungUp, [[[1, "off"]], [[1, "require"]]])
+    })
+  )
+
+  it.effect("fetch metadata and pieces over encrypted connections, dialled and accepted", () =>
+    Swarms.use({ seed, engine: { listen, encryption: "require" } }, (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small, { seed: true, from: everything })
+        const second = yield* world.beside({ engine: { listen, encryption: "require" } })
+        const third = yield* world.beside({ engine: { encryption: "require" } })
+        const hex = InfoHash.toHex(small.metainfo.infoHash)
+        const link = `magnet:?xt=urn:btih:${hex}&x.pe=${PeerAddress.format(addressOf(world))}`
+
+        const fetching = yield* Effect.forkScoped(second.engine.metadata(Result.getOrThrow(Magnet.parse(link))))
+        yield* world.until(() => fetching.pollUnsafe() !== undefined, "1 minute")
+        const { metainfo } = yield* Fiber.join(fetching)
+        const half = yield* second.download(small, { seed: true, peers: [addressOf(world)] })
+        const last = yield* third.download(small, { peers: [addressOf(second)] })
+        yield* world.until(() => half.isComplete() && last.isComplete(), "2 minutes")
+
+        assert.deepStrictEqual(metainfo.infoBytes, small.metainfo.infoBytes)
+        assert.isTrue((yield* second.summary(half)).isRight)
+        assert.isTrue((yield* third.summary(last)).isRight)
+      })
+    )
+  )
+
+  it.effect("meet through peer exchange although one of them requires encryption", () =>
+    Swarms.use({ seed, engine: { listen, encryption: "prefer" } }, (world) =>
+      Effect.gen(function* () {
+        const limits = { uploadBytesPerSecond: 2_000 }
+        yield* world.download(small, { seed: true, from: everything, limits })
+        const strict = yield* world.beside({ engine: { listen, encryption: "require" } })
+        const third = yield* world.beside({ engine: { listen } })
+        yield* strict.download(small, { seed: true, peers: [addressOf(world)], limits })
+        const download = yield* third.download(small, { seed: true, peers: [addressOf(world)], limits })
+
+        const address = PeerAddress.format(addressOf(strict))
+        const isMet = () =>
+          download.events.some(
+            (event) => event._tag === "PeerConnected" && PeerAddress.format(event.address) === address
+          )
+        assert.isTrue(yield* world.until(isMet, "3 minutes"))
+
+        const peers = yield* download.torrent.peers
+        const met = peers.find((peer) => PeerAddress.format(peer.address) === address)
+        assert.isTrue(met?.isEncrypted)
+      })
+    )
+  )
+})
