@@ -11,6 +11,9 @@ import * as PeerAddress from "../src/base/PeerAddress.ts"
 import { PieceIndex } from "../src/base/PieceGeometry.ts"
 import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
+import { DhtConfig } from "../src/discovery/dht/DhtConfig.ts"
+import { DhtStatus } from "../src/discovery/dht/DhtStatus.ts"
+import { DhtStoreError, Saved } from "../src/discovery/dht/DhtStore.ts"
 import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
 import { AlreadyAdded, EngineEvent, OnlyV2 } from "../src/engine/Engine.ts"
 import { EngineOptions } from "../src/engine/EngineConfig.ts"
@@ -41,6 +44,7 @@ const errors = {
   ConnectionError,
   ContentExists,
   CreateError,
+  DhtStoreError,
   IoDaemonRefused,
   IoDaemonUnavailable,
   InvalidSubnet,
@@ -71,6 +75,9 @@ const schemas: Readonly<Record<string, unknown>> = {
   EngineOptions,
   Bottleneck,
   EngineEvent,
+  DhtConfig,
+  DhtStatus,
+  DhtSaved: Saved,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

@@ -222,16 +222,10 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
   const pieceLength = parsePieceLength(info.get("piece length"), version)
   const { entries, isSingle, rawName } = parseFiles(info)
   const singleName = isSingle ? rawName : undefined
+  const limits = limitsOf(infoBytes, options)
   const fault =
     version === 2
-      ? HybridTorrent.fault({
-          info,
-          infoBytes,
-          limits: limitsOf(infoBytes, options),
-          files: entries,
-          pieceLength,
-          singleName
-        })
+      ? HybridTorrent.fault({ info, infoBytes, limits, files: entries, pieceLength, singleName })
       : undefined
   if (fault !== undefined) return refuse(fault)
 

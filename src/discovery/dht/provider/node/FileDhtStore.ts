@@ -5,6 +5,7 @@
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -20,6 +21,9 @@ export interface Options {
   /** The path of the file. Its folder is made by the first save, with its parents. */
   readonly file: string
 }
+
+/** A failed call, before it becomes a `DhtStoreError`. */
+class CallFailed extends Data.TaggedError("CallFailed")<{ readonly cause: unknown }> {}
 
 const text = Schema.fromJsonString(Schema.toCodecJson(Saved))
 
@@ -45,9 +49,9 @@ export const make = ({ file }: Options): DhtStore["Service"] => {
   }
 
   const call = <A>(operation: DhtStoreError["operation"], promise: () => Promise<A>) =>
-    Effect.tryPromise({ try: promise, catch: (cause) => cause }).pipe(
+    Effect.tryPromise({ try: promise, catch: (cause) => new CallFailed({ cause }) }).pipe(
       Descriptors.retry,
-      Effect.mapError((cause) => failed(operation, cause))
+      Effect.mapError(({ cause }) => failed(operation, cause))
     )
 
   const read = async (): Promise<Uint8Array | undefined> => {
