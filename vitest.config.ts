@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
@@ -37,6 +38,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 30_000,
+    // No test may look outside this machine, or change what programs of the user remember.
+    env: { PIECEWISE_OFFLINE: "1", XDG_STATE_HOME: path.join(tmpdir(), "piecewise-tests") },
     sequence: { sequencer: LongestFirst },
     // A worker keeps the modules that it has imported for its next file. Importing them again for each file took more
     // CPU time than the tests.

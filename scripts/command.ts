@@ -3,10 +3,15 @@
  * script behaves the same whether npm or a person starts it.
  */
 import { spawn } from "node:child_process"
+import { tmpdir } from "node:os"
 import * as path from "node:path"
 
 /** The root folder of the checkout. */
 export const root = path.resolve(import.meta.dirname, "..")
+
+// Of this process too, for whoever starts a program without `environment`: nothing that a script runs may look outside
+// this machine, or change what programs of the user remember.
+Object.assign(process.env, { PIECEWISE_OFFLINE: "1", XDG_STATE_HOME: path.join(tmpdir(), "piecewise-tests") })
 
 const { PATH } = process.env
 

@@ -68,6 +68,8 @@ const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */
 const contracts = [
+  "discovery/dht/Dht.ts",
+  "discovery/dht/DhtStore.ts",
   "discovery/MetadataSource.ts",
   "discovery/PeerSource.ts",
   "discovery/PeerSources.ts",

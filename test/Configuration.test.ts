@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Size from "../src/base/Size.ts"
+import * as DhtConfig from "../src/discovery/dht/DhtConfig.ts"
 import * as HttpTracker from "../src/discovery/tracker/provider/HttpTracker.ts"
 import * as TrackerSource from "../src/discovery/tracker/TrackerSource.ts"
 import * as Engine from "../src/engine/Engine.ts"
@@ -63,6 +64,7 @@ const configs: Readonly<Record<string, () => Config.Config<unknown>>> = {
   tracker: HttpTracker.fromEnvironment,
   source: TrackerSource.fromEnvironment,
   udp: UdpHub.fromEnvironment,
+  dht: DhtConfig.fromEnvironment,
   daemon: IoDaemon.fromEnvironment,
   daemonStorage: IoDaemonStorage.fromEnvironment,
   daemonProcess: IoDaemonProcess.fromEnvironment
@@ -180,6 +182,23 @@ describe("the configuration", () => {
       timeout: Duration.seconds(20)
     })
     assert.deepStrictEqual(right(TrackerSource.fromEnvironment(), { PIECEWISE_TRACKER_PEERS: "50" }), { numWant: 50 })
+    assert.deepStrictEqual(
+      right(DhtConfig.fromEnvironment(), {
+        PIECEWISE_DHT_ROUTERS: "router.example:6881, [::1]:1",
+        PIECEWISE_DHT_READ_ONLY: "yes"
+      }),
+      {
+        bootstrap: [
+          { host: "router.example", port: 6_881 },
+          { host: "::1", port: 1 }
+        ],
+        isReadOnly: true
+      }
+    )
+    assert.deepStrictEqual(given(right(DhtConfig.fromEnvironment(), { PIECEWISE_DHT_ROUTERS: "none" }) as object), {
+      bootstrap: []
+    })
+    assert.isFalse(right(DhtConfig.fromEnvironment(), { PIECEWISE_DHT: "off" }))
     assert.deepStrictEqual(right(UdpHub.fromEnvironment(), { PIECEWISE_UDP_PORT: "6881", PIECEWISE_BIND: "::" }), {
       port: 6_881,
       host: undefined
@@ -221,6 +240,9 @@ describe("the configuration", () => {
     ["source", "PIECEWISE_TRACKER_PEERS", "many", "a whole number from 1 to 10000"],
     ["udp", "PIECEWISE_UDP_PORT", "70000", "a whole number from 0 to 65535"],
     ["udp", "PIECEWISE_BIND", "eth0", "an IP address"],
+    ["dht", "PIECEWISE_DHT", "perhaps", "PIECEWISE_DHT"],
+    ["dht", "PIECEWISE_DHT_ROUTERS", "router.example", "addresses as HOST:PORT with commas between them, or none"],
+    ["dht", "PIECEWISE_DHT_ROUTERS", "0.0.0.0:1", "addresses as HOST:PORT with commas between them, or none"],
     ["daemon", "PIECEWISE_IO_DAEMON_URL", "127.0.0.1:4710", "a URL such as http://127.0.0.1:4710"],
     ["daemon", "PIECEWISE_IO_DAEMON_URL", "http://127.0.0.1:4710/v1", "a URL such as http://127.0.0.1:4710"],
     ["daemonStorage", "PIECEWISE_IO_DAEMON_ROOT", "", "PIECEWISE_IO_DAEMON_ROOT"],

@@ -12,6 +12,9 @@ import * as PeerAddress from "../src/base/PeerAddress.ts"
 import { PieceIndex } from "../src/base/PieceGeometry.ts"
 import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
+import { DhtConfig } from "../src/discovery/dht/DhtConfig.ts"
+import { DhtStatus } from "../src/discovery/dht/DhtStatus.ts"
+import { DhtStoreError, Saved } from "../src/discovery/dht/DhtStore.ts"
 import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
 import { AlreadyAdded, EngineEvent, EngineStatus, OnlyV2 } from "../src/engine/Engine.ts"
 import { EngineOptions } from "../src/engine/EngineConfig.ts"
@@ -43,6 +46,7 @@ const errors = {
   ConnectionError,
   ContentExists,
   CreateError,
+  DhtStoreError,
   IoDaemonRefused,
   IoDaemonUnavailable,
   InvalidSubnet,
@@ -78,6 +82,9 @@ const schemas: Readonly<Record<string, unknown>> = {
   FileProgress,
   Bottleneck,
   EngineEvent,
+  DhtConfig,
+  DhtStatus,
+  DhtSaved: Saved,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

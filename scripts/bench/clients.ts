@@ -87,6 +87,7 @@ const download = (task: Task, ...more: ReadonlyArray<string>): Start => ({
     "--output",
     task.folder,
     "--json",
+    "--no-dht",
     ...more,
     ...task.peers.flatMap((peer) => ["--peer", peer])
   ],

@@ -14,6 +14,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as IpAddress from "./IpAddress.ts"
+import * as PeerAddress from "./PeerAddress.ts"
 import * as Size from "./Size.ts"
 
 /** Makes the config of a variable whose text `read` understands. `expected` says what that is. */
@@ -101,6 +102,16 @@ export const ipAddress = (name: string): Config.Config<string> =>
   variable(name, "an IP address", (text) => {
     const bytes = IpAddress.parse(text)
     return bytes === undefined ? undefined : IpAddress.format(bytes)
+  })
+
+/** Addresses `HOST:PORT` or `[IPV6]:PORT` with commas between them, or `none`. */
+export const addresses = (name: string): Config.Config<ReadonlyArray<PeerAddress.PeerAddress>> =>
+  variable(name, "addresses as HOST:PORT with commas between them, or none", (text) => {
+    if (text === "none") return []
+    const found = text.split(",").map((part) => PeerAddress.parse(part.trim()))
+    return found.every((address) => address !== undefined && PeerAddress.isDialable(address))
+      ? found.filter((address) => address !== undefined)
+      : undefined
   })
 
 const maxPort = 65_535

@@ -23,9 +23,14 @@ export const encryptions = ["prefer", "require", "off"] as const
 /** The values of `--log-level`. */
 export const logLevels = ["error", "warning", "info", "debug"] as const
 
+const dht: ReadonlyArray<Arguments.Option> = [
+  { name: "dht", about: "find peers through the DHT too, unless the torrent is private (default)" },
+  { name: "no-dht", about: "use no DHT" }
+]
 const listening: ReadonlyArray<Arguments.Option> = [
   { name: "port", value: "N", about: "the TCP port for peers to connect to (default: 6881-6889, or any free)" },
   { name: "no-listen", about: "let no peer connect; only connect to others" },
+  ...dht,
   { name: "bind", value: "ADDRESS", about: "the IP address of this machine to listen on and connect from" },
   {
     name: "encryption",
@@ -63,7 +68,7 @@ const download: Arguments.Command = {
       value: "DIR",
       about: "the folder to store it in, created if missing (default: here)"
     },
-    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
+    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that are found" },
     {
       name: "storage",
       value: "KIND",
@@ -106,7 +111,7 @@ const seed: Arguments.Command = {
   options: [
     ...listening,
     blocklist,
-    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those from trackers" },
+    { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that are found" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     limitUp,
     ...seedLimits,
@@ -128,6 +133,7 @@ const create: Arguments.Command = {
     { name: "piece-length", value: "SIZE", about: "bytes in a piece (default: chosen for about 2000 pieces)" },
     { name: "tracker", value: "URL", repeats: true, about: "a tracker to announce to; they are asked in this order" },
     { name: "web-seed", value: "URL", repeats: true, about: "a server that has its files, or the folder with them" },
+    { name: "node", value: "HOST:PORT", repeats: true, about: "a DHT node to find peers through, without a tracker" },
     { name: "private", about: "allow peers from the trackers only" },
     { name: "comment", value: "TEXT", about: "a comment to store in it" },
     followLinks,
@@ -151,9 +157,22 @@ const verify: Arguments.Command = {
 
 const scrape: Arguments.Command = {
   name: "scrape",
-  about: "ask trackers how many peers a torrent has",
+  about: "ask trackers, or the DHT, how many peers a torrent has",
   operands: [{ name: "TORRENT", about: "a torrent file, its http(s) URL, or a magnet link" }],
-  options: [json]
+  options: [...dht, json],
+  notes: ["The DHT is asked for a torrent without trackers, unless it is private, and for any other with --dht."]
+}
+
+const doctor: Arguments.Command = {
+  name: "doctor",
+  about: "check what works from here: ports, UDP, the DHT, the disk",
+  operands: [],
+  options: [
+    { name: "output", short: "o", value: "DIR", about: "the folder to check (default: here)" },
+    ...listening,
+    json
+  ],
+  notes: ["It takes about ten seconds, joins no swarm, and says what to do about what does not work."]
 }
 
 /** The shells that `completions` knows. */
@@ -172,7 +191,7 @@ const completions: Arguments.Command = {
 }
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, completions]
+export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, doctor, completions]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 const rates = "RATE is a SIZE per second, such as 500KiB or 2MiB."

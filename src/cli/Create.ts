@@ -9,6 +9,7 @@ import * as NodePath from "@effect/platform-node/NodePath"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Version from "../base/Version.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
@@ -49,6 +50,18 @@ export const run = Effect.fnUntraced(
     if (notWebSeed !== undefined) {
       return yield* wrong(`--web-seed ${notWebSeed} is not a web seed's URL: it must begin with http or https`)
     }
+    const nodes: Array<PeerAddress.PeerAddress> = []
+    for (const text of Arguments.all(args, "node")) {
+      const node = PeerAddress.parse(text)
+      if (node === undefined || !PeerAddress.isDialable(node)) {
+        return yield* wrong(`--node ${text} is not an address: it must be HOST:PORT, or [IPV6]:PORT`)
+      }
+      nodes.push(node)
+    }
+    const isPrivate = Arguments.has(args, "private")
+    if (isPrivate && nodes.length > 0) {
+      return yield* wrong("--node and --private cannot be used together: a private torrent never uses the DHT")
+    }
     const name = Path.basename(Path.resolve(path))
     const target = Arguments.get(args, "output") ?? `${name}.torrent`
     yield* checkTarget(target)
@@ -57,7 +70,8 @@ export const run = Effect.fnUntraced(
       pieceLength,
       trackers: trackers.map((url) => [url]),
       webSeeds,
-      isPrivate: Arguments.has(args, "private"),
+      nodes,
+      isPrivate,
       followLinks: Arguments.has(args, "follow-links"),
       comment: Arguments.get(args, "comment"),
       createdBy: Version.userAgent,

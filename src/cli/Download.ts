@@ -131,7 +131,8 @@ const start = Effect.fnUntraced(function* (options: Shown, output: Output) {
     output,
     reach: found.reach,
     engine: engineOf(options),
-    mayBeCalled: mayBeCalled(options)
+    mayBeCalled: mayBeCalled(options),
+    usesDht: options.dht !== false
   }
   const { metainfo, peers, select } = yield* load(found.link, fetching).pipe(
     Effect.onInterrupt(() => Effect.sync(() => options.show === "people" && output.note(stoppedEarly)))
@@ -163,10 +164,10 @@ const download = Effect.fnUntraced(function* (metainfo: Metainfo, options: Selec
 const mayBeCalled = ({ hasPort, listen, seed }: Options): boolean => listen !== undefined && (hasPort || seed !== false)
 
 /** Why no peer can ever be found; `undefined` if one may be, or if a web seed may have everything. */
-const whyNoPeers = ({ httpSeeds, trackers, webSeeds }: Metainfo, options: Options): string | undefined => {
-  const { peers, torrent } = options
+const whyNoPeers = ({ httpSeeds, isPrivate, trackers, webSeeds }: Metainfo, options: Options): string | undefined => {
+  const { dht, peers, torrent } = options
   if (options.webSeeds !== false && options.webSeeds.length + webSeeds.length + httpSeeds.length > 0) return undefined
-  if (peers.length > 0 || mayBeCalled(options)) return undefined
+  if (peers.length > 0 || mayBeCalled(options) || (dht !== false && !isPrivate)) return undefined
   const urls = trackers.flat()
   if (urls.some((url) => /^(?:https?|udp):/i.test(url))) return undefined
   return urls.length === 0

@@ -9,6 +9,7 @@ import * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
+import * as Offline from "../network/provider/node/Offline.ts"
 import type { Listener } from "../network/Transport.ts"
 import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
@@ -17,6 +18,7 @@ import * as PeerPolicy from "../swarm/PeerPolicy.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import type * as Commands from "./Commands.ts"
+import type { DhtOptions } from "./DhtOptions.ts"
 
 /** The options that choose and configure the services. */
 export interface Options {
@@ -36,6 +38,7 @@ export interface Options {
   readonly encryption: Engine.EngineOptions["encryption"]
   /** The local address of connections to peers and trackers. */
   readonly from: string | undefined
+  readonly dht: DhtOptions
   readonly telemetry: Engine.TelemetryOptions
   /** The policy about peers; default the standard one. */
   readonly policy?: Partial<PeerPolicy.PeerPolicy> | undefined
@@ -120,7 +123,7 @@ const throughDaemon = (options: Options) =>
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
       const network = Layer.provideMerge(
         UdpHub.layer({ host: options.from }),
-        IoDaemonTransport.layerFrom(options.from)
+        Offline.layer(IoDaemonTransport.layerFrom(options.from))
       )
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,

@@ -65,6 +65,7 @@ const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
       ["trackers", metainfo.trackers.flat()],
       ["web seeds", metainfo.webSeeds],
       ["HTTP seeds", metainfo.httpSeeds],
+      ["nodes", metainfo.nodes.map(PeerAddress.format)],
       ["comment", [metainfo.comment]],
       ["made by", [metainfo.createdBy]],
       ["made on", [MetainfoSummary.dateOf(metainfo.creationDate)?.toISOString()]],

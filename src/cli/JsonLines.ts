@@ -113,7 +113,10 @@ export const Verified = Schema.TaggedStruct("Verified", {
   )
 })
 
-/** What `scrape` prints. A number that a tracker does not say is `null`; `error` is why it did not answer. */
+/**
+ * What `scrape` prints. A number that a tracker does not say is `null`; `error` is why it did not answer. The DHT is a
+ * tracker of the `url` `DHT`, which only estimates its numbers (BEP 33).
+ */
 export const Scraped = Schema.TaggedStruct("Scraped", {
   version: Version,
   infoHash: InfoHash,
@@ -128,16 +131,32 @@ export const Scraped = Schema.TaggedStruct("Scraped", {
   )
 })
 
-/** The schema of the line that `info`, `verify` and `scrape` print. */
-export const Result = Schema.Union([TorrentInfo, MagnetInfo, Verified, Scraped])
+/** What `doctor` prints. */
+export const Diagnosed = Schema.TaggedStruct("Diagnosed", {
+  version: Version,
+  checks: Schema.Array(
+    Schema.Struct({
+      name: Schema.String,
+      /** `unknown` if it cannot be found out from here, which is no failure. */
+      state: Schema.Literals(["works", "fails", "unknown"]),
+      /** What was found, in words. */
+      what: Schema.String,
+      /** What to do about it. */
+      advice: Schema.UndefinedOr(Schema.String)
+    })
+  )
+})
 
-/** The line that `info`, `verify` and `scrape` print. */
+/** The schema of the line that `info`, `verify`, `scrape` and `doctor` print. */
+export const Result = Schema.Union([TorrentInfo, MagnetInfo, Verified, Scraped, Diagnosed])
+
+/** The line that `info`, `verify`, `scrape` and `doctor` print. */
 export type Result = typeof Result.Type
 
 /** Encodes a line of `download` and `seed` as a value for `JSON.stringify`. */
 export const encodeLine = Schema.encodeSync(Schema.toCodecJson(Line))
 
-/** Encodes the line of `info`, `verify` and `scrape` as a value for `JSON.stringify`. */
+/** Encodes the line of `info`, `verify`, `scrape` and `doctor` as a value for `JSON.stringify`. */
 export const encodeResult = Schema.encodeSync(Schema.toCodecJson(Result))
 
 /** Makes the line of an event. */

@@ -1,5 +1,5 @@
 /**
- * Prints the one line of `info --json`, `verify --json` and `scrape --json`. What encodes it is loaded only then.
+ * Prints the one line of `info --json`, `verify --json`, `scrape --json` and `doctor --json`. What encodes it is loaded only then.
  */
 import * as Effect from "effect/Effect"
 import type * as JsonLines from "./JsonLines.ts"

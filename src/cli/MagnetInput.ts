@@ -40,11 +40,13 @@ export interface Options {
   readonly giveUp: GivingUp.GiveUp | undefined
   /** Whether somebody who knows our port may connect, so that nobody has to be known. */
   readonly mayBeCalled: boolean
+  /** Whether the DHT may find peers. */
+  readonly usesDht: boolean
 }
 
 /**
  * Fetches the metainfo, with the files that the link selects (BEP 53). Retries until a peer sends it. Fails at once if
- * there is no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is
+ * there is no DHT, no tracker, no peer and no URL of a torrent file, and as soon as every such URL has failed if there is
  * nothing else. Waits instead if somebody may call.
  */
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
@@ -52,7 +54,8 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
   const link = { ...parsed.success, peers: parsed.success.peers.filter((peer) => Naming.mayName(options.reach, peer)) }
   const trackers = link.trackers.filter(isUsable)
-  const hasPeers = options.mayBeCalled || trackers.length + link.peers.length + options.peers.length > 0
+  const hasPeers =
+    options.mayBeCalled || options.usesDht || trackers.length + link.peers.length + options.peers.length > 0
   if (!hasPeers && link.exactSources.length + link.acceptableSources.length === 0) {
     return yield* failed(`the magnet link ${whyNobody(link)}; ${addPeer}`)
   }

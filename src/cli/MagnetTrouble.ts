@@ -1,6 +1,7 @@
 /**
  * Why the metadata of a magnet link is not found yet. Pure: it is told what the sources of peers report.
  */
+import * as SourceUrl from "../base/SourceUrl.ts"
 import type { PeerSourceEvent } from "../discovery/PeerSource.ts"
 import type { MetadataProgress } from "../engine/Engine.ts"
 import * as Bottleneck from "../torrent/Bottleneck.ts"
@@ -29,10 +30,12 @@ export const of = (
 ): Bottleneck.Bottleneck | undefined => {
   if (peers > 0) return undefined
   if (closedPeers > 0) return { _tag: "PeersHangUp", peers: closedPeers, encryption }
-  const latest = [...failed].at(-1)
+  // A tracker that failed says more of the torrent than the DHT.
+  const all = [...failed]
+  const latest = all.findLast(([source]) => SourceUrl.isTracker(source)) ?? all.at(-1)
   if (knownPeers > 0 || latest === undefined) return undefined
   const [source, { why }] = latest
-  const haveRefused = [...failed.values()].filter(({ isFinal }) => isFinal).length >= trackers
+  const haveRefused = trackers > 0 && [...failed.values()].filter(({ isFinal }) => isFinal).length >= trackers
   return { _tag: haveRefused ? "TrackersRefused" : "SourcesFailing", source, why }
 }
 

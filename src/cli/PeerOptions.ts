@@ -8,6 +8,7 @@ import * as PeerAddress from "../base/PeerAddress.ts"
 import type * as Engine from "../engine/Engine.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import * as Arguments from "./Arguments.ts"
+import * as DhtOptions from "./DhtOptions.ts"
 import * as Units from "./Units.ts"
 
 /** The parsed peer options. */
@@ -23,6 +24,7 @@ export interface PeerOptions {
   readonly encryption: Engine.EngineOptions["encryption"]
   /** The local address of all connections; `undefined` for the system's choice. */
   readonly from: string | undefined
+  readonly dht: DhtOptions.DhtOptions
 }
 
 /** The ports that are tried first, which BEP 3 names and users open in their routers; then any free one. */
@@ -64,8 +66,8 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), Environment.fromOf)
 
 /**
- * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--encryption`, `--limit-down` and
- * `--limit-up`. Fails with `WrongUsage`.
+ * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--encryption`, `--limit-down`, `--limit-up`
+ * and what `DhtOptions` reads. Fails with `WrongUsage`.
  */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
@@ -92,7 +94,8 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     hasPort: port !== undefined,
     // `Arguments.read` accepts no other value.
     encryption: Arguments.get(args, "encryption") as PeerOptions["encryption"],
-    from: Environment.fromOf(host)
+    from: Environment.fromOf(host),
+    dht: yield* DhtOptions.read(args)
   }
   return options
 })

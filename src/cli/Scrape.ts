@@ -1,16 +1,26 @@
 /**
- * `piecewise scrape`: asks the trackers of a torrent or magnet link for its numbers of peers, without joining its
- * swarm.
+ * `piecewise scrape`: asks the trackers of a torrent or magnet link for its numbers of peers, without joining its swarm.
+ * The DHT is asked for its estimate if there is no tracker.
  */
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type { InfoHash } from "../base/InfoHash.ts"
+import { Dht } from "../discovery/dht/Dht.ts"
+import * as DhtSource from "../discovery/dht/DhtSource.ts"
 import type { ScrapeResponse } from "../discovery/tracker/Tracker.ts"
 import { Tracker } from "../discovery/tracker/Tracker.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
+import type { UdpHub } from "../network/UdpHub.ts"
+import * as NodeDht from "../node/NodeDht.ts"
 import * as NodeTracker from "../node/NodeTracker.ts"
+import * as NodeUdpHub from "../node/NodeUdpHub.ts"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
+import * as DhtOptions from "./DhtOptions.ts"
 import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
@@ -22,28 +32,36 @@ import * as TorrentInput from "./TorrentInput.ts"
  */
 const concurrency = 32
 
-/** Asks all trackers, and shows each answer when it arrives. */
+/** Asks all trackers, and the DHT if there is none, and shows each answer when it arrives. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const from = yield* PeerOptions.readFrom(args)
-  yield* Effect.provide(scrape(args, output, from), NodeTracker.layerFrom(from))
+  const options = yield* DhtOptions.read(args)
+  const dht: Layer.Layer<never, never, UdpHub> = options === false ? Layer.empty : NodeDht.layerHub(options)
+  const services = Layer.merge(NodeTracker.layerHub(undefined, from), dht)
+  yield* Effect.provide(scrape(args, output, from), Layer.provide(services, NodeUdpHub.layerPort({ host: from })))
 })
 
 const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output, from: string | undefined) {
   const text = args.operands[0]!
   const asJson = Arguments.has(args, "json")
-  const { infoHash, urls } = yield* read(text, from)
-  if (urls.length === 0) return yield* failed(`${text}: there is no tracker to ask`)
+  const { infoHash, isPrivate, urls } = yield* read(text, from)
+  const dht = Option.getOrUndefined(yield* Effect.serviceOption(Dht))
+  const asksDht = dht !== undefined && !isPrivate && (urls.length === 0 || Arguments.has(args, "dht"))
+  if (urls.length === 0 && !asksDht) return yield* failed(`${text}: there is no tracker to ask`)
   const tracker = yield* Tracker
+  const ask = (url: string): Effect.Effect<Answer> =>
+    Effect.map(Effect.result(tracker.scrape(url, infoHash)), (result) =>
+      Result.isSuccess(result) ? { url, ...result.success } : { url, error: result.failure.why }
+    )
+  const asking = [...urls.map(ask), ...(asksDht ? [askDht(dht, infoHash)] : [])]
   const answers = yield* Effect.forEach(
-    urls,
-    (url) =>
-      Effect.map(Effect.result(tracker.scrape(url, infoHash)), (result) => {
-        const answer: Answer = Result.isSuccess(result)
-          ? { url, ...result.success }
-          : { url, error: result.failure.why }
-        if (!asJson) output.print([TerminalText.clean(lineOf(answer))])
-        return answer
-      }),
+    asking,
+    (answering) =>
+      Effect.tap(answering, (answer) =>
+        Effect.sync(() => {
+          if (!asJson) output.print([TerminalText.clean(lineOf(answer))])
+        })
+      ),
     { concurrency }
   )
   if (asJson) {
@@ -51,8 +69,31 @@ const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: O
     yield* JsonResult.print(output, { _tag: "Scraped", version: 1, infoHash, trackers })
   }
   if (answers.every((answer) => "error" in answer))
-    return yield* failed(`${text}: no tracker answered with its numbers of peers`)
+    return yield* failed(
+      `${text}: ${urls.length === 0 ? "the DHT did not answer" : "no tracker answered with its numbers of peers"}`
+    )
 })
+
+/** How often the DHT is asked before it has nodes, and how long the first of them may take. */
+const joinTime = "10 seconds"
+
+/** Asks the DHT for its estimate, as soon as it knows nodes. */
+const askDht = (dht: Dht["Service"], infoHash: InfoHash): Effect.Effect<Answer> =>
+  dht.scrape(infoHash).pipe(
+    Effect.repeat({ while: ({ nodes }) => nodes === 0, schedule: Schedule.spaced("500 millis") }),
+    Effect.timeoutOption(joinTime),
+    Effect.map(
+      Option.match({
+        onNone: (): Answer => ({ url: DhtSource.name, error: DhtSource.noNodes }),
+        onSome: ({ downloaders, seeds }): Answer => ({
+          url: DhtSource.name,
+          seeders: Math.round(seeds),
+          leechers: Math.round(downloaders),
+          downloads: undefined
+        })
+      })
+    )
+  )
 
 /** What is known of a tracker that says nothing. */
 const silent = { seeders: undefined, leechers: undefined, downloads: undefined, error: undefined }
@@ -64,15 +105,15 @@ const failed = (why: string) => Effect.fail(new CommandFailed({ why }))
 const read = Effect.fnUntraced(function* (text: string, from: string | undefined) {
   const found = yield* Effect.provide(TorrentInput.find(text, from), NodePieceHasher.layer)
   if (found._tag === "Torrent") {
-    const { infoHash, trackers } = found.metainfo
-    return { infoHash, urls: trackers.flat() }
+    const { infoHash, isPrivate, trackers } = found.metainfo
+    return { infoHash, isPrivate, urls: trackers.flat() }
   }
   const link = Magnet.parse(found.link)
   if (Result.isFailure(link)) return yield* failed(link.failure.message)
   const { infoHash, trackers } = link.success
   // A tracker does not know a torrent by the 32 bytes of its v2 hash.
   if (infoHash === undefined) return yield* failed("magnet links with only a v2 hash cannot be scraped yet")
-  return { infoHash, urls: trackers }
+  return { infoHash, isPrivate: false, urls: trackers }
 })
 
 const lineOf = (answer: Answer): string => {

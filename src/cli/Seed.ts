@@ -1,6 +1,6 @@
 /**
  * Implements `piecewise seed`, which verifies the files of a torrent and uploads them until it is stopped or reaches
- * its limit. It changes nothing on disk and keeps no resume data. So each run verifies the files again, at about a
+ * its limit. It changes none of the files and keeps no resume data. So each run verifies the files again, at about a
  * gigabyte per second.
  */
 import * as Effect from "effect/Effect"
@@ -30,7 +30,7 @@ import * as TorrentSession from "./TorrentSession.ts"
  */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const { encryption, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { dht, encryption, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
@@ -52,7 +52,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
             policy,
             telemetry: LogOptions.telemetry(args)
           }),
-          services(place, from)
+          services(place, { dht, from })
         ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
         show,
@@ -66,10 +66,11 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 }, LogOptions.within)
 
 /**
- * Makes what the engine needs: the files at `place`, connections over TCP, trackers, and resume data in memory only.
+ * Makes what the engine needs: the files at `place`, connections over TCP, trackers, the DHT, and resume data in memory
+ * only.
  */
-const services = (place: FileSystemStorage.FileSystemStorageOptions, from: string | undefined) =>
-  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(from)).pipe(
+const services = (place: FileSystemStorage.FileSystemStorageOptions, network: NodeEngine.NetworkOptions) =>
+  Layer.mergeAll(FileSystemStorage.layer(place), MemoryResumeStore.layer, NodeEngine.layerNetwork(network)).pipe(
     Layer.provideMerge(ThreadedPieceHasher.layer)
   )
 

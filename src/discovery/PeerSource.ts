@@ -63,6 +63,8 @@ export interface PeerSourceContext {
    * peers.
    */
   readonly allTiers?: boolean | undefined
+  /** Nodes of the DHT that the torrent names (BEP 5 `nodes`); default none. */
+  readonly nodes?: ReadonlyArray<PeerAddress> | undefined
   readonly facts: () => TransferFacts
   /**
    * Completes when every piece of the torrent is stored and flushed, never if some are unwanted; immediately if all

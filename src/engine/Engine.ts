@@ -27,6 +27,7 @@ import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
 import * as OwnAddresses from "../connect/OwnAddresses.ts"
 import * as Places from "../connect/Places.ts"
+import { Dht } from "../discovery/dht/Dht.ts"
 import { MetadataSources } from "../discovery/MetadataSource.ts"
 import * as PeerSource from "../discovery/PeerSource.ts"
 import * as PeerSources from "../discovery/PeerSources.ts"
@@ -54,6 +55,7 @@ import type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOption
 import * as EngineOptionsOf from "./EngineOptions.ts"
 import type { EngineStatus } from "./EngineStatus.ts"
 import * as MagnetFetch from "./MagnetFetch.ts"
+import * as PeerNodes from "./PeerNodes.ts"
 import * as Registry from "./Registry.ts"
 import * as SharedWork from "./SharedWork.ts"
 
@@ -229,6 +231,8 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   const ourAddresses = OwnAddresses.make(listening?.address)
   const places = Places.make(options.maxConnections ?? EngineOptionsOf.defaultMaxConnections)
   const registry = Registry.make()
+  const dht = Option.getOrUndefined(yield* Effect.serviceOption(Dht))
+  const nodes = dht && (yield* PeerNodes.make(dht))
   /** What lets peers join the fetch of a magnet link, by its info hash in hex. */
   const fetches = new Map<string, Incoming.Accept>()
 
@@ -243,6 +247,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
       // Places are given up for files.
       yield* Descriptors.register("connections", giveUp)
       yield* Descriptors.onAcceptFailed(noteShortage)
+      if (nodes !== undefined) yield* Effect.forkScoped(PeerNodes.run(nodes))
       yield* Telemetry.run(telemetry, { torrents: () => Registry.programs(registry), budget })
     }),
     yield* Effect.context<never>()
@@ -278,6 +283,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     own: ourAddresses,
     places,
     sources: sourcesOf([...link.peers, ...(asked.peers ?? [])], own),
+    dht: nodes?.ours,
     platform: asked.platform,
     maxBytes: maxMetadataBytes
   })
@@ -322,6 +328,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
         peerId: identity.peerId,
         port,
         sources: sourcesOf(asked.peers, own),
+        dht: nodes?.ours,
         engineLimits: limits,
         ticker,
         callers,

@@ -15,7 +15,10 @@ export type Link = Magnet.Magnet & { readonly infoHash: InfoHash.InfoHash }
 
 /** What a fetch needs besides the link. */
 export interface Options
-  extends Pick<MetadataFetch.Options, "peerId" | "port" | "sources" | "maxBytes" | "random" | "places" | "own"> {
+  extends Pick<
+    MetadataFetch.Options,
+    "peerId" | "port" | "sources" | "dht" | "maxBytes" | "random" | "places" | "own"
+  > {
   readonly link: Link
   /** As in `Metainfo.decodeInfo`. */
   readonly platform?: Metainfo.Options["platform"]
@@ -58,6 +61,7 @@ export const run = Effect.fnUntraced(function* (
     trackers: [...trackers, ...(fetched.file?.trackers ?? [])],
     webSeeds: [...link.webSeeds, ...(fetched.file?.webSeeds ?? [])],
     httpSeeds: fetched.file?.httpSeeds,
+    nodes: fetched.file?.nodes,
     platform,
     maxBytes
   })

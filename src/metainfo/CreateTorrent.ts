@@ -12,9 +12,11 @@ import type * as PlatformError from "effect/PlatformError"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as DhtNodes from "./DhtNodes.ts"
 import * as Metainfo from "./Metainfo.ts"
 import * as ReservedName from "./ReservedName.ts"
 import * as SafePath from "./SafePath.ts"
@@ -33,6 +35,8 @@ export interface Details {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
   /** URLs of web seeds (BEP 19). */
   readonly webSeeds?: ReadonlyArray<string> | undefined
+  /** Nodes of the DHT, for a torrent without trackers (BEP 5). A private torrent has none. */
+  readonly nodes?: ReadonlyArray<PeerAddress.PeerAddress> | undefined
   /** Peers come from the trackers only (BEP 27). */
   readonly isPrivate?: boolean | undefined
   readonly comment?: string | undefined
@@ -82,6 +86,7 @@ export const encode = (contents: Contents): Uint8Array<ArrayBuffer> => {
       pieces: digests,
       private: isPrivate === true ? 1 : undefined
     },
+    nodes: DhtNodes.encoded(contents.nodes ?? []),
     "url-list": webSeeds.length > 0 ? webSeeds : undefined
   })
 }
@@ -224,11 +229,23 @@ const reportRenames = Effect.fnUntraced(function* (
 const byWindowsRules = (path: ReadonlyArray<string>): string =>
   Result.getOrElse(SafePath.path(path, "windows"), () => path).join("/")
 
-const checkDetails = ({ creationDate, pieceLength, trackers = [], webSeeds = [] }: FromPathOptions) => {
+const checkDetails = ({
+  creationDate,
+  isPrivate,
+  nodes = [],
+  pieceLength,
+  trackers = [],
+  webSeeds = []
+}: FromPathOptions) => {
   const tracker = trackers.flat().find((url) => !SourceUrl.isTracker(url))
   if (tracker !== undefined) return fail(`${tracker} is no URL of a tracker: it must be http, https, udp, ws or wss`)
   const webSeed = webSeeds.find((url) => !SourceUrl.isWebSeed(url))
   if (webSeed !== undefined) return fail(`${webSeed} is no URL of a web seed: it must be http or https`)
+  const node = nodes.find((node) => PeerAddress.make(node.host, node.port) === undefined)
+  if (node !== undefined)
+    return fail(`${PeerAddress.format(node)} is no address of a node: it must be a host and a port`)
+  if (nodes.length > 0 && isPrivate === true)
+    return fail("a private torrent has no nodes: only its trackers find peers")
   if (creationDate !== undefined && !(Number.isSafeInteger(creationDate) && creationDate >= 0)) {
     return fail(`${creationDate} is no creation date: it must be whole seconds since 1970`)
   }

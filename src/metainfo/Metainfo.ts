@@ -1,12 +1,12 @@
 /**
  * Metainfo: what a .torrent file says (BEP 3), with multiple trackers (BEP 12), web seeds (BEP 17, BEP 19), private
- * torrents (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, which is the
- * SHA-1 of the raw bytes of `info`. Names are made safe by `metainfo/SafePath.ts`.
+ * torrents (BEP 27), padding and links (BEP 47). `decode` is the pure part; `fromBytes` adds the info hash, the SHA-1 of `info`.
  *
- * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored: unknown keys,
- * unordered or repeated keys (the first counts), bytes after the root, fields outside `info` of the wrong type, URLs of
- * other schemes, `nodes`. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves describe the same files; its
- * `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is refused.
+ * A torrent is refused if it cannot be downloaded or contradicts itself. What is merely odd is ignored, as other
+ * clients do: unknown keys, unordered or repeated keys (the first counts), bytes after the root, fields outside `info`
+ * of the wrong type, URLs of other schemes. A hybrid of v1 and v2 (BEP 52) is loaded as v1 if both halves describe the
+ * same files; its `piece layers` are not read, so nothing in them is trusted. A torrent of v2 alone is refused.
+ * `SafePath.ts` makes names safe.
  *
  * ```ts
  * import assert from "node:assert/strict"
@@ -30,9 +30,11 @@ import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Bencode from "../bencode/Bencode.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as DhtNodes from "./DhtNodes.ts"
 import * as FileLayout from "./FileLayout.ts"
 import * as FileTree from "./FileTree.ts"
 import * as HybridTorrent from "./HybridTorrent.ts"
@@ -66,6 +68,8 @@ export interface Structure {
   readonly webSeeds: ReadonlyArray<string>
   /** URLs of web seeds that serve pieces and no files (BEP 17), as `webSeeds`. */
   readonly httpSeeds: ReadonlyArray<string>
+  /** Nodes of the DHT that it names (BEP 5 `nodes`). Those of a private torrent must not be asked. */
+  readonly nodes: ReadonlyArray<PeerAddress>
   readonly comment: string | undefined
   /** The program that made the torrent. */
   readonly createdBy: string | undefined
@@ -94,6 +98,7 @@ export interface Options {
 /** What is known of a torrent besides its `info`, as from a magnet link. */
 export interface InfoOptions extends Options, TorrentUrls.SeedUrls {
   readonly trackers?: ReadonlyArray<ReadonlyArray<string>> | undefined
+  readonly nodes?: ReadonlyArray<PeerAddress> | undefined
 }
 
 /** Bytes in a SHA-1 digest. */
@@ -148,6 +153,7 @@ export const decode = (bytes: Uint8Array, options: Options = {}): Result.Result<
       ...parseInfo(info, raw, infoBytes, options),
       trackers: TorrentUrls.trackersOf(root),
       ...TorrentUrls.seedsOf(root),
+      nodes: DhtNodes.of(root),
       comment: Bencode.getText(root, "comment.utf-8") ?? Bencode.getText(root, "comment"),
       createdBy: Bencode.getText(root, "created by"),
       creationDate: nonNegative(Bencode.getInt(root, "creation date"))
@@ -173,6 +179,7 @@ export const decodeInfo = (bytes: Uint8Array, options: InfoOptions = {}): Result
       ...parseInfo(info, infoBytes, infoBytes, options),
       trackers: TorrentUrls.usableTrackers(options.trackers ?? []),
       ...TorrentUrls.usableSeeds(options),
+      nodes: options.nodes ?? [],
       comment: undefined,
       createdBy: undefined,
       creationDate: undefined
@@ -216,16 +223,10 @@ const parseInfo = (info: Bencode.Dictionary, raw: Uint8Array, infoBytes: Uint8Ar
   const pieceLength = parsePieceLength(info.get("piece length"), version)
   const { entries, isSingle, rawName } = parseFiles(info)
   const singleName = isSingle ? rawName : undefined
+  const limits = limitsOf(infoBytes, options)
   const fault =
     version === 2
-      ? HybridTorrent.fault({
-          info,
-          infoBytes,
-          limits: limitsOf(infoBytes, options),
-          files: entries,
-          pieceLength,
-          singleName
-        })
+      ? HybridTorrent.fault({ info, infoBytes, limits, files: entries, pieceLength, singleName })
       : undefined
   if (fault !== undefined) return refuse(fault)
 

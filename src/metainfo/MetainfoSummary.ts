@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import { InfoHash } from "../base/InfoHash.ts"
+import { PeerAddress } from "../base/PeerAddress.ts"
 import type { Metainfo } from "./Metainfo.ts"
 
 /** The schema of a summary. Sizes are in bytes. What the torrent does not say is `undefined`, and `null` in JSON. */
@@ -20,6 +21,8 @@ export const MetainfoSummary = Schema.Struct({
   webSeeds: Schema.Array(Schema.String),
   /** URLs of web seeds that serve pieces (BEP 17). */
   httpSeeds: Schema.Array(Schema.String),
+  /** Nodes of the DHT (BEP 5). */
+  nodes: Schema.Array(PeerAddress),
   comment: Schema.UndefinedOr(Schema.String),
   /** The program that made the torrent. */
   createdBy: Schema.UndefinedOr(Schema.String),
@@ -52,6 +55,7 @@ export const of = (metainfo: Metainfo): MetainfoSummary => {
     trackers: metainfo.trackers,
     webSeeds: metainfo.webSeeds,
     httpSeeds: metainfo.httpSeeds,
+    nodes: metainfo.nodes,
     comment: metainfo.comment,
     createdBy: metainfo.createdBy,
     creationDate: dateOf(metainfo.creationDate),

@@ -2,6 +2,9 @@
  * What an operating system's socket errors mean to a user. Pure: codes in, words out.
  */
 
+/** The code of our own errors about addresses that are not of this machine (`Offline.ts`). */
+export const offline = "PIECEWISE_OFFLINE"
+
 const whys: ReadonlyMap<string, string> = new Map([
   ["EACCES", "permission denied"],
   ["EADDRINUSE", "address is in use"],
@@ -32,7 +35,8 @@ const whys: ReadonlyMap<string, string> = new Map([
   ["ERR_INVALID_ARG_VALUE", "address is not valid"],
   ["ERR_SOCKET_BAD_PORT", "port is not valid"],
   ["ERR_SOCKET_CLOSED", "connection reset"],
-  ["ETIMEDOUT", "timed out"]
+  ["ETIMEDOUT", "timed out"],
+  [offline, `only this machine may be reached, because ${offline} is set`]
 ])
 
 /** `why` of a `ConnectionError` for an error with `code` (`ECONNREFUSED`); an unknown code is shown as it is. */

@@ -1,17 +1,23 @@
 /**
- * The engine as it runs on Node: files on disk, TCP, hashing on a thread beside the event loop, HTTP and UDP trackers.
+ * The engine as it runs on Node: files on disk, TCP, hashing on a thread beside the event loop, HTTP and UDP trackers,
+ * the DHT.
  */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Environment from "../base/Environment.ts"
 import * as NodeDiffieHellman from "../connect/provider/node/NodeDiffieHellman.ts"
+import { Dht } from "../discovery/dht/Dht.ts"
+import * as DhtSource from "../discovery/dht/DhtSource.ts"
+import * as PeerSources from "../discovery/PeerSources.ts"
 import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
+import * as NodeDht from "./NodeDht.ts"
 import * as NodeMetadataSource from "./NodeMetadataSource.ts"
 import * as NodeTracker from "./NodeTracker.ts"
 import * as NodeUdpHub from "./NodeUdpHub.ts"
@@ -25,29 +31,60 @@ export interface Options extends Engine.EngineOptions {
   readonly resumeDirectory?: string | undefined
   /** The local address of connections to peers, trackers and web seeds; default the system's choice for each. */
   readonly from?: string | undefined
+  /**
+   * Whether torrents that are not private find peers through the DHT (BEP 5), and how; default `true`. It remembers its
+   * nodes beside the resume data.
+   */
+  readonly dht?: boolean | NodeDht.Options | undefined
 }
 
-/** Connections over TCP, what encrypts them, and trackers, from the local address `from` if it is given. */
-export const layerNetwork = (from?: string) =>
+/** What finds peers for torrents on Node, and how. */
+export interface NetworkOptions {
+  /** The local address of connections to peers and trackers; default the system's choice for each. */
+  readonly from?: string | undefined
+  /** The options of the DHT; `false` for none. */
+  readonly dht: NodeDht.Options | false
+}
+
+/** The sources of torrents over the UDP hub at hand: trackers, and the DHT if there is one. */
+const sources = <E, R, E2, R2>(trackers: Layer.Layer<PeerSources.PeerSources, E, R>, dht: Layer.Layer<never, E2, R2>) =>
+  Layer.provideMerge(
+    PeerSources.merge(
+      trackers,
+      Layer.effect(
+        PeerSources.PeerSources,
+        Effect.map(Effect.serviceOption(Dht), (found) => Option.toArray(Option.map(found, DhtSource.of)))
+      )
+    ),
+    dht
+  )
+
+/** Connections over TCP, what encrypts them, trackers, and the DHT. */
+export const layerNetwork = ({ dht, from }: NetworkOptions) =>
   Layer.mergeAll(
     TcpTransport.layerDialerFrom(from),
     TcpTransport.layerListener,
     NodeDiffieHellman.layer,
-    TrackerSource.layer.pipe(
+    sources(TrackerSource.layer, dht === false ? Layer.empty : NodeDht.layerHub(dht)).pipe(
       Layer.provideMerge(NodeTracker.layerHub(undefined, from)),
       Layer.provideMerge(NodeUdpHub.layerPort({ host: from }))
     )
   )
 
+const dhtOf = ({ dht = true }: Options, resumeDirectory: string): NetworkOptions["dht"] =>
+  dht === false ? false : { file: NodeDht.fileIn(resumeDirectory), ...(dht === true ? {} : dht) }
+
 /** Every service that an engine needs, on Node. Provide it beside your own layer to replace one of them. */
-export const layerServices = (options: Options) =>
-  Layer.mergeAll(
+export const layerServices = (options: Options) => {
+  const resumeDirectory = options.resumeDirectory ?? Environment.resumeDirectoryIn(options.directory)
+  return Layer.mergeAll(
     FileSystemStorage.layer({ directory: options.directory }),
-    FileResumeStore.layer({ directory: options.resumeDirectory ?? Environment.resumeDirectoryIn(options.directory) }),
+    FileResumeStore.layer({ directory: resumeDirectory }),
     NodeMetadataSource.layerFrom(options.from),
     NodeWebSeeds.layerFrom(options.from),
-    layerNetwork(options.from)
+    layerNetwork({ from: options.from, dht: dhtOf(options, resumeDirectory) })
   ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
+}
 
 /**
  * An engine that stores torrents in a folder, and the services it runs on.
@@ -90,7 +127,7 @@ const fromEnvironment = () =>
         Layer.unwrap(Effect.map(Environment.from(), NodeWebSeeds.layerFrom)),
         TcpTransport.layerConfig(),
         NodeDiffieHellman.layer,
-        TrackerSource.layerConfig().pipe(
+        sources(TrackerSource.layerConfig(), NodeDht.layerHubConfig()).pipe(
           Layer.provideMerge(NodeTracker.layerHubConfig()),
           Layer.provideMerge(NodeUdpHub.layerConfig())
         )

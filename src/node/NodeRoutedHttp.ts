@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
+import * as Offline from "../network/provider/node/Offline.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
 // An `import` would read every export of `node:http`, and that of `WebSocket` loads undici, which takes 15 ms. TLS takes
@@ -34,7 +35,7 @@ const makeAgent = (isSecure: boolean, options: Http.AgentOptions): Http.Agent =>
 /** Makes a client that resolves names with `lookup`, and connects from the local address `from` if it is given. */
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.HttpClient =>
   HttpClient.make((request, url, signal, fiber) => {
-    const route = fiber.getRef(Hops.Route)
+    const route = onThisMachine(fiber.getRef(Hops.Route))
     const refusal = refusalOf(route, url, request)
     if (refusal !== undefined) return refusal
     const local = from === undefined ? {} : { localAddress: from, family: Net.isIP(from) }
@@ -48,6 +49,12 @@ export const make = (lookup: NodeLookup.NodeLookup, from?: string): HttpClient.H
       Descriptors.retry
     )
   })
+
+/** The same route, without what `PIECEWISE_OFFLINE` excludes. */
+const onThisMachine = (route: Hops.Route): Hops.Route => ({
+  ...route,
+  whyNot: (address) => route.whyNot(address) ?? Offline.whyNot(address)
+})
 
 /** Fails if the URL has an address that the route forbids: Node does not call `lookup` for it. */
 const refusalOf = (
@@ -89,7 +96,7 @@ export const makeKept = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLook
     })
   )
   return HttpClient.make((request, url, signal, fiber) => {
-    const route = fiber.getRef(Hops.Route)
+    const route = onThisMachine(fiber.getRef(Hops.Route))
     const refusal = refusalOf(route, url, request)
     if (refusal !== undefined) return refusal
     const agent = agentOf(url.protocol === "https:")

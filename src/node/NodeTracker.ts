@@ -12,14 +12,10 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import * as Descriptors from "../base/Descriptors.ts"
 import * as Environment from "../base/Environment.ts"
-import * as PeerAddress from "../base/PeerAddress.ts"
 import * as TrackerByScheme from "../discovery/tracker/provider/TrackerByScheme.ts"
-import type { Lookup } from "../discovery/tracker/provider/UdpTracker.ts"
 import { Tracker } from "../discovery/tracker/Tracker.ts"
-import * as SocketErrno from "../network/SocketErrno.ts"
-import { ConnectionError } from "../network/Transport.ts"
+import * as Offline from "../network/provider/node/Offline.ts"
 import { UdpHub } from "../network/UdpHub.ts"
 import { Unpacking } from "../network/Unpacking.ts"
 import * as Modules from "./Modules.ts"
@@ -49,22 +45,9 @@ const loadHttp = Effect.fnUntraced(function* (
 
 const loadUdp = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLookup, hub: UdpHub["Service"], timeout: Timeout) {
   const UdpTracker = yield* Modules.load(() => import("../discovery/tracker/provider/UdpTracker.ts"))
-  return yield* Effect.provideService(UdpTracker.make({ lookup: lookupOf(lookup), timeout }), UdpHub, hub)
+  const options = { lookup: NodeLookup.addressesBy(lookup), whyNot: Offline.whyNot, timeout }
+  return yield* Effect.provideService(UdpTracker.make(options), UdpHub, hub)
 })
-
-const lookupOf =
-  (lookup: NodeLookup.NodeLookup): Lookup =>
-  (address) =>
-    Effect.tryPromise({
-      try: () => lookup(address.host),
-      catch: (cause) => {
-        const code = SocketErrno.codeOf(cause)
-        return new ConnectionError({ address, why: SocketErrno.why(code), ...SocketErrno.shortage(code) })
-      }
-    }).pipe(
-      Descriptors.retry,
-      Effect.map((found) => found.flatMap((entry) => PeerAddress.make(entry.address, address.port) ?? []))
-    )
 
 /**
  * HTTP and UDP trackers, loaded on first use. `lookup` resolves names, and the `UdpHub` in the context has the sockets.

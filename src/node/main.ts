@@ -22,6 +22,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   create: () => import("../cli/Create.ts"),
   info: () => import("../cli/Info.ts"),
   scrape: () => import("../cli/Scrape.ts"),
+  doctor: () => import("../cli/Doctor.ts"),
   verify: () => import("../cli/Verify.ts")
 }
 

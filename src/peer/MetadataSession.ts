@@ -17,6 +17,7 @@ import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
+import * as DhtContact from "./DhtContact.ts"
 import { PeerDropped } from "./PeerPatience.ts"
 import type { SessionError } from "./PeerSession.ts"
 import * as PeerSession from "./PeerSession.ts"
@@ -33,6 +34,8 @@ const ourId = 1
 /** What a session is made of. The functions are called in the middle of reading, and must not throw. */
 export interface Options {
   readonly introduced: Introduced
+  /** Our node of the DHT (BEP 5); absent: there is none. */
+  readonly dht?: DhtContact.OurNode | undefined
   /** Called once, when the peer says that it has the info dict; what it returns ends the session. */
   readonly onOpen: (session: MetadataSession) => SessionError | undefined
   /** The info dict of the peer has `size` bytes; called again when it says so again. */
@@ -110,7 +113,12 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     }
   }
 
-  const decoder = FrameDecoder.make({ ...FrameDecoder.ignoreAll, extended: onExtended })
+  const contact = options.dht && features.dht ? DhtContact.make(options.dht, connection.remote) : undefined
+  const onPort = (port: number): void => {
+    if (contact !== undefined) DhtContact.receive(contact, port)
+  }
+
+  const decoder = FrameDecoder.make({ ...FrameDecoder.ignoreAll, extended: onExtended, port: onPort })
 
   const sink = (view: Uint8Array): boolean => {
     if (isOver) return true
@@ -132,6 +140,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   )
 
   return yield* Effect.suspend(() => {
+    // Sent with the extension handshake.
+    if (contact !== undefined) DhtContact.send(contact, outbox)
     send(
       ExtensionHandshake.id,
       ExtensionHandshake.encode({ ids: new Map([[MetadataMessage.extensionName, ourId]]), client: Version.userAgent })

@@ -24,6 +24,7 @@ import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
 import * as CancelledRequests from "./CancelledRequests.ts"
+import * as DhtContact from "./DhtContact.ts"
 import * as FastAllowance from "./FastAllowance.ts"
 import type { Offer } from "./Offer.ts"
 import * as PeerBlocks from "./PeerBlocks.ts"
@@ -48,6 +49,8 @@ interface State extends PeerPieces.PeerPieces, PeerBlocks.PeerBlocks, PeerReques
   readonly wake: () => void
   /** Present if both sides speak the extension protocol (BEP 10). */
   extensions: PeerExtensions.PeerExtensions | undefined
+  /** Present if both sides have a node of the DHT (BEP 5). */
+  readonly dht: DhtContact.DhtContact | undefined
   /** Whether the peer says that it will not download any more (BEP 21). */
   readonly isUploadOnly: boolean
   /** When the handshake was done, in milliseconds. */
@@ -84,6 +87,8 @@ export interface Options {
   readonly allowedFast?: ReadonlyArray<PieceIndex> | undefined
   /** Present if both sides speak the extension protocol (BEP 10). */
   readonly extensions?: ExtensionOptions | undefined
+  /** Present if both sides have a node of the DHT (BEP 5). */
+  readonly dht?: DhtContact.DhtContact | undefined
   /** The session should refill and flush, soon but not at once: called in the middle of what others do. */
   readonly wake: () => void
   /** The session should answer requests, soon but not at once. */
@@ -137,6 +142,7 @@ export const make = (options: Options): PeerProtocol => {
     amInterested: false,
     peerInterested: false,
     extensions: undefined,
+    dht: options.dht,
     get isUploadOnly() {
       return this.extensions?.isUploadOnly === true
     },
@@ -161,6 +167,7 @@ export const make = (options: Options): PeerProtocol => {
   }
   reportPieces(outbox, announced, isFast)
   if (options.extensions !== undefined) state.extensions = extend(state, options.extensions)
+  if (state.dht !== undefined) DhtContact.send(state.dht, outbox)
   const self = Object.assign(state, { decoder: FrameDecoder.make(sink(state)) })
   Assembly.join(assembly, self)
   return self
@@ -188,6 +195,9 @@ const sink = (self: State): FrameDecoder.FrameSink => ({
   ...PeerBlocks.sink(self),
   ...PeerRequests.sink(self),
   ...(self.isFast ? {} : notFast),
+  port: (port) => {
+    if (self.dht !== undefined) DhtContact.receive(self.dht, port)
+  },
   extended: (id, payload) => {
     if (self.extensions === undefined) return
     PeerExtensions.receive(self.extensions, id, payload, self.now)
@@ -262,10 +272,10 @@ export const tick = (self: PeerProtocol, now: number): boolean => {
   if (Bitfield.isFull(self.has) && PieceTable.isFinished(self.assembly.table)) {
     throw new PeerPatience.PeerDropped({ why: "neither side wants anything more" })
   }
-  if (self.extensions !== undefined) {
-    PeerExtensions.tick(self.extensions, now)
-    if (!FrameEncoder.isEmpty(self.outbox)) self.wake()
-  }
+  if (self.extensions !== undefined) PeerExtensions.tick(self.extensions, now)
+  // Our node may have begun since, or may have another port.
+  if (self.dht !== undefined) DhtContact.send(self.dht, self.outbox)
+  if ((self.extensions ?? self.dht) !== undefined && !FrameEncoder.isEmpty(self.outbox)) self.wake()
   if (now - self.lastSent >= keepAliveAfter) {
     FrameEncoder.keepAlive(self.outbox)
     self.lastSent = now

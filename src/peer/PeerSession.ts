@@ -23,6 +23,7 @@ import * as FrameDecoder from "../wire/FrameDecoder.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
+import * as DhtContact from "./DhtContact.ts"
 import { NotAdmitted } from "./NotAdmitted.ts"
 import type { Offer } from "./Offer.ts"
 import type { TorrentExtensions } from "./PeerExtensions.ts"
@@ -72,6 +73,8 @@ export interface Options {
   readonly allowedFast?: PeerProtocol.Options["allowedFast"]
   /** What the extension protocol needs (BEP 10); absent: it is not spoken. */
   readonly extensions?: TorrentExtensions | undefined
+  /** Our node of the DHT (BEP 5); absent: there is none. */
+  readonly dht?: DhtContact.OurNode | undefined
   readonly requestSeconds?: PeerProtocol.Options["requestSeconds"]
   /** The number of the peer's address. */
   readonly id: SupplierId
@@ -124,6 +127,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       id: options.id,
       isFast: features.fast,
       extensions: extensions && features.extensionProtocol ? { torrent: extensions, remote } : undefined,
+      dht: options.dht && features.dht ? DhtContact.make(options.dht, remote) : undefined,
       wake,
       serve: () => void Latch.openUnsafe(requested),
       interestChanged: options.onInterest,

@@ -15,6 +15,7 @@ import type { Encryption } from "../connect/Encryption.ts"
 import type { Introduced } from "../connect/Introduction.ts"
 import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import type { Places, Use } from "../connect/Places.ts"
+import type { OurNode } from "../peer/DhtContact.ts"
 import { NotAdmitted } from "../peer/NotAdmitted.ts"
 import type { TorrentExtensions } from "../peer/PeerExtensions.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
@@ -48,6 +49,8 @@ export interface Options {
   readonly infoHash: InfoHash
   /** What peers receive besides pieces (BEP 10). */
   readonly extensions: Pick<TorrentExtensions, "info" | "isPrivate" | "port">
+  /** Our node of the DHT (BEP 5); absent: there is none, or the torrent is private. */
+  readonly dht?: OurNode | undefined
   readonly peerId: PeerId
   readonly random: Prng.Prng
   readonly maxConnections?: number | undefined
@@ -139,7 +142,7 @@ export const make = (options: Options, { clock, fibers, hangUps, superSeeds, upl
     contenders,
     offers,
     exchange: {
-      features: PeerSession.features,
+      features: { ...PeerSession.features, dht: options.dht !== undefined },
       wantsPeers: () => wantsPeers(options),
       converse: (key, introduced, join) => converse(parts, upload, key, introduced, join),
       admit: (member) => admit(parts, member),
@@ -216,6 +219,7 @@ const converse = Effect.fnUntraced(function* (
       ),
     allowedFast,
     extensions: extensionsOf(parts, key, introduced),
+    dht: options.dht,
     id: key,
     onOpen: (session) => {
       const refusal = join(session)

@@ -2,6 +2,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { Dht } from "../discovery/dht/Dht.ts"
 import type * as Engine from "../engine/Engine.ts"
 import type { Dialer } from "../network/Transport.ts"
 import type * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
@@ -122,7 +123,9 @@ export interface Options {
   readonly verifies?: boolean | undefined
   /** How the engine dials, instead of over the network from its host. */
   readonly dialer?: Dialer["Service"] | undefined
+  /** Makes the engine's node of the DHT, on the given host; default: it has none. */
+  readonly dht?: ((host: string) => Effect.Effect<Dht["Service"], never, Scope.Scope>) | undefined
 }
 
 /** How another engine of a world is made. */
-export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies" | "dialer">
+export type NeighbourOptions = Pick<Options, "engine" | "storage" | "capacity" | "verifies" | "dialer" | "dht">

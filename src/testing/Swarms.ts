@@ -32,6 +32,8 @@ import * as InfoHash from "../base/InfoHash.ts"
 import * as Prng from "../base/Prng.ts"
 import * as Size from "../base/Size.ts"
 import { RandomBytes } from "../connect/mse/DiffieHellman.ts"
+import { Dht } from "../discovery/dht/Dht.ts"
+import * as DhtSource from "../discovery/dht/DhtSource.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import { PeerSources } from "../discovery/PeerSources.ts"
 import * as Engine from "../engine/Engine.ts"
@@ -142,12 +144,14 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
     )
     const { inside: resume, store } = MemoryResumeStore.make()
     const inside: SwarmSnapshot.Memory = { ...memory, store, resume }
+    const dht = yield* options.dht?.(host) ?? Effect.undefined
     const services = Context.make(Storage, checked.storage).pipe(
       Context.add(ResumeStore, store),
       Context.add(PieceHasher, hasher),
       Context.merge(Context.omit(Dialer, Listener)(network)),
       Context.merge(yield* Layer.build(Layer.provide(MemoryNetwork.host(host), Layer.succeedContext(network)))),
-      Context.add(PeerSources, shared.sources),
+      Context.add(PeerSources, [...shared.sources, ...(dht === undefined ? [] : [DhtSource.of(dht)])]),
+      (services) => (dht === undefined ? services : Context.add(services, Dht, dht)),
       Context.add(RandomBytes, Prng.bytesOf(Prng.fork(seed, number))),
       (services) => (options.dialer === undefined ? services : Context.add(services, Dialer, options.dialer))
     )

@@ -6,6 +6,7 @@
  */
 import * as Schema from "effect/Schema"
 import { PieceIndex } from "../base/PieceGeometry.ts"
+import * as SourceUrl from "../base/SourceUrl.ts"
 import { Policy } from "../connect/Encryption.ts"
 import { StorageError } from "../storage/Storage.ts"
 
@@ -153,7 +154,9 @@ const ofNobody = (facts: Facts): Bottleneck => {
   if (peers > 0) return { _tag: "PeersHangUp", peers, encryption: facts.encryption }
   if (knownPeers > 0) return { _tag: "NobodyConnected", knownPeers }
   const [answer] = answeringSources
-  const [failure] = failedSources
+  // A tracker that failed says more of the torrent than the DHT.
+  const all = [...failedSources]
+  const failure = all.find(([source]) => SourceUrl.isTracker(source)) ?? all[0]
   if (failure === undefined || answer?.[1] === true) return { _tag: "NobodyKnown", source: answer?.[0] }
   const [source, why] = failure
   return { _tag: facts.haveTrackersRefused ? "TrackersRefused" : "SourcesFailing", source, why }

@@ -32,6 +32,7 @@ import * as SourceRun from "../discovery/SourceRun.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
+import type { OurNode } from "../peer/DhtContact.ts"
 import type { MetadataCopy } from "../peer/MetadataCopy.ts"
 import * as MetadataExchange from "../peer/MetadataExchange.ts"
 import * as MetadataSession from "../peer/MetadataSession.ts"
@@ -74,6 +75,8 @@ export interface Options {
   readonly urls?: ReadonlyArray<string> | undefined
   /** The most bytes of an info dict, and of a torrent file; default `MetadataLimit.defaultMaxBytes`. */
   readonly maxBytes?: number | undefined
+  /** Our node of the DHT (BEP 5); default: there is none. */
+  readonly dht?: OurNode | undefined
   readonly random: () => number
   /** Our own addresses, which all torrents of an engine share; default none. */
   readonly own?: OwnAddresses | undefined
@@ -228,13 +231,14 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     )
 
   const meeting: Swarm.Exchange<MetadataSession.MetadataSession> = {
-    features: MetadataSession.features,
+    features: { ...MetadataSession.features, dht: options.dht !== undefined },
     wantsPeers: () => exchange.info === undefined,
     // No check for equal peer ids: a liar with the peer id of an honest peer must not keep that peer out.
     admit: () => undefined,
     converse: (key, introduced, join) =>
       MetadataSession.run({
         introduced,
+        dht: options.dht,
         onOpen: join,
         onSize: (size) => {
           const now = Monotonic.nowUnsafe(clock)

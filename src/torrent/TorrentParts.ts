@@ -13,6 +13,7 @@ import type { Places } from "../connect/Places.ts"
 import type { PeerSource } from "../discovery/PeerSource.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
+import type { OurNode } from "../peer/DhtContact.ts"
 import type { Upload } from "../peer/Upload.ts"
 import type * as RateLimits from "../rate/RateLimits.ts"
 import type { ReadCache } from "../storage/ReadCache.ts"
@@ -30,6 +31,8 @@ import type { TorrentOptions } from "./TorrentOptions.ts"
 export interface Options extends Omit<TorrentOptions, "files"> {
   readonly metainfo: Metainfo
   readonly peerId: PeerId
+  /** Our node of the DHT (BEP 5); default: there is none. A private torrent has none either. */
+  readonly dht?: OurNode | undefined
   /** The port at which peers can connect to us. */
   readonly port: ListeningPort
   readonly sources: ReadonlyArray<PeerSource<unknown>>

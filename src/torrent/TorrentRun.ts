@@ -126,6 +126,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
         isPrivate: metainfo.isPrivate,
         port: () => ListeningPort.current(options.port)
       },
+      dht: metainfo.isPrivate ? undefined : options.dht,
       peerId: options.peerId,
       random,
       maxConnections: options.maxConnections,
@@ -360,6 +361,7 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   port: lasting.options.port,
   isPrivate: lasting.options.metainfo.isPrivate,
   trackers: lasting.options.metainfo.trackers,
+  nodes: lasting.options.metainfo.nodes,
   completed: Effect.suspend(() =>
     PieceTable.isComplete(assembly.table) ? Effect.void : Deferred.await(lasting.life.whole)
   ),

@@ -290,7 +290,7 @@ describe("piecewise download", () => {
       const link = `magnet:?xt=urn:btih:${InfoHash.toHex(known.metainfo.infoHash)}`
       const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
 
-      const fetched = yield* runScoped(["download", url, "-o", "out"], folder)
+      const fetched = yield* runScoped(["download", url, "-o", "out", "--no-dht"], folder)
       const shown = yield* runScoped(["info", url], folder)
       const seeded = yield* runScoped(["seed", url, "."], folder)
 
@@ -333,8 +333,11 @@ describe("piecewise download", () => {
       const url = yield* serve((_, response) => response.writeHead(302, { location: link }).end())
 
       const good = yield* runScoped(["download", url, "-o", "out", "--peer", address, "-q"], folder)
-      const alone = yield* runScoped(["download", `${hash}&as=${files}/t.torrent`, "-o", "other"], folder)
-      const wrong = yield* runScoped(["download", `${hash}&xs=${files}/wrong.torrent&as=${files}/moved`], folder)
+      const alone = yield* runScoped(["download", `${hash}&as=${files}/t.torrent`, "-o", "other", "--no-dht"], folder)
+      const wrong = yield* runScoped(
+        ["download", `${hash}&xs=${files}/wrong.torrent&as=${files}/moved`, "--no-dht"],
+        folder
+      )
       const shown = yield* runScoped(["info", `${hash}&as=${files}/t.torrent`], folder)
 
       assert.deepStrictEqual([good.code, good.stderr], [0, ""])
@@ -375,8 +378,8 @@ describe("piecewise download", () => {
       const { folder } = yield* prepare()
       const { folder: other } = yield* prepare([["wss://tracker.example:1/announce"]])
 
-      const none = yield* runScoped(["download", "known.torrent", "-o", "out"], folder)
-      const unsupported = yield* runScoped(["download", "known.torrent", "-o", "out"], other)
+      const none = yield* runScoped(["download", "known.torrent", "-o", "out", "--no-dht"], folder)
+      const unsupported = yield* runScoped(["download", "known.torrent", "-o", "out", "--no-dht"], other)
 
       assert.match(
         none.stderr,
@@ -497,7 +500,10 @@ describe("piecewise download", () => {
       const { folder } = yield* prepare()
 
       const broken = yield* runScoped(["download", "magnet:?dn=x", "-o", "out"], folder)
-      const nobody = yield* runScoped(["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`, "-o", "out"], folder)
+      const nobody = yield* runScoped(
+        ["download", `magnet:?xt=urn:btih:${"0".repeat(40)}`, "-o", "out", "--no-dht"],
+        folder
+      )
 
       assert.match(broken.stderr, /^piecewise: Bad magnet link: [^\n]*\n$/)
       assert.match(nobody.stderr, /^piecewise: the magnet link names no tracker and no peer; add a peer[^\n]*\n$/)

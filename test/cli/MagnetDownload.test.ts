@@ -60,7 +60,7 @@ describe("piecewise download of a magnet link", () => {
   it.live("ends at once if its only trackers are not supported", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped
-      const ended = yield* runScoped(["download", `${hash}&tr=wss://tracker.example`], folder)
+      const ended = yield* runScoped(["download", `${hash}&tr=wss://tracker.example`, "--no-dht"], folder)
 
       assert.match(
         ended.stderr,

@@ -33,4 +33,21 @@ describe("MagnetTrouble", () => {
       ]
     )
   })
+
+  it("names a tracker that failed before the DHT, and the DHT if there is no tracker", () => {
+    const dht = { _tag: "Failed", source: "DHT", why: "no node of the DHT answers" } as const
+    const alone = MagnetTrouble.make(0)
+    MagnetTrouble.note(alone, dht)
+    const both = MagnetTrouble.make(1)
+    MagnetTrouble.note(both, { _tag: "Failed", source: "http://one.example", why: "unknown", isFinal: true })
+    MagnetTrouble.note(both, dht)
+
+    assert.deepStrictEqual(
+      [alone, both].map((troubles) => MagnetTrouble.of(troubles, nothing)),
+      [
+        { _tag: "SourcesFailing", source: "DHT", why: "no node of the DHT answers" },
+        { _tag: "TrackersRefused", source: "http://one.example", why: "unknown" }
+      ]
+    )
+  })
 })

@@ -136,12 +136,25 @@ describe("piecewise scrape", () => {
     }).pipe(Effect.provide(services))
   )
 
+  it.live("asks the DHT if there is no tracker, and says that no node answers", () =>
+    Effect.gen(function* () {
+      const { folder } = yield* prepare()
+
+      const ended = yield* runScoped(["scrape", "known.torrent"], folder, { PIECEWISE_DHT_ROUTERS: "127.0.0.1:1" })
+
+      assert.strictEqual(ended.stdout, "DHT: no node of the DHT answers\n")
+      assert.strictEqual(ended.stderr, "piecewise: known.torrent: the DHT did not answer\n")
+      assert.strictEqual(ended.code, 1)
+      assert.isBelow(ended.millis, 20_000)
+    }).pipe(Effect.provide(services))
+  )
+
   it.live("fails with one sentence if there is nothing to ask for, or no tracker", () =>
     Effect.gen(function* () {
       const { folder } = yield* prepare()
       yield* Effect.promise(() => writeFile(path.join(folder, "page.torrent"), "<html>"))
 
-      const nobody = yield* runScoped(["scrape", "known.torrent"], folder)
+      const nobody = yield* runScoped(["scrape", "known.torrent", "--no-dht"], folder)
       const page = yield* runScoped(["scrape", "page.torrent"], folder)
       const v2 = yield* Effect.promise(() => run(["scrape", `magnet:?xt=urn:btmh:1220${"ab".repeat(32)}`]))
       const bad = yield* Effect.promise(() => run(["scrape", "magnet:?dn=x"]))

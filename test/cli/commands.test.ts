@@ -84,7 +84,10 @@ describe("piecewise", () => {
     [["download", "x", "--network", "udp"], /^piecewise: --network udp is not allowed: it must be tcp or io-daemon/],
     [["download", "x", "--json", "--quiet"], /^piecewise: --json and --quiet cannot be used together/],
     [["create", ".", "--piece-length", "none"], /^piecewise: --piece-length none is not a size/],
-    [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is not a tracker URL/]
+    [["create", ".", "--tracker", "nowhere"], /^piecewise: --tracker nowhere is not a tracker URL/],
+    [["create", ".", "--node", "router"], /^piecewise: --node router is not an address: it must be HOST:PORT/],
+    [["create", ".", "--node", "r.example:1", "--private"], /^piecewise: --node and --private cannot be used together/],
+    [["download", "x.torrent", "--dht", "--no-dht"], /^piecewise: --dht and --no-dht cannot be used together/]
   ] as ReadonlyArray<readonly [ReadonlyArray<string>, string | RegExp]>)("refuses %j with 2", ([words, why]) =>
     Effect.promise(async () => {
       const ended = await run(words)

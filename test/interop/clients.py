@@ -326,6 +326,8 @@ class RTorrent(Client):
     name = "rTorrent"
     program = "rtorrent"
     how_to_install = "apt-get install rtorrent"
+    router: str | None = None
+    """A node of the DHT that it asks first; without it the DHT is off."""
 
     def add(self, what, folder, peers=(), files=None) -> None:
         port = free_port(self.host)
@@ -342,6 +344,8 @@ class RTorrent(Client):
             "session.path": session, "directory.default": folder, "protocol.pex": "yes", "dht.mode": "off",
             "protocol.encryption": "require,require_RC4" if self.encryption == "require" else PREFERRED,
         }  # fmt: skip
+        if self.router is not None:
+            settings |= {"dht.mode": "on", "dht.port": port}
         rc = self.home / "rc"
         rc.write_text(
             "system.daemon.set=true\n"
@@ -350,6 +354,10 @@ class RTorrent(Client):
         )
         self.run(["rtorrent", "-n", "-o", f"import={rc}"], HOME=str(self.home), TERM="xterm")
         wait_for(self._is_up, READY, "rTorrent starts", self.log)
+        if self.router is not None:
+            self._call("dht.add_node", "", self.router)
+            # A lookup before would find nobody, and the next one is much later.
+            wait_for(lambda: self._call("dht.statistics")["nodes"] > 0, READY, "rTorrent knows a node", self.log)
         source = what if isinstance(what, str) else str(what.file)
         self._call("load.start" if files is None else "load.normal", "", source)
         wait_for(lambda: len(self._call("download_list")) > 0, READY, "rTorrent adds a torrent")
@@ -363,6 +371,10 @@ class RTorrent(Client):
         for peer in peers:
             self._call("add_peer", self.hash, peer)
         self.files = files
+
+    def peers_of_trackers(self) -> int:
+        """How many peers its trackers and its DHT have named."""
+        return sum(count for [count] in self._call("t.multicall", self.hash, "", "t.latest_sum_peers="))
 
     def _is_up(self) -> bool:
         try:

@@ -17,9 +17,13 @@ from clients import CLIENTS
 from idlers import Idlers
 from liar import Liar
 from mounts import Mount, why_not
-from processes import LibtorrentPeer, LibtorrentSwarm, Piecewise, Tracker, WebServer
+from processes import DhtNodes, LibtorrentPeer, LibtorrentSwarm, Piecewise, Tracker, WebServer
 from storages import IS_SOAK, STORAGES
 from torrents import Torrent
+
+
+# No test may look outside this machine. Every program that a test starts inherits this.
+os.environ["PIECEWISE_OFFLINE"] = "1"
 
 
 def leave_out(why: str) -> NoReturn:
@@ -61,6 +65,7 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         trackers: bool = False,
         host: str = "127.0.0.1",
         check: bool = False,
+        dht: str | None = None,
         dials: str | None = None,
         more: Iterable[str] = (),
     ) -> LibtorrentPeer:
@@ -71,6 +76,8 @@ def seed(running: ExitStack) -> Callable[..., LibtorrentPeer]:
             arguments.append("--trackers")
         if check:
             arguments.append("--check")
+        if dht is not None:
+            arguments += ["--dht", dht]
         if dials is not None:
             arguments += ["--dial", "--peer", dials]
         arguments += more
@@ -93,6 +100,7 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
         files: Iterable[int] = (),
         bytes_per_second: int | None = None,
         allocate: bool = False,
+        dht: str | None = None,
         more: Iterable[str] = (),
     ) -> LibtorrentPeer:
         arguments = [torrent if isinstance(torrent, str) else str(torrent.file), str(folder)]
@@ -100,6 +108,8 @@ def leech(running: ExitStack) -> Callable[..., LibtorrentPeer]:
             arguments += ["--download-limit", str(bytes_per_second)]
         if allocate:
             arguments.append("--allocate")
+        if dht is not None:
+            arguments += ["--dht", dht]
         arguments += [argument for peer in peers for argument in ("--peer", peer)]
         arguments += [argument for index in files for argument in ("--file", str(index))]
         if trackers:
@@ -171,6 +181,22 @@ def idlers(running: ExitStack) -> Callable[[Torrent, int], Idlers]:
         peers = Idlers(torrent, count)
         running.callback(peers.close)
         return peers
+
+    return start
+
+
+@pytest.fixture
+def dht(running: ExitStack) -> Callable[[int, int], tuple[DhtNodes, DhtNodes | None]]:
+    """Starts a DHT of so many libtorrent nodes and so many of ours."""
+
+    def start(libtorrents: int, ours: int) -> tuple[DhtNodes, DhtNodes | None]:
+        theirs = DhtNodes.of_libtorrent(libtorrents)
+        running.callback(theirs.close)
+        if ours == 0:
+            return theirs, None
+        nodes = DhtNodes.of_ours(ours, theirs.ready["addresses"][0])
+        running.callback(nodes.close)
+        return theirs, nodes
 
     return start
 

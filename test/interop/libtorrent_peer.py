@@ -2,7 +2,8 @@
 
 Prints one JSON line with its port, then one with its state for every line on standard input, and ends when that
 closes. A number on such a line sets its upload limit in bytes per second; 0 means no limit. Uses plain TCP on
-loopback: no uTP, DHT, local discovery or port mapping, and no encryption unless `--encryption` says so.
+loopback: no uTP, local discovery or port mapping, no DHT without `--dht`, and no encryption unless `--encryption` says
+so.
 """
 
 from __future__ import annotations
@@ -38,6 +39,19 @@ def settings(host: str, port: int) -> dict[str, object]:
         "alert_mask": libtorrent.alert.category_t.status_notification
         | libtorrent.alert.category_t.storage_notification,
     }
+
+
+on_loopback: dict[str, object] = {
+    "enable_dht": True,
+    # All nodes here are in one network, and their ids do not suit their addresses (BEP 42).
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_prefer_verified_node_ids": False,
+    "dht_enforce_node_id": False,
+    "dht_ignore_dark_internet": False,
+    "dht_upload_rate_limit": 1_000_000,
+}
+"""The settings of a DHT that accepts nodes on this machine."""
 
 
 def listening_port(session: libtorrent.session) -> int:
@@ -82,6 +96,7 @@ def main() -> None:
     parser.add_argument("--download-limit", type=int, default=0, help="bytes per second")
     parser.add_argument("--allocate", action="store_true", help="full allocation instead of sparse files")
     parser.add_argument("--file", action="append", type=int, default=[], help="the index of a wanted file")
+    parser.add_argument("--dht", default="", help="the address of a node of the DHT that it asks first")
     parser.add_argument("--encryption", choices=POLICIES, default="disabled")
     parser.add_argument("--level", choices=LEVELS, default="both")
     parser.add_argument("--prefer-rc4", action="store_true")
@@ -89,6 +104,8 @@ def main() -> None:
 
     # A seed does not dial by default, so that a test knows which side found the other.
     chosen = settings(arguments.host, arguments.port)
+    if arguments.dht:
+        chosen |= {**on_loopback, "dht_bootstrap_nodes": arguments.dht}
     chosen |= {"in_enc_policy": POLICIES[arguments.encryption], "out_enc_policy": POLICIES[arguments.encryption]}
     chosen |= {"allowed_enc_level": LEVELS[arguments.level], "prefer_rc4": arguments.prefer_rc4}
     session = libtorrent.session({**chosen, "seeding_outgoing_connections": arguments.dial})

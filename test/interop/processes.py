@@ -174,6 +174,42 @@ class LibtorrentSwarm(LineProcess):
         raise AssertionError(f"the swarm stays at {status}")
 
 
+class DhtNodes(LineProcess):
+    """Nodes of the DHT in one process: `libtorrent_nodes.py`, or `dht_nodes.ts`."""
+
+    def __init__(self, command: list[str]) -> None:
+        super().__init__(command)
+        first = self.next_line()
+        assert first is not None, f"the nodes do not start: {self.exit_code()} {self.errors}"
+        self.ready: dict[str, list[str]] = json.loads(first)
+
+    @classmethod
+    def of_libtorrent(cls, count: int) -> DhtNodes:
+        return cls([sys.executable, str(HERE / "libtorrent_nodes.py"), str(count)])
+
+    @classmethod
+    def of_ours(cls, count: int, router: str) -> DhtNodes:
+        return cls([str(NODE), "--conditions=@piecewise/source", str(HERE / "dht_nodes.ts"), str(count), router])
+
+    def _ask(self, *words: object) -> dict[str, list]:
+        self.send_line(" ".join(map(str, words)))
+        line = self.next_line()
+        assert line is not None, self.errors
+        return json.loads(line)
+
+    def counts(self) -> list[int]:
+        """How many nodes each of them has in its routing table."""
+        return self._ask("nodes")["nodes"]
+
+    def announce(self, node: int, info_hash: str, port: int) -> None:
+        """One of them announces a peer."""
+        self._ask("announce", node, info_hash, port)
+
+    def peers(self, node: int, info_hash: str) -> list[str]:
+        """The addresses that one of them finds."""
+        return self._ask("peers", node, info_hash)["peers"]
+
+
 class Tracker(LineProcess):
     """The npm package bittorrent-tracker, started by `tracker.mjs`."""
 

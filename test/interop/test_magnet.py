@@ -155,7 +155,7 @@ def test_large_metadata_from_us_to_libtorrent(source, target, give, leech):
 
 
 def test_a_link_that_names_nobody(torrent, target, piecewise):
-    program = piecewise("download", torrent.link(), "-o", target)
+    program = piecewise("download", torrent.link(), "-o", target, "--no-dht")
 
     assert program.exit_code() == 1
     assert program.errors == (

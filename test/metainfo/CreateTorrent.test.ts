@@ -83,6 +83,19 @@ describe("CreateTorrent.encode", () => {
     )
   })
 
+  it("writes nodes of the DHT beside info, and refuses them for a private torrent", () => {
+    const nodes = [
+      { host: "router.example", port: 6_881 },
+      { host: "2001:db8::1", port: 1 }
+    ]
+    const contents = { name: "t", files: [{ path: [], length: 3 }], pieceLength: 16_384, digests: new Uint8Array(20) }
+    const bytes = CreateTorrent.encode({ ...contents, nodes })
+
+    assert.include(new TextDecoder().decode(bytes), "5:nodesll14:router.examplei6881eel11:2001:db8::1i1eee")
+    assert.deepStrictEqual(accept(bytes).nodes, nodes)
+    assert.notInclude(new TextDecoder().decode(CreateTorrent.encode(contents)), "nodes")
+  })
+
   it("what is decoded describes what was encoded", () => {
     fc.assert(
       fc.property(Arbitrary.metainfo, ({ bytes, digests, plan }) => {
@@ -278,6 +291,9 @@ describe("CreateTorrent.fromPath", () => {
         /^file:\/\/\/x is no URL of a tracker/
       )
       assert.match(yield* why({ webSeeds: ["udp://x.example:1"] }), /^udp:.* is no URL of a web seed/)
+      const nodes = [{ host: "router.example", port: 6_881 }]
+      assert.match(yield* why({ nodes, isPrivate: true }), /^a private torrent has no nodes/)
+      assert.match(yield* why({ nodes: [{ host: "a b", port: 1 }] }), /^a b:1 is no address of a node/)
       assert.match(yield* why({ creationDate: 1.5 }), /^1.5 is no creation date/)
       for (const pieceLength of [0, -1, 0.5, 2 ** 29 + 1, Number.NaN]) {
         assert.match(yield* why({ pieceLength }), /^a piece length of .* is not allowed/)

@@ -151,6 +151,38 @@ describe("Metainfo", () => {
     ])
   })
 
+  it("takes the nodes of a torrent that can be asked, each once (BEP 5)", () => {
+    const structure = accept(
+      torrent(single(), {
+        nodes: [
+          ["router.example", 6_881],
+          ["127.0.0.1", 1],
+          ["2001:DB8::1", 65_535],
+          ["127.0.0.1", 1],
+          ["0.0.0.0", 5],
+          ["a b", 5],
+          ["a.example", 0],
+          ["a.example", 65_536],
+          ["a.example", "5"],
+          ["a.example"],
+          [],
+          "b.example:5",
+          [5, 5]
+        ]
+      })
+    )
+    const many = accept(
+      torrent(single(), { nodes: Array.from({ length: 1_000 }, (_, index) => ["127.0.0.1", index + 1]) })
+    )
+
+    assert.deepStrictEqual(structure.nodes, [
+      { host: "router.example", port: 6_881 },
+      { host: "127.0.0.1", port: 1 },
+      { host: "2001:db8::1", port: 65_535 }
+    ])
+    assert.strictEqual(many.nodes.length, 100)
+  })
+
   it("ignores what is of the wrong type beside info", () => {
     const structure = accept(
       torrent(single({ private: "1" }), {
@@ -159,6 +191,7 @@ describe("Metainfo", () => {
         comment: 1,
         "created by": [],
         "creation date": -1,
+        nodes: 1,
         "url-list": 1
       })
     )
@@ -171,6 +204,7 @@ describe("Metainfo", () => {
         isPrivate: false,
         webSeeds: [],
         httpSeeds: [],
+        nodes: [],
         comment: undefined,
         createdBy: undefined,
         creationDate: undefined,

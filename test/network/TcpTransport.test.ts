@@ -6,6 +6,7 @@ import * as Descriptors from "../../src/base/Descriptors.ts"
 import type { Reach } from "../../src/base/PeerAddress.ts"
 import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
 import { Dialer, Listener, NamedFrom } from "../../src/network/Transport.ts"
+import { online } from "./online.ts"
 import * as Suite from "./Transport.suite.ts"
 
 /** Sockets and ports of this process; vitest talks to its workers over pipes or ports of threads, which are neither. */
@@ -122,6 +123,7 @@ describe("TcpTransport", () => {
     [{ host: "a\0b", port: 6881 }, /^host not found$|^address is not valid$/]
   ] as const)("says why it cannot connect to %o", ([address, why]) =>
     Effect.gen(function* () {
+      yield* online
       const error = yield* Effect.flip((yield* Dialer).connect(address))
 
       assert.match(error.message, typeof why === "string" ? new RegExp(`^${why}$`) : why)

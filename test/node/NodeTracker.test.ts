@@ -10,6 +10,7 @@ import type * as NodeLookup from "../../src/node/NodeLookup.ts"
 import * as NodeRoutedHttp from "../../src/node/NodeRoutedHttp.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
 import { announceOf, infoHash, portOf, realTracker, swarmOf } from "../discovery/tracker/Tracker.suite.ts"
+import { online } from "../network/online.ts"
 
 /** Starts a server at `host` until the scope closes. Returns its port and the paths that were requested. */
 const serve = (respond: Http.RequestListener, host = "127.0.0.1") =>
@@ -162,6 +163,7 @@ describe("NodeTracker", () => {
 
   it.live.runIf(outer !== undefined)("fault 24: a tracker elsewhere cannot redirect to this machine", () =>
     Effect.gen(function* () {
+      yield* online
       const { asked, port } = yield* serve(answer)
       for (const location of [
         `http://127.0.0.1:${port}/announce`,
@@ -206,6 +208,7 @@ describe("TorrentFetch over sockets", () => {
 
   it.live.runIf(outer !== undefined)("fault 24: a server elsewhere cannot redirect to this machine", () =>
     Effect.gen(function* () {
+      yield* online
       const here = yield* serve((_, response) => response.end("secret"))
       for (const host of ["127.0.0.1", "localhost", "files.example", "0.0.0.0"]) {
         const location = `http://${host}:${here.port}/secret`

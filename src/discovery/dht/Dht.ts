@@ -86,7 +86,7 @@ export class Dht extends Context.Service<
   Dht,
   {
     /**
-     * Looks for the peers of a torrent. Emits what each node reports, without addresses that were emitted before, and
+     * Looks for the peers of a torrent. Emits what each node reports (`from`), without addresses that were emitted before, and
      * ends when the nodes closest to the torrent have answered, in about five to thirty seconds; at once if no node is
      * known. With `announce`, then announces us to these nodes. Peers may be dead or made up. Interruptible.
      */

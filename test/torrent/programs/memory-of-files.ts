@@ -193,7 +193,7 @@ const layer = Engine.layer({ bufferBytes: 1 << 16 }).pipe(
     Layer.mergeAll(
       Layer.effect(Storage, FileSystemStorage.make({ directory }, playedDisk())),
       Layer.succeed(ResumeStore, forgetful),
-      NodeEngine.layerNetwork()
+      NodeEngine.layerNetwork({ dht: false })
     ).pipe(Layer.provideMerge(NodePieceHasher.layer))
   ),
   Layer.provideMerge(NodePieceHasher.layer),

@@ -24,6 +24,7 @@ import * as Environment from "../../../base/Environment.ts"
 import * as Version from "../../../base/Version.ts"
 import * as Hops from "../../../network/Hops.ts"
 import * as HttpBody from "../../../network/HttpBody.ts"
+import * as SocketErrno from "../../../network/SocketErrno.ts"
 import { Unpacking } from "../../../network/Unpacking.ts"
 import * as AnnounceCodec from "../AnnounceCodec.ts"
 import * as ScrapeCodec from "../ScrapeCodec.ts"
@@ -163,6 +164,7 @@ const meanings: ReadonlyMap<string, string> = new Map([
   ["ENOTFOUND", "the name is unknown"],
   ["EAI_AGAIN", "the name could not be resolved"],
   ["ETIMEDOUT", "the connection could not be made in time"],
+  [SocketErrno.offline, SocketErrno.why(SocketErrno.offline)],
   ["UND_ERR_CONNECT_TIMEOUT", "the connection could not be made in time"],
   ["EHOSTUNREACH", "the host cannot be reached"],
   ["ENETUNREACH", "the network cannot be reached"],

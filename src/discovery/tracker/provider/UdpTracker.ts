@@ -68,6 +68,8 @@ export type Lookup = (
 export interface UdpTrackerOptions {
   /** Resolves names. */
   readonly lookup: Lookup
+  /** Returns why nothing may be sent to an address that a URL names; default: something may be sent to any. */
+  readonly whyNot?: ((host: string) => string | undefined) | undefined
   /** How long one announce or scrape may take; default `defaultTimeout`. */
   readonly timeout?: Duration.Input | undefined
 }
@@ -139,14 +141,14 @@ export const make = Effect.fnUntraced(function* (
     // No spans: they would show the error, and with it the URL, which may have a passkey. `AnnounceSpan.ts` hides it.
     announce: Effect.fnUntraced(function* (url: string, request: AnnounceRequest) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { answer, from } = yield* askAny(client, yield* resolve(target, options.lookup), "Announced", (ids) =>
+      const { answer, from } = yield* askAny(client, yield* resolve(target, options), "Announced", (ids) =>
         UdpTrackerCodec.encodeAnnounce({ ...ids, request, urlData: target.urlData })
       )
       return { ...answer.response, from }
     }, bounded),
     scrape: Effect.fnUntraced(function* (url: string, infoHash: Uint8Array) {
       const target = yield* Effect.fromResult(checkUrl(url))
-      const { answer } = yield* askAny(client, yield* resolve(target, options.lookup), "Scraped", (ids) =>
+      const { answer } = yield* askAny(client, yield* resolve(target, options), "Scraped", (ids) =>
         UdpTrackerCodec.encodeScrape({ ...ids, infoHash })
       )
       return answer.response
@@ -198,8 +200,11 @@ const checkUrl = (url: string): Result.Result<Target, TrackerError> => {
  * The addresses of a tracker, at least one. Never a name: whoever sends the datagrams would resolve it again,
  * unchecked.
  */
-const resolve = Effect.fnUntraced(function* ({ address, url }: Target, lookup: Lookup) {
-  if (PeerAddress.ipBytes(address) !== undefined) return [address]
+const resolve = Effect.fnUntraced(function* ({ address, url }: Target, { lookup, whyNot }: UdpTrackerOptions) {
+  if (PeerAddress.ipBytes(address) !== undefined) {
+    const why = whyNot?.(address.host)
+    return why === undefined ? [address] : yield* new TrackerRefused({ why })
+  }
   const found = (yield* lookup(address)).filter((entry) => PeerAddress.ipBytes(entry) !== undefined)
   if (found.length === 0) return yield* new TrackerRefused({ why: "its name has no address" })
   const whys = found.map(({ host }) => Destination.whyNotTracker(url, host))

@@ -12,9 +12,9 @@ import * as SocketErrno from "../../SocketErrno.ts"
 import type { DatagramSink, UdpSocket } from "../../Transport.ts"
 import * as Transport from "../../Transport.ts"
 import { ConnectionError, UdpPort } from "../../Transport.ts"
+import * as Offline from "./Offline.ts"
 
-/** Binds a port, as `UdpPort` says. */
-export const bind = Effect.fnUntraced(function* (options: { readonly host: string; readonly port: number }) {
+const bindPort = Effect.fnUntraced(function* (options: { readonly host: string; readonly port: number }) {
   const address = { host: options.host, port: options.port }
   // Node binds the port modulo 65,536.
   if (!Number.isInteger(address.port) || address.port < 0 || address.port > 65_535) {
@@ -92,6 +92,9 @@ export const bind = Effect.fnUntraced(function* (options: { readonly host: strin
     closed: Deferred.await(closed)
   } satisfies UdpSocket as UdpSocket
 })
+
+/** Binds a port, as `UdpPort` says. */
+export const { bind } = Offline.udpPort({ bind: bindPort })
 
 /** `UdpPort` of the system. */
 export const layer: Layer.Layer<UdpPort> = Layer.succeed(UdpPort, UdpPort.of({ bind }))

@@ -29,6 +29,7 @@ import * as SocketErrno from "../../SocketErrno.ts"
 import type { Sink } from "../../Transport.ts"
 import * as Transport from "../../Transport.ts"
 import { ConnectionError, Dialer, Listener } from "../../Transport.ts"
+import * as Offline from "./Offline.ts"
 
 /** Larger reads are no cheaper; smaller ones call back more often. It is touched only as far as reads fill it. */
 const readBufferBytes = 262_144
@@ -250,7 +251,7 @@ const adoptStream = (socket: Net.Socket, remote: PeerAddress.PeerAddress): Accep
  * name is looked up, and its addresses tried in turn (RFC 8305).
  */
 export const layerDialerFrom = (from: string | undefined): Layer.Layer<Dialer> =>
-  Layer.succeed(Dialer, Dialer.of({ connect: (address) => connect(address, from) }))
+  Layer.succeed(Dialer, Offline.dialer({ connect: (address) => connect(address, from) }))
 
 /** `Dialer` over TCP with the local address that the system chooses. */
 export const layerDialer: Layer.Layer<Dialer> = layerDialerFrom(undefined)

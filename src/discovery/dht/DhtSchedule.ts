@@ -1,0 +1,141 @@
+/**
+ * When a torrent is looked up in the DHT, and when we are announced there. A pure machine: the caller passes in the time.
+ *
+ * The first lookup begins at once. While the torrent has few peers, further ones follow after 15 seconds, then after
+ * twice as long each time, at most every 5 minutes. Otherwise one follows every 15 minutes. Nodes forget an announce
+ * after about half an hour, so a lookup also announces us if the last announce is 15 minutes old, or says something that
+ * is not true any more: another port, or that we lack something. Nobody can take back an announce; one of a torrent that
+ * has stopped is forgotten by itself.
+ *
+ * While no node of the DHT is known, a lookup finds nothing. It is repeated soon, because nodes may be known after a
+ * second or never.
+ *
+ * Times are milliseconds of the caller's clock. The state is mutable and has one owner: `DhtSource.ts`.
+ */
+
+/** How often we are announced, and how often a torrent with enough peers is looked up. */
+export const announceMillis = 900_000
+
+/** The wait before the second lookup of a torrent with few peers. It doubles up to `mostFewMillis`. */
+export const firstFewMillis = 15_000
+
+/** The longest wait between two lookups of a torrent with few peers. */
+export const mostFewMillis = 300_000
+
+/** The wait after a lookup without any node to ask. It doubles up to `mostAloneMillis`. */
+export const firstAloneMillis = 1_000
+
+/** The longest wait while there is no node to ask. */
+export const mostAloneMillis = 60_000
+
+/** How long no node may be known before this is reported as a failure: the first ones take a few seconds. */
+export const patienceMillis = 10_000
+
+/** How often to check whether a torrent has few peers. */
+const checkMillis = 30_000
+
+/** What we announce. */
+export interface Announcement {
+  /** The port that peers can connect to. */
+  readonly port: number
+  readonly isSeed: boolean
+}
+
+/** The state of one torrent's lookups. */
+export interface DhtSchedule {
+  /** When the last lookup ended; `undefined` before the first has. */
+  endedAt: number | undefined
+  /** Lookups in succession that ended while there were few peers. */
+  fewLookups: number
+  /** Lookups in succession that had no node to ask, and when the first of them began. */
+  aloneLookups: number
+  aloneSince: number | undefined
+  /** What was announced last, and when. */
+  announced: (Announcement & { readonly at: number }) | undefined
+}
+
+/** Makes a schedule whose first lookup is due at once. */
+export const make = (): DhtSchedule => ({
+  endedAt: undefined,
+  fewLookups: 0,
+  aloneLookups: 0,
+  aloneSince: undefined,
+  announced: undefined
+})
+
+/** What the caller does next. */
+export type Step =
+  /** Look up the torrent, and announce us if there is something to announce. The caller reports the end with `ended`. */
+  | { readonly _tag: "LookUp"; readonly announce: Announcement | undefined }
+  /** Do nothing before `until`, unless the port changes or the torrent completes. */
+  | { readonly _tag: "Wait"; readonly until: number }
+
+/** What is true of the torrent now. */
+export interface Facts {
+  /** Whether it wants peers and has few. */
+  readonly hasFew: boolean
+  /** Whether we have all of it. A seed needs no peers: those that lack something find it. */
+  readonly isSeed: boolean
+  /** The port that peers can connect to; `undefined` if there is none. */
+  readonly port: number | undefined
+}
+
+/** What there is to announce, if that differs from what was announced. */
+const news = ({ announced }: DhtSchedule, { isSeed, port }: Facts): Announcement | undefined =>
+  port === undefined || (announced?.port === port && announced.isSeed === isSeed) ? undefined : { port, isSeed }
+
+const doubled = (first: number, times: number, most: number): number => Math.min(first * 2 ** Math.min(times, 20), most)
+
+/** When the next lookup begins, if nothing changes. */
+const dueAt = (self: DhtSchedule, endedAt: number, facts: Facts): number => {
+  const { aloneLookups, announced, fewLookups } = self
+  if (aloneLookups > 0) return endedAt + doubled(firstAloneMillis, aloneLookups - 1, mostAloneMillis)
+  // Not at once, because the port may change again and again.
+  if (news(self, facts) !== undefined) return endedAt + firstFewMillis
+  if (isShort(facts)) return endedAt + doubled(firstFewMillis, Math.max(0, fewLookups - 1), mostFewMillis)
+  return facts.port === undefined || announced === undefined
+    ? endedAt + announceMillis
+    : Math.max(endedAt, announced.at + announceMillis)
+}
+
+const isShort = ({ hasFew, isSeed }: Facts): boolean => hasFew && !isSeed
+
+/** What to do at `now`. */
+export const next = (self: DhtSchedule, facts: Facts, now: number): Step => {
+  const { announced, endedAt } = self
+  if (!isShort(facts)) self.fewLookups = 0
+  const until = endedAt === undefined ? now : dueAt(self, endedAt, facts)
+  if (until > now) {
+    const mayRunShort = !facts.isSeed && !facts.hasFew
+    return { _tag: "Wait", until: mayRunShort ? Math.min(until, now + checkMillis) : until }
+  }
+  const isOld = announced !== undefined && now - announced.at >= announceMillis
+  const { isSeed, port } = facts
+  const announce = isOld && port !== undefined ? { port, isSeed } : news(self, facts)
+  return { _tag: "LookUp", announce }
+}
+
+/** How a lookup ended. */
+export interface Ended {
+  /** When it began. */
+  readonly begunAt: number
+  /** What was announced; `undefined` if nothing was. */
+  readonly announce: Announcement | undefined
+  /** Whether there was any node to ask. */
+  readonly hasNodes: boolean
+}
+
+/** Records that a lookup ended. Returns whether no node has been known for so long that it counts as a failure. */
+export const ended = (self: DhtSchedule, { announce, begunAt, hasNodes }: Ended, now: number): boolean => {
+  self.endedAt = now
+  if (hasNodes) {
+    self.fewLookups++
+    self.aloneLookups = 0
+    self.aloneSince = undefined
+    if (announce !== undefined) self.announced = { ...announce, at: now }
+    return false
+  }
+  self.aloneLookups++
+  self.aloneSince ??= begunAt
+  return now - self.aloneSince >= patienceMillis
+}

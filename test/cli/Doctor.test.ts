@@ -1,0 +1,130 @@
+import { readdir } from "node:fs/promises"
+import type { AddressInfo } from "node:net"
+import { createServer } from "node:net"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Diagnosis from "../../src/cli/Diagnosis.ts"
+import * as Doctor from "../../src/cli/Doctor.ts"
+import type { FamilyStatus } from "../../src/discovery/dht/DhtStatus.ts"
+import { eventsOf, folderScoped, runScoped } from "./program.ts"
+
+/** The checks that a run printed, by name. */
+const checksOf = (stdout: string) => {
+  const [line] = eventsOf(stdout) as unknown as [
+    { readonly _tag: string; readonly checks: ReadonlyArray<Diagnosis.Finding> }
+  ]
+  assert.strictEqual(line._tag, "Diagnosed")
+  return new Map(line.checks.map((check) => [check.name, check]))
+}
+
+describe("piecewise doctor", () => {
+  it.live("says in ten lines what works, within 15 seconds, offline, and leaves nothing", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const ended = yield* runScoped(["doctor", "-o", path.join(folder, "not", "yet")], folder, {
+        XDG_STATE_HOME: path.join(folder, "state")
+      })
+
+      const lines = ended.stdout.trimEnd().split("\n")
+      assert.strictEqual(ended.code, 0, ended.stderr + ended.stdout)
+      assert.isAtMost(lines.length, 10)
+      assert.isBelow(ended.millis, 17_000)
+      assert.match(lines[0]!, /^ok {7}listening {3}peers can connect to TCP port \d+ of this machine$/)
+      assert.match(ended.stdout, /^unknown {2}incoming {3}/m)
+      assert.match(ended.stdout, /^ok {7}UDP /m)
+      assert.match(ended.stdout, /^unknown {2}DHT IPv4 .*PIECEWISE_OFFLINE is set$/m)
+      assert.match(ended.stdout, /^ok {7}encryption {2}connections to peers are encrypted if the peer can do so$/m)
+      assert.match(ended.stdout, /^ok {7}disk /m)
+      assert.match(ended.stdout, /^ok {7}flush /m)
+      assert.strictEqual(ended.stderr, "")
+      assert.deepStrictEqual(
+        (yield* Effect.promise(() => readdir(folder))).filter((name) => name !== "state"),
+        []
+      )
+    })
+  )
+
+  it.live("fails if something does not work, and says what to do about it", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(
+          () =>
+            new Promise<ReturnType<typeof createServer>>((resolve) => {
+              const made = createServer().listen(0, "127.0.0.1", () => resolve(made))
+            })
+        ),
+        (made) => Effect.sync(() => made.close())
+      )
+      const { port } = server.address() as AddressInfo
+      const file = path.join(import.meta.dirname, "Doctor.test.ts")
+
+      const ended = yield* runScoped(["doctor", "--no-dht", "--port", String(port), "-o", file, "--json"], folder)
+
+      const checks = checksOf(ended.stdout)
+      assert.strictEqual(ended.code, 1)
+      assert.strictEqual(ended.stderr, "piecewise: 2 checks fail of 10 checks\n")
+      assert.deepInclude(checks.get("listening"), { state: "fails", what: `port ${port} is in use` })
+      assert.match(checks.get("listening")!.advice!, /--port/)
+      assert.deepInclude(checks.get("disk"), { state: "fails" })
+      assert.match(checks.get("disk")!.advice!, /--output/)
+      assert.deepInclude(checks.get("flush"), { state: "unknown" })
+      assert.deepInclude(checks.get("DHT IPv4"), { state: "unknown", what: "not asked, because of --no-dht" })
+    })
+  )
+})
+
+describe("Diagnosis.ofFamily", () => {
+  const family = (own: Partial<FamilyStatus>): FamilyStatus => ({
+    id: "00".repeat(20),
+    nodes: 0,
+    goodNodes: 0,
+    replacements: 0,
+    buckets: 1,
+    lookups: 0,
+    storedHashes: 0,
+    storedPeers: 0,
+    traffic: {
+      queriesSent: 0,
+      answersReceived: 0,
+      queriesUnanswered: 0,
+      queriesReceived: 0,
+      answersSent: 0,
+      limited: 0,
+      malformed: 0,
+      unasked: 0,
+      bytesReceived: 0,
+      bytesSent: 0
+    },
+    ...own
+  })
+
+  it("says what nodes know of us", () => {
+    const found = Diagnosis.ofFamily(
+      "DHT IPv4",
+      family({ nodes: 12, goodNodes: 9, externalHost: "203.0.113.7", isReachable: true })
+    )
+
+    assert.deepInclude(found, {
+      state: "works",
+      what: "9 nodes answered; they see us at 203.0.113.7; others reach us"
+    })
+  })
+
+  it("takes a family without a socket for unknown", () => {
+    assert.strictEqual(Diagnosis.ofFamily("DHT IPv6", undefined).state, "unknown")
+  })
+})
+
+describe("Doctor.linesOf", () => {
+  it("aligns the names, and cleans what comes from elsewhere", () => {
+    assert.deepStrictEqual(
+      Doctor.linesOf([
+        { name: "UDP", state: "works", what: "it works", advice: undefined },
+        { name: "listening", state: "fails", what: "in \u001b[31muse", advice: "choose another" }
+      ]),
+      ["ok       UDP        it works", "FAILS    listening  in \ufffd[31muse; choose another"]
+    )
+  })
+})

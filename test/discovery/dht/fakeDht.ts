@@ -1,0 +1,78 @@
+import { Effect, Layer, Stream } from "effect"
+import type { InfoHash } from "../../../src/base/InfoHash.ts"
+import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
+import type { DhtAnnounce } from "../../../src/discovery/dht/Dht.ts"
+import { Dht } from "../../../src/discovery/dht/Dht.ts"
+import type { FamilyStatus } from "../../../src/discovery/dht/DhtStatus.ts"
+
+/** What a fake DHT knows, and what it was asked. */
+export interface FakeDht {
+  readonly layer: Layer.Layer<Dht>
+  readonly service: Dht["Service"]
+  readonly lookups: Array<{
+    readonly infoHash: InfoHash
+    readonly announce: DhtAnnounce | undefined
+    readonly noSeeds: boolean | undefined
+  }>
+  readonly nodes: Array<PeerAddress>
+  /** Lookups that run now. */
+  running: number
+  /** What each node reports. */
+  reports: ReadonlyArray<ReadonlyArray<PeerAddress>>
+  knownNodes: number
+  port: number | undefined
+}
+
+/** The node that reports. */
+export const node: PeerAddress = { host: "192.0.2.100", port: 6_881 }
+
+const family = (nodes: number): FamilyStatus => ({
+  id: "00".repeat(20),
+  nodes,
+  goodNodes: nodes,
+  replacements: 0,
+  buckets: 1,
+  lookups: 0,
+  storedHashes: 0,
+  storedPeers: 0,
+  traffic: {
+    queriesSent: 0,
+    answersReceived: 0,
+    queriesUnanswered: 0,
+    queriesReceived: 0,
+    answersSent: 0,
+    limited: 0,
+    malformed: 0,
+    unasked: 0,
+    bytesReceived: 0,
+    bytesSent: 0
+  }
+})
+
+/** Makes a DHT of 8 nodes that report the given peers. */
+export const make = (...reports: ReadonlyArray<ReadonlyArray<PeerAddress>>): FakeDht => {
+  const service = Dht.of({
+    peers: (infoHash, options) =>
+      Stream.suspend(() => {
+        self.lookups.push({ infoHash, announce: options?.announce, noSeeds: options?.noSeeds })
+        self.running++
+        return Stream.fromIterable(self.reports.map((peers) => ({ peers, from: node })))
+      }).pipe(Stream.ensuring(Effect.sync(() => self.running--))),
+    announce: () => Effect.succeed({ nodes: self.knownNodes }),
+    scrape: () => Effect.succeed({ seeds: 3, downloaders: 2, nodes: self.knownNodes }),
+    addNode: (address) => Effect.sync(() => void self.nodes.push(address)),
+    portUnsafe: () => self.port,
+    status: Effect.sync(() => ({ ipv4: family(self.knownNodes), isReadOnly: false }))
+  })
+  const self: FakeDht = {
+    service,
+    layer: Layer.succeed(Dht, service),
+    lookups: [],
+    nodes: [],
+    running: 0,
+    reports,
+    knownNodes: 8,
+    port: 6_881
+  }
+  return self
+}
