@@ -10,11 +10,14 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Size from "../src/base/Size.ts"
 import * as DhtConfig from "../src/discovery/dht/DhtConfig.ts"
 import * as HttpTracker from "../src/discovery/tracker/provider/HttpTracker.ts"
 import * as TrackerSource from "../src/discovery/tracker/TrackerSource.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import * as EngineConfig from "../src/engine/EngineConfig.ts"
+import type { EngineOptions } from "../src/engine/EngineOptions.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as ThreadedPieceHasher from "../src/hash/provider/node/ThreadedPieceHasher.ts"
 import * as IoDaemon from "../src/io-daemon/IoDaemon.ts"
@@ -111,6 +114,52 @@ describe("the configuration", () => {
       limits: { downloadBytesPerSecond: ByteSize.mebibytes(2), uploadBytesPerSecond: ByteSize.bytes(512_000) },
       listen: { host: "127.0.0.1", port: [6_881, 6_882, 6_883, 7_000] },
       encryption: "require"
+    })
+  })
+
+  describe("has the bounds of the schema of the options", () => {
+    const accepts = (options: unknown): boolean => Schema.is(EngineConfig.EngineOptions)(options)
+    const reads = (name: string, value: number | bigint): boolean =>
+      Exit.isSuccess(read(EngineConfig.fromEnvironment(), { [name]: String(value) }))
+    const max = Number.MAX_SAFE_INTEGER
+
+    it.each<[string, number, (size: Size.Size) => EngineOptions]>([
+      ["PIECEWISE_BUFFER_BYTES", 65_536, (bufferBytes) => ({ bufferBytes })],
+      ["PIECEWISE_READ_CACHE_BYTES", 0, (readCacheBytes) => ({ readCacheBytes })],
+      ["PIECEWISE_MAX_METADATA_BYTES", 1, (maxMetadataBytes) => ({ maxMetadataBytes })],
+      ["PIECEWISE_DOWNLOAD_LIMIT", 1, (limit) => ({ limits: { downloadBytesPerSecond: limit } })],
+      ["PIECEWISE_UPLOAD_LIMIT", 1, (limit) => ({ limits: { uploadBytesPerSecond: limit } })]
+    ])("%s: at least %d, as a number of bytes or a ByteSize", (name, min, options) => {
+      for (const size of [min, max]) {
+        assert.deepStrictEqual([accepts(options(size)), accepts(options(ByteSize.bytes(size)))], [true, true])
+        assert.isTrue(reads(name, size))
+      }
+      assert.isFalse(accepts(options(min - 1)) || reads(name, min - 1))
+      if (min > 0) assert.isFalse(accepts(options(ByteSize.bytes(min - 1))))
+      assert.isFalse(accepts(options(max + 1)) || accepts(options(ByteSize.bytes(BigInt(max) + 1n))))
+      assert.isFalse(reads(name, BigInt(max) + 1n))
+    })
+
+    it("for the number of connections, and the ports", () => {
+      for (const [value, isRight] of [
+        [0, false],
+        [1, true],
+        [100_000, true],
+        [100_001, false]
+      ] as const) {
+        assert.strictEqual(accepts({ maxConnections: value }), isRight)
+        assert.strictEqual(reads("PIECEWISE_MAX_CONNECTIONS", value), isRight)
+      }
+      for (const [value, isRight] of [
+        [-1, false],
+        [0, true],
+        [65_535, true],
+        [65_536, false]
+      ] as const) {
+        assert.strictEqual(accepts({ listen: { port: value } }), isRight)
+        assert.strictEqual(reads("PIECEWISE_LISTEN_PORT", value), isRight)
+      }
+      assert.isFalse(accepts({ listen: { port: [] } }))
     })
   })
 

@@ -6,6 +6,7 @@ import * as ByteSize from "effect/ByteSize"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Bitfield from "../src/base/Bitfield.ts"
 import * as InfoHash from "../src/base/InfoHash.ts"
 import * as PeerAddress from "../src/base/PeerAddress.ts"
 import { PieceIndex } from "../src/base/PieceGeometry.ts"
@@ -15,7 +16,7 @@ import { DhtConfig } from "../src/discovery/dht/DhtConfig.ts"
 import { DhtStatus } from "../src/discovery/dht/DhtStatus.ts"
 import { DhtStoreError, Saved } from "../src/discovery/dht/DhtStore.ts"
 import { TrackerError } from "../src/discovery/tracker/Tracker.ts"
-import { AlreadyAdded, EngineEvent, OnlyV2 } from "../src/engine/Engine.ts"
+import { AlreadyAdded, EngineEvent, EngineStatus, OnlyV2 } from "../src/engine/Engine.ts"
 import { EngineOptions } from "../src/engine/EngineConfig.ts"
 import { IoDaemonUnavailable } from "../src/io-daemon/IoDaemon.ts"
 import { IoDaemonRefused } from "../src/io-daemon/IoDaemonClient.ts"
@@ -29,6 +30,7 @@ import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage
 import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
 import { ContentExists } from "../src/torrent/ContentExists.ts"
+import { FileProgress, PeerStatus, TorrentChange } from "../src/torrent/Torrent.ts"
 import { TorrentEvent } from "../src/torrent/TorrentEvent.ts"
 import { TorrentOptions } from "../src/torrent/TorrentOptions.ts"
 import { TorrentDefect, TorrentError, TorrentState, TorrentStatus } from "../src/torrent/TorrentStatus.ts"
@@ -73,6 +75,11 @@ const schemas: Readonly<Record<string, unknown>> = {
   TorrentStatus,
   TorrentOptions,
   EngineOptions,
+  Bitfield: Bitfield.Bitfield,
+  EngineStatus,
+  TorrentChange,
+  PeerStatus,
+  FileProgress,
   Bottleneck,
   EngineEvent,
   DhtConfig,
@@ -146,6 +153,15 @@ describe("the schemas", () => {
   it.each<[string, unknown, unknown, string]>([
     ["a hash of 19 bytes", InfoHash.InfoHash, "00".repeat(19), "40 hexadecimal digits"],
     ["an address without a port", PeerAddress.PeerAddress, "192.0.2.1", "HOST:PORT"],
+    ["a bitfield of too few bytes", Bitfield.Bitfield, { length: 9, bytes: "80" }, "its length, and its bytes"],
+    [
+      "a bitfield of bytes that are missing",
+      Bitfield.Bitfield,
+      { length: 2 ** 32, bytes: "" },
+      "its length, and its bytes"
+    ],
+    ["a bitfield with a spare bit", Bitfield.Bitfield, { length: 7, bytes: "81" }, "its length, and its bytes"],
+    ["a change without its pieces", TorrentChange, { _tag: "Stored" }, "pieces"],
     ["a piece below 0", PieceIndex, -1, "greater than or equal to 0"],
     ["an unknown event", TorrentEvent, { _tag: "PieceEaten" }, "PieceStored"],
     ["an unknown state", TorrentState, { _tag: "Dreaming" }, "Downloading"],
@@ -163,6 +179,38 @@ describe("the schemas", () => {
 
     assert.isTrue(TorrentEvent.guards.PieceStored(event))
     assert.strictEqual(Schema.encodeSync(jsonOf(TorrentEvent))(event), JSON.stringify(event))
+  })
+
+  it("have bitfields as their length and hexadecimal bytes in JSON", () => {
+    const stored = Bitfield.make(10)
+    Bitfield.add(stored, 0)
+    Bitfield.add(stored, 9)
+    const change: TorrentChange = { _tag: "Current", state: { _tag: "Complete" }, stored, wanted: Bitfield.full(10) }
+
+    const json = Schema.encodeSync(jsonOf(TorrentChange))(change) as string
+
+    assert.deepStrictEqual(JSON.parse(json), {
+      _tag: "Current",
+      state: { _tag: "Complete" },
+      stored: { length: 10, bytes: "8040" },
+      wanted: { length: 10, bytes: "ffc0" }
+    })
+    assert.deepStrictEqual(Schema.decodeUnknownSync(jsonOf(TorrentChange))(json), change)
+  })
+
+  it("take no bitfield whose count is wrong", () => {
+    const isBitfield = Schema.is(Bitfield.Bitfield)
+
+    assert.isTrue(isBitfield(Bitfield.full(9)))
+    for (const value of [
+      { ...Bitfield.full(9), count: 8 },
+      { length: 9, count: 0 },
+      { ...Bitfield.make(0), length: -1 },
+      1,
+      null
+    ]) {
+      assert.isFalse(isBitfield(value))
+    }
   })
 
   it("keep the reasons of a storage error, in JSON by their short tags", () => {

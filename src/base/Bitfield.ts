@@ -2,6 +2,11 @@
  * A fixed set of small integers in the layout of the wire's `bitfield` message (BEP 3): the high bit of the first byte
  * is index 0, spare bits at the end are zero. Mutable; it counts its members.
  */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as Bytes from "./Bytes.ts"
 
 /** Which of `length` things are members. */
 export interface Bitfield {
@@ -51,7 +56,7 @@ export const fill = (self: Bitfield): void => {
  * bit, for which BEP 3 says to close the connection.
  */
 export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefined => {
-  if (bytes.length !== (length + 7) >>> 3) return undefined
+  if (bytes.length !== Math.ceil(length / 8)) return undefined
   if (length & 7 && (bytes[bytes.length - 1]! & (0xff >>> (length & 7))) !== 0) return undefined
   const self = make(length)
   self.bytes.set(bytes)
@@ -161,3 +166,51 @@ function* indicesOf(length: number, byteAt: (at: number) => number): Generator<n
     }
   }
 }
+
+/** What a bitfield is encoded as: its length, and its bytes in lower-case hexadecimal digits. */
+const Encoded = Schema.Struct({ length: Schema.Natural, bytes: Schema.String })
+
+const expected = "a bitfield: its length, and its bytes as hexadecimal digits"
+
+const hexBytes = {
+  decode: SchemaGetter.transformEffect(({ bytes, length }: typeof Encoded.Type) => {
+    const read = Bytes.fromHex(bytes)
+    const found = read && fromBytes(read, length)
+    return found === undefined ? Effect.fail(new SchemaIssue.InvalidValue({ expected })) : Effect.succeed(found)
+  }),
+  encode: SchemaGetter.transform(({ bytes, length }: Bitfield) => ({ length, bytes: Bytes.toHex(bytes) }))
+}
+
+const isBitfield = (value: unknown): value is Bitfield => {
+  const { bytes, count, length } = (value ?? {}) as Partial<Bitfield>
+  if (!(bytes instanceof Uint8Array) || length === undefined || !Number.isSafeInteger(length) || length < 0)
+    return false
+  return fromBytes(bytes, length)?.count === count
+}
+
+/** Whether two bitfields have the same length and members. */
+const equals = (self: Bitfield, that: Bitfield): boolean =>
+  self.length === that.length && Bytes.equals(self.bytes, that.bytes)
+
+const Members = Schema.declare<Bitfield>(isBitfield, {
+  identifier: "piecewise/Bitfield",
+  expected,
+  toCodecJson: () => Schema.link<Bitfield>()(Encoded, hexBytes),
+  toCodecArbitrary: () =>
+    Schema.link<Bitfield>()(Schema.Array(Schema.Boolean), {
+      decode: SchemaGetter.transform((bits: ReadonlyArray<boolean>) => {
+        const self = make(bits.length)
+        for (const [index, bit] of bits.entries()) if (bit) add(self, index)
+        return self
+      }),
+      encode: SchemaGetter.transform((self: Bitfield) =>
+        Array.from({ length: self.length }, (_, index) => has(self, index))
+      )
+    }),
+  toEquivalence: () => equals
+})
+
+/** The schema of a bitfield. In JSON it is `{ "length": 10, "bytes": "8040" }`, its bytes as on the wire. */
+export const Bitfield: Schema.Codec<Bitfield, typeof Encoded.Encoded> = Encoded.annotate({ expected }).pipe(
+  Schema.decodeTo(Members, hexBytes)
+)

@@ -15,6 +15,7 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as IpAddress from "./IpAddress.ts"
 import * as PeerAddress from "./PeerAddress.ts"
+import * as Size from "./Size.ts"
 
 /** Makes the config of a variable whose text `read` understands. `expected` says what that is. */
 const variable = <A>(name: string, expected: string, read: (text: string) => A | undefined): Config.Config<A> => {
@@ -47,7 +48,7 @@ export const origin = (name: string): Config.Config<string> =>
 export const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.withDefault(config, undefined)
 
-const isSize = (bytes: bigint, min: number): boolean => bytes >= BigInt(min) && bytes <= BigInt(Number.MAX_SAFE_INTEGER)
+const isSize = (bytes: bigint, min: number): boolean => bytes >= BigInt(min) && bytes <= BigInt(Size.maxBytes)
 
 /** A size or a rate: a number of bytes with or without a unit, as in `64MiB`, `1.5 GB` or `65536`. */
 export const size = (name: string, min: number): Config.Config<ByteSize.ByteSize> =>

@@ -1,5 +1,29 @@
 /**
  * The contract of everything that finds peers: trackers, DHT, PEX, LSD, a fixed list.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Stream } from "effect"
+ * import { Engine, type PeerSource } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   const peer = yield* join(known, PeerBehaviour.honest)
+ *   const mine: PeerSource.PeerSource = {
+ *     // The simulated peers have addresses of a local network.
+ *     isLocal: true,
+ *     peers: () => Stream.make({ _tag: "Peers", source: "my list", addresses: [peer.address] })
+ *   }
+ *   const engine = yield* Engine.Engine
+ *   const torrent = yield* engine.add(known.metainfo, { sources: [mine] })
+ *   yield* during(torrent.completed)
+ *   assert.equal(peer.counters.handshakes, 1)
+ * })
+ * const layer = TestEngine.layer({ findsPeers: false })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(layer)))
+ * ```
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -106,8 +130,9 @@ export type PeerSourceEvent =
       /** Our own IP address as the source sees it. */
       readonly externalHost?: string | undefined
       /**
-       * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the local network are taken from a host in it only, and
-       * those on this machine from a host on this machine. Default: a public one, unless the source is local.
+       * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the
+       * local network are taken from a host in it only, and those on this machine from a host on this machine. Default:
+       * a public one, unless the source is local.
        */
       readonly from?: string | undefined
       /**

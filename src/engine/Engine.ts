@@ -65,7 +65,7 @@ export type { Progress as MetadataProgress } from "../torrent/MetadataFetch.ts"
 export type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 export { EngineEvent } from "./EngineEvent.ts"
 export type { AddOptions, EngineOptions, ListenOptions, Metadata, MetadataOptions } from "./EngineOptions.ts"
-export type { EngineStatus } from "./EngineStatus.ts"
+export { EngineStatus } from "./EngineStatus.ts"
 
 /** The torrent was already added to the engine, and has not stopped. */
 export class AlreadyAdded extends Schema.TaggedError<AlreadyAdded>()("piecewise/AlreadyAdded", {
@@ -89,7 +89,33 @@ export class OnlyV2 extends Schema.TaggedError<OnlyV2>()("piecewise/OnlyV2", {})
 /** The services that an engine needs. */
 export type Requirements = Storage | Dialer | PieceHasher | ResumeStore | PeerSources.PeerSources
 
-/** Runs torrents. */
+/**
+ * Runs torrents.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Engine } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * // It runs with `NodeEngine.layer` as well.
+ * const download = (known: KnownTorrent.KnownTorrent) =>
+ *   Effect.gen(function* () {
+ *     const engine = yield* Engine.Engine
+ *     const torrent = yield* engine.add(known.metainfo)
+ *     yield* torrent.completed
+ *     return yield* engine.status
+ *   }).pipe(Effect.scoped)
+ * const program = Effect.gen(function* () {
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   yield* join(known, PeerBehaviour.honest)
+ *   const { states, storedBytes } = yield* during(download(known))
+ *   assert.deepEqual([storedBytes, states.Complete], [300_000, 1])
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TestEngine.layer())))
+ * ```
+ */
 export class Engine extends Context.Service<
   Engine,
   {
@@ -98,11 +124,6 @@ export class Engine extends Context.Service<
      * 2 seconds at most. Returns at once: the metadata of a magnet link is fetched, the files are checked and the pieces
      * downloaded by themselves; the torrent's events report the progress and failures. Fails with `AlreadyAdded` if a
      * torrent with the info hash is in this engine, or with `OnlyV2` if the link is of version 2 only.
-     *
-     * ```ts
-     * const torrent = yield* engine.add(link, { seed: { ratio: 1 } })
-     * yield* torrent.completed
-     * ```
      */
     readonly add: <R = never>(
       source: Metainfo | Magnet,

@@ -5,24 +5,33 @@
 import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import * as Environment from "../base/Environment.ts"
-import { Size } from "../base/Size.ts"
+import * as Size from "../base/Size.ts"
 import { Policy } from "../connect/Encryption.ts"
-import { Limits } from "../rate/RateLimits.ts"
+import * as RateLimits from "../rate/RateLimits.ts"
+
+/** The smallest sizes, in bytes. A buffer of a smaller size cannot hold one block of a piece. */
+const min = { bufferBytes: 65_536, readCacheBytes: 0, maxMetadataBytes: 1 } as const
+
+/** How many connections there may be at most. */
+const connections = { minimum: 1, maximum: 100_000 } as const
 
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
 
 /**
  * The schema of the options, for a program that keeps them or receives them from another one. What is decoded can be
- * passed to `Engine.layer`.
+ * passed to `Engine.layer`. Its bounds are those of `fromEnvironment`.
  */
 export const EngineOptions = Schema.Struct({
-  bufferBytes: Schema.optional(Size),
-  readCacheBytes: Schema.optional(Size),
-  maxConnections: Schema.optional(Schema.Int.check(Schema.isGreaterThan(0))),
-  maxMetadataBytes: Schema.optional(Size),
-  limits: Schema.optional(Limits),
+  bufferBytes: Schema.optional(Size.atLeast(min.bufferBytes)),
+  readCacheBytes: Schema.optional(Size.atLeast(min.readCacheBytes)),
+  maxConnections: Schema.optional(Schema.Int.check(Schema.isBetween(connections))),
+  maxMetadataBytes: Schema.optional(Size.atLeast(min.maxMetadataBytes)),
+  limits: Schema.optional(RateLimits.Limits),
   listen: Schema.optional(
-    Schema.Struct({ host: Schema.optional(Schema.String), port: Schema.Union([Port, Schema.Array(Port)]) })
+    Schema.Struct({
+      host: Schema.optional(Schema.String),
+      port: Schema.Union([Port, Schema.Array(Port).check(Schema.isNonEmpty())])
+    })
   ),
   encryption: Schema.optional(Policy),
   telemetry: Schema.optional(
@@ -34,9 +43,6 @@ export const EngineOptions = Schema.Struct({
     })
   )
 })
-
-/** A buffer of a smaller size cannot hold one block of a piece. */
-const minBufferBytes = 65_536
 
 /** Reads where to listen: `PIECEWISE_LISTEN_PORT` and, if that is set, `PIECEWISE_BIND`. */
 const listen = () =>
@@ -55,13 +61,19 @@ const listen = () =>
  */
 export const fromEnvironment = () =>
   Config.all({
-    bufferBytes: Environment.optional(Environment.size("PIECEWISE_BUFFER_BYTES", minBufferBytes)),
-    readCacheBytes: Environment.optional(Environment.size("PIECEWISE_READ_CACHE_BYTES", 0)),
-    maxMetadataBytes: Environment.optional(Environment.size("PIECEWISE_MAX_METADATA_BYTES", 1)),
-    maxConnections: Environment.optional(Environment.integer("PIECEWISE_MAX_CONNECTIONS", 1, 100_000)),
+    bufferBytes: Environment.optional(Environment.size("PIECEWISE_BUFFER_BYTES", min.bufferBytes)),
+    readCacheBytes: Environment.optional(Environment.size("PIECEWISE_READ_CACHE_BYTES", min.readCacheBytes)),
+    maxMetadataBytes: Environment.optional(Environment.size("PIECEWISE_MAX_METADATA_BYTES", min.maxMetadataBytes)),
+    maxConnections: Environment.optional(
+      Environment.integer("PIECEWISE_MAX_CONNECTIONS", connections.minimum, connections.maximum)
+    ),
     limits: Config.all({
-      downloadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_DOWNLOAD_LIMIT", 1)),
-      uploadBytesPerSecond: Environment.optional(Environment.size("PIECEWISE_UPLOAD_LIMIT", 1))
+      downloadBytesPerSecond: Environment.optional(
+        Environment.size("PIECEWISE_DOWNLOAD_LIMIT", RateLimits.minBytesPerSecond)
+      ),
+      uploadBytesPerSecond: Environment.optional(
+        Environment.size("PIECEWISE_UPLOAD_LIMIT", RateLimits.minBytesPerSecond)
+      )
     }),
     listen: listen(),
     encryption: Environment.optional(Config.Literals(Policy.literals, "PIECEWISE_ENCRYPTION"))

@@ -76,12 +76,18 @@ export const layerHttpClient = Layer.unwrap(
 export const layerStorage = (options: IoDaemonStorage.IoDaemonStorageOptions) =>
   IoDaemonStorage.layer(options).pipe(Layer.provide(layerHttpClient), Layer.provide(NodePieceHasher.layer))
 
-/** The name of the daemon's root whose folder is `directory`. Fails with `IoDaemonUnavailable` if there is none. */
+/**
+ * The name of the daemon's root whose folder is `directory`. Fails with `IoDaemonUnavailable` if there is none or
+ * the daemon does not answer, and with `IoDaemonRefused` if it refuses.
+ */
 export const findRoot = Effect.fnUntraced(function* (directory: string) {
   const client = yield* IoDaemonClient.make
-  const { roots } = yield* client
-    .execute(HttpClientRequest.get(IoDaemonProtocol.configRoute))
-    .pipe(Effect.flatMap(HttpClientResponse.schemaBodyJson(IoDaemonProtocol.Config)))
+  const response = yield* client.execute(HttpClientRequest.get(IoDaemonProtocol.configRoute))
+  const unreadable = () => new IoDaemonUnavailable({ why: "its list of roots cannot be read" })
+  const { roots } = yield* Effect.mapError(
+    HttpClientResponse.schemaBodyJson(IoDaemonProtocol.Config)(response),
+    unreadable
+  )
   const wanted = yield* realPath(directory)
   for (const [root, place] of Object.entries(roots)) if ((yield* realPath(place)) === wanted) return root
   const known = Object.values(roots).join(", ") || "none"

@@ -13,11 +13,13 @@ import * as Signal from "../base/Signal.ts"
 import * as Size from "../base/Size.ts"
 import * as RateLimiter from "./RateLimiter.ts"
 
+/** The lowest limit that the schema and variables of the environment accept: 0 would let nothing through. */
+export const minBytesPerSecond = 1
+
+const Limit = Schema.optional(Size.atLeast(minBytesPerSecond))
+
 /** The schema of limits. */
-export const Limits = Schema.Struct({
-  downloadBytesPerSecond: Schema.optional(Size.Size),
-  uploadBytesPerSecond: Schema.optional(Size.Size)
-})
+export const Limits = Schema.Struct({ downloadBytesPerSecond: Limit, uploadBytesPerSecond: Limit })
 
 /**
  * Limits a second, as a number of bytes or a `ByteSize`. Absent, or not a finite number, for no limit; 0 lets a single

@@ -7,8 +7,23 @@
  * policies are made by spreading it, or of partial ones (`compose`):
  *
  * ```ts
+ * import assert from "node:assert/strict"
+ * import { Layer } from "effect"
+ * import { PeerId, PeerPolicy } from "piecewise"
+ * import { NodeEngine } from "piecewise/node"
+ *
  * const policy = PeerPolicy.compose(PeerPolicy.lanFirst, PeerPolicy.clients({ deny: ["-XL"] }))
- * const engine = Layer.provide(NodeEngine.layer({ directory: "downloads" }), PeerPolicy.layer(policy))
+ * export const engine = Layer.provide(NodeEngine.layer({ directory: "downloads" }), PeerPolicy.layer(policy))
+ *
+ * const address = { host: "192.168.1.2", port: 6881 }
+ * const neighbour: PeerPolicy.Candidate = {
+ *   ...{ address, origin: { _tag: "Exchange" }, infoHash: undefined },
+ *   ...{ peerId: undefined, client: undefined }
+ * }
+ * assert.equal(policy.rank(neighbour), 1)
+ * assert.equal(policy.rank({ ...neighbour, address: { host: "203.0.113.9", port: 6881 } }), 0)
+ * const peerId = PeerId.fromBytes(new TextEncoder().encode("-XL0012-abcdefghijkl"))
+ * assert.equal(policy.admits({ ...neighbour, peerId }), false)
  * ```
  *
  * The limits of the engine are not the policy's: it cannot unchoke more peers than there are slots, hold more places,

@@ -1,46 +1,50 @@
 /**
  * What is known of a connected peer.
  */
-import type { PeerAddress } from "../base/PeerAddress.ts"
+import * as Schema from "effect/Schema"
+import { PeerAddress } from "../base/PeerAddress.ts"
 import * as PeerId from "../base/PeerId.ts"
 import type { PeerSession } from "../peer/PeerSession.ts"
 
-/** A connected peer. Bytes are payload bytes. */
-export interface PeerStatus {
+/** The schema of what is known of a connected peer. Bytes are payload bytes. */
+export const PeerStatus = Schema.Struct({
   /** Its address, as we see it. The port of a peer that connected to us is not the one at which it listens. */
-  readonly address: PeerAddress
+  address: PeerAddress,
   /** What it calls its client: in the extension handshake (BEP 10), else by its peer id. A claim. */
-  readonly client: string
+  client: Schema.String,
   /** Whether it connected to us. */
-  readonly isIncoming: boolean
+  isIncoming: Schema.Boolean,
   /** Whether the connection to it is encrypted. */
-  readonly isEncrypted: boolean
+  isEncrypted: Schema.Boolean,
   /** Whether the handshake with it was encrypted, even if what follows is not. */
-  readonly hasEncryptedHandshake: boolean
+  hasEncryptedHandshake: Schema.Boolean,
   /** Whether we choke it, and are interested in it (BEP 3). */
-  readonly amChoking: boolean
-  readonly amInterested: boolean
+  amChoking: Schema.Boolean,
+  amInterested: Schema.Boolean,
   /** Whether it chokes us, and is interested in us. */
-  readonly peerChoking: boolean
-  readonly peerInterested: boolean
+  peerChoking: Schema.Boolean,
+  peerInterested: Schema.Boolean,
   /** Whether it let requests time out and has sent nothing since. */
-  readonly isSnubbed: boolean
+  isSnubbed: Schema.Boolean,
   /** Whether it has every piece. */
-  readonly isSeed: boolean
+  isSeed: Schema.Boolean,
   /** Whether it says that it will not download any more (BEP 21). */
-  readonly isUploadOnly: boolean
+  isUploadOnly: Schema.Boolean,
   /** How many pieces it has, and how many of them are wanted and missing here. */
-  readonly pieces: number
-  readonly interestingPieces: number
+  pieces: Schema.Natural,
+  interestingPieces: Schema.Natural,
   /** Blocks that are requested from it now. */
-  readonly requests: number
+  requests: Schema.Natural,
   /** Bytes a second that it sends to us and receives from us, over the last few seconds. */
-  readonly downloadBytesPerSecond: number
-  readonly uploadBytesPerSecond: number
+  downloadBytesPerSecond: Schema.Finite,
+  uploadBytesPerSecond: Schema.Finite,
   /** Bytes that it has sent to us and received from us in this session. */
-  readonly downloadedBytes: number
-  readonly uploadedBytes: number
-}
+  downloadedBytes: Schema.Natural,
+  uploadedBytes: Schema.Natural
+})
+
+/** What is known of a connected peer. */
+export type PeerStatus = typeof PeerStatus.Type
 
 /** The status of the peer of a session. */
 export const of = ({ canEncrypt, isEncrypted, isIncoming, peerId, protocol, remote }: PeerSession): PeerStatus => {

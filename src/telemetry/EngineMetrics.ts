@@ -6,6 +6,26 @@
  * Engines with the same `MetricRegistry` and the same attributes (`Metric.CurrentMetricAttributes`) are counted
  * together. Counters and histograms stay after an engine has ended, so that the last export of a program has them.
  * Gauges are there while an engine has torrents, and those of a torrent while that is in its engine.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Metric } from "effect"
+ * import { Engine, EngineMetrics } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * const program = Effect.gen(function* () {
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   yield* join(known, PeerBehaviour.honest)
+ *   const torrent = yield* Engine.Engine.use((engine) => engine.add(known.metainfo))
+ *   yield* during(torrent.completed)
+ *   const stored = yield* Metric.value(EngineMetrics.storedPieces)
+ *   const missing = yield* Metric.value(EngineMetrics.missingBytes)
+ *   assert.deepEqual([stored.count, missing.value], [5, 0])
+ * }).pipe(Effect.scoped, Effect.provide(TestEngine.layer()))
+ * // A registry of its own: the default one is that of the process.
+ * await Effect.runPromise(Effect.provideService(program, Metric.MetricRegistry, new Map()))
+ * ```
  */
 import * as Metric from "effect/Metric"
 import * as Tally from "../base/Tally.ts"

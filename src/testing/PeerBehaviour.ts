@@ -8,12 +8,16 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Handshake from "../wire/Handshake.ts"
+import type { WrongMetadata } from "./ScriptedMetadata.ts"
 
 /** A behaviour; fields combine freely. Times are measured by the clock, sizes are in bytes. */
 export interface PeerBehaviour {
   /** Every random choice follows from it and the number of the connection. Default 1. */
   readonly seed?: number | undefined
-  /** What the handshake says we can do. Default: the fast extension (BEP 6) only. */
+  /**
+   * What the handshake says we can do. Default: the fast extension (BEP 6), and the extension protocol (BEP 10) if the
+   * peer was given the info dict, as `join` of a simulated world does.
+   */
   readonly features?: Partial<Handshake.Features> | undefined
   /** The pieces it has and announces. Default: all. Indices outside the torrent are ignored. */
   readonly pieces?: "all" | ReadonlyArray<number> | undefined
@@ -33,6 +37,11 @@ export interface PeerBehaviour {
   readonly bytesPerSecond?: number | undefined
   /** A block is answered no earlier than this after its request; requests wait side by side. Default: none. */
   readonly delay?: Duration.Input | undefined
+  /**
+   * Requests for the info dict (BEP 9) are rejected, or answered with a wrong byte in it. Default: they are answered, also
+   * while the peer chokes, with the whole info dict four times at most.
+   */
+  readonly metadata?: WrongMetadata | undefined
   /** Flips a bit in these blocks. Default: none. */
   readonly corrupts?: Corruption | undefined
   /** Does something wrong with every n-th answer (fault 29). */

@@ -120,6 +120,7 @@ const converse = Effect.fnUntraced(function* (self: Talk, role: "accepts" | "con
   if (silent === "after the handshake") return yield* Effect.never
 
   ScriptedSession.announce(session)
+  ScriptedSession.offerMetadata(session)
   ScriptedSession.flood(session, floods ?? 0)
   yield* flush(self)
   if (typeof announces === "object") yield* Effect.forkScoped(gain(self, announces.every))

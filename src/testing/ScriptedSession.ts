@@ -16,6 +16,7 @@ import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import * as Handshake from "../wire/Handshake.ts"
 import { WireError } from "../wire/WireError.ts"
 import type { PeerBehaviour } from "./PeerBehaviour.ts"
+import * as ScriptedMetadata from "./ScriptedMetadata.ts"
 
 /** What a scripted peer is made of. */
 export interface Options {
@@ -23,6 +24,8 @@ export interface Options {
   readonly geometry: PieceGeometry.PieceGeometry
   /** The right bytes of a piece. They are only read; the last two requested pieces are kept. */
   readonly content: (piece: PieceGeometry.PieceIndex) => Uint8Array
+  /** The info dict, to send to peers that have only a magnet link. Default: it speaks no extension protocol (BEP 10). */
+  readonly info?: Uint8Array | undefined
   /** Default: an honest seed. */
   readonly behaviour?: PeerBehaviour | undefined
   /** 20 bytes. Default: one that follows from the behaviour's seed. */
@@ -54,6 +57,8 @@ export interface Counters {
   wrongBlocks: number
   /** Rejects sent (BEP 6). */
   rejects: number
+  /** Requests for pieces of the info dict (BEP 9). */
+  metadataRequests: number
   /** Blocks received, as answers to a flood. */
   blocksReceived: number
   /** How the other side broke the protocol, as `WireError.why`; the first hundred. */
@@ -77,6 +82,7 @@ export const makeCounters = (): Counters => ({
   blockBytes: 0,
   wrongBlocks: 0,
   rejects: 0,
+  metadataRequests: 0,
   blocksReceived: 0,
   complaints: []
 })
@@ -108,6 +114,8 @@ export interface Session {
   readonly queue: Array<Request>
   /** The right bytes of a piece; those of the last two are kept. */
   readonly contentOf: Options["content"]
+  /** What it says about the info dict; `undefined` if it speaks no extension protocol. */
+  readonly metadata: ScriptedMetadata.ScriptedMetadata | undefined
   handshake: Handshake.Handshake | undefined
   /** Whether both sides speak BEP 6. */
   fast: boolean
@@ -158,6 +166,7 @@ export const make = (
     has: typeof behaviour.announces === "object" ? Bitfield.make(options.geometry.pieceCount) : piecesOf(options),
     queue: [],
     contentOf: keepContents(options.content),
+    metadata: options.info && ScriptedMetadata.make(options.info, behaviour.metadata),
     handshake: undefined,
     fast: false,
     interested: false,
@@ -239,6 +248,13 @@ const frameSink = (session: Session): FrameDecoder.FrameSink => {
     pieceEnd: () => {
       counters.blocksReceived++
     },
+    extended: (id, payload) => {
+      const { behaviour, metadata, out } = session
+      if (metadata === undefined || behaviour.silent !== undefined) return
+      if (!ScriptedMetadata.receive(metadata, id, payload, behaviour.metadata, out)) return
+      counters.metadataRequests++
+      session.onNews()
+    },
     request: (index, begin, length) => take(session, index, begin, length),
     cancel: (index, begin, length) => {
       counters.cancels++
@@ -284,9 +300,10 @@ const refuse = (session: Session, index: number, begin: number, length: number):
 
 // Messages to the other side.
 
-const features = ({ behaviour }: Session): Handshake.Features => ({
+const features = ({ behaviour, metadata }: Session): Handshake.Features => ({
   ...Handshake.noFeatures,
   fast: true,
+  extensionProtocol: metadata !== undefined,
   ...behaviour.features
 })
 
@@ -302,6 +319,13 @@ export const handshake = (session: Session): Uint8Array => {
 /** A peer id of the usual form (BEP 20), which differs by the seed. */
 const peerIdOf = (seed: number): Uint8Array =>
   new TextEncoder().encode(`-SP0100-${(seed >>> 0).toString(36).padStart(12, "0")}`)
+
+/** Offers the info dict, if both sides speak the extension protocol (BEP 10). */
+export const offerMetadata = (session: Session): void => {
+  const { handshake, metadata, out } = session
+  if (metadata === undefined || !features(session).extensionProtocol) return
+  if (handshake?.features.extensionProtocol) ScriptedMetadata.offer(metadata, out)
+}
 
 /** Announces what the peer has, the first message after the handshake (BEP 3, BEP 6). */
 export const announce = (session: Session): void => {

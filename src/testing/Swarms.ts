@@ -241,6 +241,7 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
           infoHash,
           geometry: layout.geometry,
           content,
+          info: metainfo.infoBytes,
           behaviour: { ...behaviour, seed: (behaviour.seed ?? 1) + 1_000 * shared.hosts },
           listen: { host, port: 6_881 }
         })

@@ -3,20 +3,28 @@
  * written against `Engine` runs in it unchanged.
  *
  * ```ts
- * it.effect("downloads while the disk is full for a minute", () =>
- *   Effect.gen(function* () {
- *     const { faults, join, during } = yield* TestEngine.TestEngine
- *     const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
- *     yield* join(known, PeerBehaviour.honest)
- *     faults.failAll("write", FaultyStorage.diskFull)
- *     yield* Effect.forkScoped(Effect.andThen(Effect.sleep("1 minute"), Effect.sync(() => faults.recover())))
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Engine } from "piecewise"
+ * import { FaultyStorage, KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
  *
- *     yield* during(myProgram(known.bytes))
- *   }).pipe(Effect.provide(TestEngine.layer({ seed: 7 }))))
+ * const test = Effect.gen(function* () {
+ *   const { during, faults, join, medium } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   yield* join(known, PeerBehaviour.honest)
+ *   faults.failAll("write", FaultyStorage.diskFull)
+ *   yield* Effect.forkScoped(Effect.delay(Effect.sync(() => faults.recover()), "1 minute"))
+ *
+ *   // In place of the program under test.
+ *   const torrent = yield* Engine.Engine.use((engine) => engine.add(known.metainfo))
+ *   yield* during(torrent.completed)
+ *
+ *   assert(medium.torrent(known.metainfo.layout).isWhole)
+ * })
+ * await Effect.runPromise(test.pipe(Effect.scoped, Effect.provide(TestEngine.layer({ seed: 7 }))))
  * ```
  *
- * Scripted peers do not send metadata (BEP 9), so a program that adds a magnet link needs another engine in the world that
- * has the torrent (`beside`).
+ * Scripted peers send metadata too (BEP 9), so the program may add a magnet link.
  *
  * The program finds the peers that joined by itself, as through a tracker. No time passes by itself: `during` and
  * `advance` move the clock, and all that the program sees of time and chance follows from the seed, so a test that

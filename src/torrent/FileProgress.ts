@@ -1,27 +1,31 @@
 /**
  * How far each file of a torrent is.
  */
-import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import * as Schema from "effect/Schema"
+import { PiecePriority } from "../assembly/PiecePriority.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 
-/** A file of a torrent. */
-export interface FileProgress {
+/** The schema of how far a file of a torrent is. */
+export const FileProgress = Schema.Struct({
   /** Its index in `metainfo.layout.files`. */
-  readonly index: number
+  index: Schema.Natural,
   /** Components joined by `/`, as in events. */
-  readonly path: string
+  path: Schema.String,
   /** Bytes. */
-  readonly length: number
+  length: Schema.Natural,
   /** Bytes of it that are in stored pieces. */
-  readonly storedBytes: number
+  storedBytes: Schema.Natural,
   /** How much it is wanted. */
-  readonly priority: PiecePriority
+  priority: PiecePriority,
   /** Whether all of it is stored. An empty file always counts as stored. */
-  readonly isComplete: boolean
-}
+  isComplete: Schema.Boolean
+})
+
+/** How far a file of a torrent is. */
+export type FileProgress = typeof FileProgress.Type
 
 /** The files of a torrent, except padding. `priorities` as in `TorrentOptions.files`; empty if all are wanted alike. */
 export const of = (

@@ -22,10 +22,10 @@ import type { TorrentError, TorrentStatus } from "./TorrentStatus.ts"
 import type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
 export type { Limits } from "../rate/RateLimits.ts"
-export type { PeerStatus } from "../swarm/PeerStatus.ts"
-export type { FileProgress } from "./FileProgress.ts"
+export { PeerStatus } from "../swarm/PeerStatus.ts"
+export { FileProgress } from "./FileProgress.ts"
 export type { ReadError, ReadRange } from "./Readers.ts"
-export type { TorrentChange } from "./TorrentChange.ts"
+export { TorrentChange } from "./TorrentChange.ts"
 export type { Removed } from "./TorrentRecord.ts"
 export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
 
@@ -37,6 +37,29 @@ export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
  *
  * What waits for something fails with `TorrentError` if the torrent could not be started or had to end, and with
  * `TorrentStopped` if somebody stops it before. A bug in the engine is a defect.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Stream } from "effect"
+ * import { Engine } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * const files = ["film.mkv", "sample.mkv"].map((name) => ({ path: [name], length: 100_000 }))
+ * const program = Effect.gen(function* () {
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files, pieceLength: 65_536 })
+ *   yield* join(known, PeerBehaviour.honest)
+ *   const engine = yield* Engine.Engine
+ *   const torrent = yield* engine.add(known.metainfo, { files: ["high", "skip"] })
+ *   // The end of the film, before the rest of it is there.
+ *   const end = yield* during(Stream.runCollect(torrent.read(0, { begin: 99_990 })))
+ *   assert.deepEqual(end, [known.fileContent(0).subarray(99_990)])
+ *   yield* during(torrent.completed)
+ *   const progress = yield* torrent.files
+ *   assert.deepEqual(progress.map(({ isComplete }) => isComplete), [true, false])
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TestEngine.layer())))
+ * ```
  */
 export interface Torrent {
   readonly infoHash: InfoHash
@@ -132,11 +155,6 @@ export interface Torrent {
    * Fails with `TorrentStopped` when the torrent stops, with the error of the torrent if it fails, and with
    * `StorageError` if the bytes cannot be read, or if the storage cannot take the skipped file. Dies with a `RangeError`
    * if there is no such file, if it is padding, or if the range is not inside it.
-   *
-   * ```ts
-   * const film = (yield* torrent.metainfo).layout.files.findIndex(({ path }) => path.at(-1) === "film.mkv")
-   * const lastBytes = torrent.read(film, { begin: 1_000_000 })
-   * ```
    */
   readonly read: (file: number, range?: ReadRange) => Stream.Stream<Uint8Array, ReadError>
   /** Sets the limits of all its peers together and removes those that are absent. The engine's limits apply as well. */

@@ -8,33 +8,33 @@ import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Pull from "effect/Pull"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Bitfield from "../base/Bitfield.ts"
-import type { PieceIndex } from "../base/PieceGeometry.ts"
-import type { TorrentState } from "./TorrentStatus.ts"
+import { PieceIndex } from "../base/PieceGeometry.ts"
+import { TorrentState } from "./TorrentStatus.ts"
 import * as Watch from "./Watch.ts"
 
-/** A change of a torrent. The reader owns the bitfields; they have one bit a piece. */
-export type TorrentChange =
+/** The schema of a change of a torrent. The reader owns the bitfields; they have one bit a piece. */
+export const TorrentChange = Schema.TaggedUnion({
   /**
    * The current value: the first of every reader, and again when something else is known than before, such as after
    * the metadata was fetched or the files were checked. `stored` and `wanted` as in `Torrent.stored` and
    * `TorrentStatus.wantedPieces`.
    */
-  | {
-      readonly _tag: "Current"
-      readonly state: TorrentState
-      readonly stored: Bitfield.Bitfield
-      readonly wanted: Bitfield.Bitfield
-    }
+  Current: { state: TorrentState, stored: Bitfield.Bitfield, wanted: Bitfield.Bitfield },
   /** These pieces are stored now; ascending. */
-  | { readonly _tag: "Stored"; readonly pieces: ReadonlyArray<PieceIndex> }
+  Stored: { pieces: Schema.Array(PieceIndex) },
   /** These pieces are not stored any more, or have to be verified again; ascending. */
-  | { readonly _tag: "Lost"; readonly pieces: ReadonlyArray<PieceIndex> }
+  Lost: { pieces: Schema.Array(PieceIndex) },
   /** Other pieces are wanted. */
-  | { readonly _tag: "Selected"; readonly wanted: Bitfield.Bitfield }
+  Selected: { wanted: Bitfield.Bitfield },
   /** The torrent does something else. */
-  | { readonly _tag: "StateChanged"; readonly state: TorrentState }
+  StateChanged: { state: TorrentState }
+})
+
+/** A change of a torrent. */
+export type TorrentChange = typeof TorrentChange.Type
 
 /** What a torrent is like now. Whoever gets it copies what it keeps. */
 export interface Present {

@@ -13,12 +13,16 @@ import { TorrentFailure } from "./TorrentStatus.ts"
  * events as plain objects; only whoever sends or receives them pays for encoding and decoding:
  *
  * ```ts
+ * import assert from "node:assert/strict"
  * import { Schema } from "effect"
  * import { TorrentEvent } from "piecewise"
  *
  * const json = Schema.fromJsonString(Schema.toCodecJson(TorrentEvent.TorrentEvent))
- * export const encode = Schema.encodeEffect(json)
- * export const decode = Schema.decodeUnknownEffect(json)
+ * const address = { host: "192.0.2.1", port: 6881 }
+ * const event: TorrentEvent.TorrentEvent = { _tag: "PeerConnected", address }
+ * const text = Schema.encodeSync(json)(event)
+ * assert.equal(text, '{"_tag":"PeerConnected","address":"192.0.2.1:6881"}')
+ * assert.deepEqual(Schema.decodeUnknownSync(json)(text), event)
  * ```
  */
 export const TorrentEvent = Schema.TaggedUnion({

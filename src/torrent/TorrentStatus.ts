@@ -75,7 +75,29 @@ export const TorrentState = Schema.TaggedUnion({
 /** What a torrent is doing. */
 export type TorrentState = typeof TorrentState.Type
 
-/** The schema of a snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds. */
+/**
+ * The schema of a snapshot. Bytes are payload bytes; rates are bytes a second over the last few seconds.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Schema } from "effect"
+ * import { Engine, TorrentStatus } from "piecewise"
+ * import { KnownTorrent, TestEngine } from "piecewise/testing"
+ *
+ * const json = Schema.fromJsonString(Schema.toCodecJson(TorrentStatus.TorrentStatus))
+ * const program = Effect.gen(function* () {
+ *   const { advance } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files: [{ path: [], length: 300_000 }], pieceLength: 65_536 })
+ *   const torrent = yield* Engine.Engine.use((engine) => engine.add(known.metainfo, { isPaused: true }))
+ *   yield* advance("1 second")
+ *   const status = yield* torrent.status
+ *   assert.deepEqual([status.state._tag, status.missingBytes], ["Paused", 300_000])
+ *   const received = Schema.decodeUnknownSync(json)(Schema.encodeSync(json)(status))
+ *   assert.deepEqual(received, status)
+ * })
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TestEngine.layer())))
+ * ```
+ */
 export const TorrentStatus = Schema.Struct({
   state: TorrentState,
   /** The name in the metainfo. Until that is known, the name that the magnet link says, or the info hash in hex. */

@@ -4,12 +4,28 @@
  * for are fetched before all others, and a slow client holds its stream back.
  *
  * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { HttpRouter } from "effect/http"
+ * import { Engine, TorrentHttp } from "piecewise"
+ * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
+ *
+ * const files = [{ path: ["film.mp4"], length: 300_000 }]
  * const program = Effect.gen(function* () {
- *   const engine = yield* Engine.Engine
- *   const torrent = yield* engine.add(metainfo)
- *   return TorrentHttp.layer(torrent, { prefix: "/film" })
+ *   const { during, join } = yield* TestEngine.TestEngine
+ *   const known = yield* KnownTorrent.make({ files, pieceLength: 65_536 })
+ *   yield* join(known, PeerBehaviour.honest)
+ *   const torrent = yield* Engine.Engine.use((engine) => engine.add(known.metainfo))
+ *   yield* during(torrent.completed)
+ *   // `HttpRouter.serve` serves the same routes at a port.
+ *   const { dispose, handler } = HttpRouter.toWebHandler(TorrentHttp.layer(torrent, { prefix: "/a" }))
+ *   const url = "http://localhost/a/known/film.mp4"
+ *   const response = yield* Effect.promise(() => handler(new Request(url, { headers: { range: "bytes=-4" } })))
+ *   const bytes = yield* Effect.promise(() => response.arrayBuffer())
+ *   assert.deepEqual(new Uint8Array(bytes), known.fileContent(0).slice(-4))
+ *   yield* Effect.promise(dispose)
  * })
- * const server = HttpRouter.serve(Layer.unwrap(program))
+ * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TestEngine.layer())))
  * ```
  *
  * Answers GET and HEAD. A request for a torrent whose metadata is being fetched waits for that. The files are below the prefix by their paths, and the prefix itself is a list of them: a page
@@ -51,12 +67,8 @@ export const layer = (torrent: Served, options: Options = {}): Layer.Layer<never
 
 /**
  * Answers a request whose URL is that of the list or of a file, without a prefix, as it is in a handler that was added
- * to a router with a prefix. For routes of your own, such as one for each torrent of an engine:
- *
- * ```ts
- * const one = Effect.flatMap(HttpRouter.params, ({ id = "" }) => Effect.flatMap(torrentOf(id), TorrentHttp.respond))
- * const routes = HttpRouter.use((router) => router.prefixed("/torrents/:id").add("GET", "/*", one))
- * ```
+ * to a router with a prefix. For routes of your own, such as one for each torrent of an engine: a handler for `/*` below
+ * `router.prefixed("/torrents/:id")`, which finds the torrent by the `id` in `HttpRouter.params`.
  */
 export const respond = (
   torrent: Served

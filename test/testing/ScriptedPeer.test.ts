@@ -3,6 +3,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import * as fc from "fast-check"
@@ -15,6 +16,8 @@ import * as MemoryNetwork from "../../src/testing/MemoryNetwork.ts"
 import type { PeerBehaviour } from "../../src/testing/PeerBehaviour.ts"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.ts"
 import * as WireMessage from "../../src/testing/WireMessage.ts"
+import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
+import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
 import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as Handshake from "../../src/wire/Handshake.ts"
 
@@ -45,7 +48,11 @@ const pass = (duration: Duration.Input) => Effect.andThen(TestClock.adjust(durat
 /** The other side: a client that sends what a test makes it send, and remembers what it receives. */
 const client = Effect.fnUntraced(function* (
   address: PeerAddress,
-  { fast = true, hash = infoHash }: { readonly fast?: boolean; readonly hash?: InfoHash } = {}
+  {
+    extensions = false,
+    fast = true,
+    hash = infoHash
+  }: { readonly extensions?: boolean; readonly fast?: boolean; readonly hash?: InfoHash } = {}
 ) {
   const dialer = yield* Dialer
   const connection = yield* dialer.connect(address)
@@ -66,7 +73,7 @@ const client = Effect.fnUntraced(function* (
       })
     )
   )
-  const features = { ...Handshake.noFeatures, fast }
+  const features = { ...Handshake.noFeatures, fast, extensionProtocol: extensions }
   connection.writeUnsafe(Handshake.encode({ features, infoHash: hash, peerId: new Uint8Array(20).fill(0x63) }))
   const send = (...said: ReadonlyArray<WireMessage.WireMessage>) => {
     connection.writeUnsafe(WireMessage.encodeAll(said))
@@ -520,6 +527,78 @@ describe("ScriptedPeer", () => {
 
       assert.isTrue(state.isClosed)
       assert.isBelow(counters.blocks, 200)
+    })
+  })
+
+  describe("with an info dict", () => {
+    /** Two pieces, of which the second is of 100 bytes. */
+    const info = Uint8Array.from({ length: MetadataMessage.pieceLength + 100 }, (_, at) => at * 3)
+    const theirId = 9
+
+    /** A client that knows the extension, and the requests of which are answered by what it returns. */
+    const asking = Effect.fnUntraced(function* (behaviour: PeerBehaviour) {
+      const peer = yield* ScriptedPeer.serve({ ...options(behaviour), info })
+      const other = yield* client(peer.address, { extensions: true })
+      const offers = other.heard().flatMap((message) => (message._tag === "Extended" ? [message] : []))
+      const ids = new Map([[MetadataMessage.extensionName, theirId]])
+      yield* other.send({ _tag: "Extended", id: 0, payload: ExtensionHandshake.encode({ ids }) })
+      const ask = Effect.fnUntraced(function* (...pieces: ReadonlyArray<number>) {
+        for (const piece of pieces) {
+          yield* other.send({ _tag: "Extended", id: 1, payload: MetadataMessage.encode({ _tag: "Request", piece }) })
+        }
+        return other.heard().map((message) => {
+          assert(message._tag === "Extended" && message.id === theirId)
+          return Result.getOrThrow(MetadataMessage.decode(message.payload))
+        })
+      })
+      return { ask, counters: peer.counters, offers, state: other.state }
+    })
+
+    test("offers it, and sends its pieces although it chokes", function* () {
+      const { ask, counters, offers } = yield* asking({ unchokes: "never" })
+
+      const said = offers.map(({ id, payload }) => [id, Result.getOrThrow(ExtensionHandshake.decode(payload))] as const)
+      assert.deepStrictEqual(
+        said.map(([id, { ids, metadataSize }]) => [id, ids.get("ut_metadata"), metadataSize]),
+        [[0, 1, info.length]]
+      )
+      assert.deepStrictEqual(yield* ask(1, 0, 2), [
+        { _tag: "Data", piece: 1, totalSize: info.length, bytes: info.slice(MetadataMessage.pieceLength) },
+        { _tag: "Data", piece: 0, totalSize: info.length, bytes: info.slice(0, MetadataMessage.pieceLength) },
+        { _tag: "Reject", piece: 2 }
+      ])
+      assert.strictEqual(counters.metadataRequests, 3)
+    })
+
+    test("sends it four times at most, and ends the connection of one who requests without an end", function* () {
+      const { ask, counters, state } = yield* asking({})
+
+      const answers = yield* ask(...new Array<number>(9).fill(0))
+      yield* ask(...new Array<number>(260).fill(7))
+
+      assert.strictEqual(answers.filter(({ _tag }) => _tag === "Data").length, 8)
+      assert.strictEqual(answers.at(-1)?._tag, "Reject")
+      assert.isTrue(state.isClosed)
+      assert.deepStrictEqual(counters.complaints, ["too many requests for metadata"])
+    })
+
+    test("rejects requests, or sends a wrong byte, if it shall", function* () {
+      const { ask: reject } = yield* asking({ metadata: "rejected" })
+      const { ask: lie } = yield* asking({ metadata: "wrong" })
+
+      assert.deepStrictEqual(yield* reject(0), [{ _tag: "Reject", piece: 0 }])
+      const [data] = yield* lie(0)
+      assert(data?._tag === "Data")
+      assert.strictEqual(data.bytes.filter((byte, at) => byte !== info[at]).length, 1)
+    })
+
+    test("offers nothing if it is silent, or one side does not speak BEP 10", function* () {
+      const { offers: silent } = yield* asking({ silent: "after the handshake" })
+      const { offers: without } = yield* asking({ features: { extensionProtocol: false } })
+      const plain = yield* client((yield* ScriptedPeer.serve({ ...options({}), info })).address)
+
+      assert.deepStrictEqual([silent, without], [[], []])
+      assert.deepStrictEqual(tags(plain.heard()), ["HaveAll"])
     })
   })
 

@@ -8,11 +8,14 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Ref from "effect/Ref"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import * as InfoHash from "../../src/base/InfoHash.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as EngineModule from "../../src/engine/Engine.ts"
 import { Engine } from "../../src/engine/Engine.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
+import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import type * as NodeEngine from "../../src/node/NodeEngine.ts"
 import { Storage } from "../../src/storage/Storage.ts"
@@ -47,6 +50,58 @@ describe("TestEngine", () => {
       assert.isAtLeast(peer.counters.requests, 1)
     }).pipe(Effect.provide(TestEngine.layer()))
   )
+
+  describe("with a magnet link", () => {
+    const link = Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btih:${InfoHash.toHex(small.metainfo.infoHash)}`))
+
+    const added = Effect.gen(function* () {
+      const engine = yield* Engine
+      const torrent = yield* engine.add(link)
+      yield* torrent.completed
+      return yield* torrent.metainfo
+    }).pipe(Effect.scoped)
+
+    it.effect("fetches the metadata from a peer that joined, and then the pieces", () =>
+      Effect.gen(function* () {
+        const { during, join, medium } = yield* TestEngine.TestEngine
+        const peer = yield* join(small, PeerBehaviour.honest)
+
+        const metainfo = yield* during(added)
+
+        assert.deepStrictEqual(metainfo.infoBytes, small.metainfo.infoBytes)
+        assert.isTrue(medium.torrent(small.metainfo.layout).isWhole)
+        assert.isAtLeast(peer.counters.metadataRequests, 1)
+        assert.deepStrictEqual(peer.counters.complaints, [])
+      }).pipe(Effect.provide(TestEngine.layer()))
+    )
+
+    it.effect("takes it from a right peer, though others reject it or send a wrong one", () =>
+      Effect.gen(function* () {
+        const { during, join, medium } = yield* TestEngine.TestEngine
+        const others = [yield* join(small, { metadata: "rejected" }), yield* join(small, { metadata: "wrong" })]
+        yield* Effect.forkScoped(Effect.delay(join(small, PeerBehaviour.honest), "1 minute"))
+
+        yield* during(added)
+
+        assert.isTrue(medium.torrent(small.metainfo.layout).isWhole)
+        for (const { counters } of others) assert.isAtLeast(counters.metadataRequests, 1)
+      }).pipe(Effect.provide(TestEngine.layer()))
+    )
+
+    it.effect("waits while nobody sends the metadata", () =>
+      Effect.gen(function* () {
+        const { advance, join } = yield* TestEngine.TestEngine
+        const engine = yield* Engine
+        yield* join(small, { silent: "after the handshake" })
+        yield* join(small, { features: { extensionProtocol: false } })
+
+        const torrent = yield* engine.add(link)
+        yield* advance("10 minutes")
+
+        assert.strictEqual((yield* torrent.status).state._tag, "FetchingMetadata")
+      }).pipe(Effect.provide(TestEngine.layer()))
+    )
+  })
 
   it.effect("finds a peer that joins later, and survives a full disk for a minute", () =>
     Effect.gen(function* () {

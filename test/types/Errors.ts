@@ -9,6 +9,7 @@ import type * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type {
+  Bitfield,
   Bottleneck,
   Engine,
   EngineConfig,
@@ -93,6 +94,12 @@ export const schemas = holds<{
   piece: Equals<(typeof PieceGeometry.PieceIndex)["Type"], PieceGeometry.PieceIndex>
   event: Equals<(typeof TorrentEvent.TorrentEvent)["Type"], TorrentEvent.TorrentEvent>
   status: Equals<(typeof TorrentStatus.TorrentStatus)["Type"], TorrentStatus.TorrentStatus>
+  change: Equals<(typeof Torrent.TorrentChange)["Type"], Torrent.TorrentChange>
+  peer: Equals<(typeof Torrent.PeerStatus)["Type"], Torrent.PeerStatus>
+  file: Equals<(typeof Torrent.FileProgress)["Type"], Torrent.FileProgress>
+  engineStatus: Equals<(typeof Engine.EngineStatus)["Type"], Engine.EngineStatus>
+  states: Equals<keyof Engine.EngineStatus["states"], TorrentStatus.TorrentState["_tag"]>
+  bitfield: Equals<(typeof Bitfield.Bitfield)["Type"], Bitfield.Bitfield>
   bottleneck: Equals<(typeof Bottleneck.Bottleneck)["Type"], Bottleneck.Bottleneck>
   magnet: Equals<(typeof Magnet.Magnet)["Type"], Magnet.Magnet>
   summary: Equals<(typeof MetainfoSummary.MetainfoSummary)["Type"], MetainfoSummary.MetainfoSummary>

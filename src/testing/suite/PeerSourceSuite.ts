@@ -2,9 +2,25 @@
  * What every `PeerSource` does, for sources of your own.
  *
  * ```ts
- * for (const { name, run } of PeerSourceSuite.cases({ source: mySource, infoHash })) {
- *   it.effect(name, () => run.pipe(Effect.provide(MyDirectory.layerTest)))
+ * import assert from "node:assert/strict"
+ * import { Effect, Stream } from "effect"
+ * import { InfoHash, PeerSource } from "piecewise"
+ * import { PeerSourceSuite } from "piecewise/testing"
+ *
+ * const infoHash = InfoHash.fromHex("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")
+ * assert(infoHash !== undefined)
+ * const known = PeerSource.fromAddresses([{ host: "192.0.2.1", port: 6881 }])
+ * // As a source must that asks others: it finds nobody for a private torrent.
+ * const source: PeerSource.PeerSource = {
+ *   peers: (torrent) => (torrent.isPrivate ? Stream.empty : known.peers(torrent))
  * }
+ * for (const { run } of PeerSourceSuite.cases({ source, infoHash })) await Effect.runPromise(run)
+ *
+ * const silent = PeerSource.fromAddresses([])
+ * const [first] = PeerSourceSuite.cases({ source: silent, infoHash })
+ * assert(first !== undefined)
+ * const failure = await Effect.runPromise(Effect.flip(first.run))
+ * assert.equal(failure.test, first.name)
  * ```
  *
  * The source must know a peer of the torrent `infoHash`, and report it without waiting for time to pass.

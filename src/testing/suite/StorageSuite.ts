@@ -2,9 +2,19 @@
  * What every `Storage` does, for storages of your own.
  *
  * ```ts
- * for (const { name, run } of StorageSuite.cases) {
- *   it.effect(name, () => run.pipe(Effect.provide(MyStorage.layer)))
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStorage, WebCryptoPieceHasher } from "piecewise"
+ * import { StorageSuite } from "piecewise/testing"
+ *
+ * // In place of your own.
+ * const storage = Layer.provide(MemoryStorage.layer(), WebCryptoPieceHasher.layer)
+ * const failures: Array<string> = []
+ * for (const { run } of StorageSuite.cases) {
+ *   const failed = Effect.catch(run, ({ message }) => Effect.sync(() => failures.push(message)))
+ *   await Effect.runPromise(Effect.provide(failed, storage))
  * }
+ * assert.deepEqual(failures, [])
  * ```
  *
  * Every storage passes `cases`. A storage whose files other programs see, such as a folder on a disk, passes

@@ -3,9 +3,21 @@
  * tests does not hold.
  *
  * ```ts
- * for (const { name, run } of StorageSuite.cases) {
- *   it.effect(name, () => run.pipe(Effect.provide(MyStorage.layer)))
- * }
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { Suite } from "piecewise/testing"
+ *
+ * let count = 0
+ * const cases = Suite.group("a counter", [
+ *   Suite.test("counts", Effect.sync(() => assert(++count === 1))),
+ *   Suite.test("forgets", Effect.sync(() => assert(count === 0, "it still counts")))
+ * ])
+ * // Any test runner can run them: `it.effect(name, () => run)`.
+ * const [counts, forgets] = cases.map(({ run }) => run)
+ * assert(counts !== undefined && forgets !== undefined)
+ * await Effect.runPromise(counts)
+ * const { message } = await Effect.runPromise(Effect.flip(forgets))
+ * assert.equal(message, "a counter forgets: it still counts")
  * ```
  *
  * Give each case a fresh layer. No case needs the clock to move.

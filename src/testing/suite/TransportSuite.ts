@@ -2,10 +2,22 @@
  * What every pair of `Dialer` and `Listener` does.
  *
  * ```ts
- * const cases = TransportSuite.cases({ host: "127.0.0.1", handles: Effect.sync(countSockets), bufferBytes: 8_000_000 })
- * for (const { name, run } of cases) {
- *   it.live(name, () => run.pipe(Effect.provide(MyTransport.layer)))
+ * import assert from "node:assert/strict"
+ * import { Effect } from "effect"
+ * import { MemoryNetwork, TransportSuite } from "piecewise/testing"
+ *
+ * const cases = TransportSuite.cases({
+ *   host: MemoryNetwork.defaultHost,
+ *   // Of a transport over sockets: how many are open.
+ *   handles: Effect.succeed(0),
+ *   bufferBytes: 1_000_000
+ * })
+ * const failures: Array<string> = []
+ * for (const { run } of cases) {
+ *   const failed = Effect.catch(run, ({ message }) => Effect.sync(() => failures.push(message)))
+ *   await Effect.runPromise(Effect.provide(failed, MemoryNetwork.layer()))
  * }
+ * assert.deepEqual(failures, [])
  * ```
  */
 import * as Effect from "effect/Effect"

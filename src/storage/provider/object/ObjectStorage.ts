@@ -4,7 +4,28 @@
  * lies in.
  *
  * ```ts
- * const layer = Layer.effect(Storage.Storage, Effect.flatMap(connect, ObjectStorage.make))
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { ObjectStorage, WebCryptoPieceHasher } from "piecewise"
+ * import { StorageSuite } from "piecewise/testing"
+ *
+ * const objects = new Map<string, Uint8Array>()
+ * const store: ObjectStorage.ObjectStore = {
+ *   put: (key, bytes) => Effect.sync(() => void objects.set(key, bytes.slice())),
+ *   get: (key, begin, length) =>
+ *     Effect.sync(() => {
+ *       const bytes = objects.get(key)?.slice(begin, begin + length)
+ *       return bytes?.length === length ? { bytes } : undefined
+ *     }),
+ *   list: (prefix) => Effect.sync(() => [...objects.keys()].flatMap((key) => (key.startsWith(prefix) ? { key } : []))),
+ *   remove: (keys) => Effect.sync(() => keys.forEach((key) => objects.delete(key)))
+ * }
+ * const storage = Layer.provide(ObjectStorage.layer(store), WebCryptoPieceHasher.layer)
+ * for (const { run } of StorageSuite.cases) {
+ *   objects.clear()
+ *   await Effect.runPromise(Effect.provide(run, storage))
+ * }
+ * assert(StorageSuite.cases.length > 20)
  * ```
  *
  * Objects of a torrent have keys below its info hash, so torrents share no file, and a path only names a file in
