@@ -118,7 +118,7 @@ describe("memory", () => {
       yield* start(infos.slice(20))
       return (used() - before) / ${count}
     })
-    console.log(await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(NodeEngine.layer({ directory })))))
+    console.log(await Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(NodeEngine.layer({ directory, dht: false })))))
     FS.rmSync(directory, { recursive: true })
     process.exit(0)
   `
