@@ -156,14 +156,15 @@ const place = (self: Lookup, candidate: Candidate): void => {
 const isStalled = (candidate: Candidate, now: number): boolean =>
   candidate.state === "asked" && now - candidate.askedAt >= stallMillis
 
-/** The closest nodes that are or may be alive. `isFull`: no farther node matters. */
-const closestOf = (self: Lookup, now: number) => {
+/** The closest nodes that are or may be alive, or only those that have answered. `isFull`: no farther node matters. */
+const closestOf = (self: Lookup, now: number, onlyAnswered = false) => {
   const set: Array<Candidate> = []
   const subnets = new Set<string>()
   let suited = 0
   let seen = 0
   for (const candidate of self.candidates) {
     if (candidate.state === "failed" || isStalled(candidate, now)) continue
+    if (onlyAnswered && candidate.state !== "answered") continue
     if (Subnet.isLimited(candidate.address.host)) {
       if (subnets.has(candidate.subnet)) continue
       subnets.add(candidate.subnet)
@@ -248,9 +249,11 @@ export const isDone = (self: Lookup, now: number): boolean => {
   return self.inFlight.size === 0 || set.filter(({ state }) => state === "answered").length >= closestCount
 }
 
-/** The closest nodes that have answered, closest first. */
-export const closest = (self: Lookup, now: number): ReadonlyArray<Candidate> =>
-  closestOf(self, now).set.filter(({ state }) => state === "answered")
+/**
+ * The closest nodes that have answered, closest first. If a lookup ends because it has sent `maxQueries`, there may be
+ * closer ones that nobody has asked, which may be made up and do not count.
+ */
+export const closest = (self: Lookup, now: number): ReadonlyArray<Candidate> => closestOf(self, now, true).set
 
 /** When the next query in flight stalls, so that another node may be asked; `Infinity` if none will. */
 export const nextAt = (self: Lookup, now: number): number => {

@@ -147,6 +147,20 @@ describe("Lookup", () => {
     }
   })
 
+  it("fault 80: ends at nodes that answered, if closer ones that do not exist use up its queries", () => {
+    const living = sorted.slice(100, 104)
+    const lookup = make(living)
+    lookup.queries = Lookup.maxQueries - 8
+
+    const { now } = run(lookup, (candidate) => {
+      const index = hosts(living).indexOf(candidate.address.host)
+      return index < 0 ? undefined : sorted.slice(8 * index, 8 * index + 8)
+    })
+
+    assert.strictEqual(lookup.queries, Lookup.maxQueries)
+    assert.deepStrictEqual(hosts(Lookup.closest(lookup, now)), hosts(living))
+  })
+
   it("fault 80: asks nobody twice when nodes name each other in a circle, or us", () => {
     const circle = sorted.slice(0, 3)
     const lookup = make(circle)
