@@ -12,9 +12,16 @@ import * as Reach from "../../base/Reach.ts"
 import * as BloomFilter from "./BloomFilter.ts"
 import type { DhtLimits } from "./DhtLimits.ts"
 import * as Krpc from "./Krpc.ts"
+import * as Subnet from "./Subnet.ts"
 
 /** How long an announced peer is kept, in milliseconds. Peers announce again every 15 to 30 minutes. */
 export const lifetimeMillis = 1_800_000
+
+/**
+ * Most peers of one public host (as `DhtLimits` counts them) for one hash: those behind a NAT share an address. A further
+ * one replaces that of the host that was announced longest ago, because a host can announce any port.
+ */
+export const maxPerHostOfHash = 8
 
 interface Stored {
   /** In compact form. */
@@ -58,6 +65,7 @@ export const add = (
     return true
   }
   const host = IpAddress.network(peer.host)
+  if (peers !== undefined && Subnet.isLimited(peer.host)) limitHost(self, hash, peers, host)
   if ((self.hosts.get(host) ?? 0) >= self.limits.storedPeersPerHost) {
     // Some of them may be over.
     expire(self, now)
@@ -70,6 +78,17 @@ export const add = (
   self.hosts.set(host, (self.hosts.get(host) ?? 0) + 1)
   self.peers++
   return true
+}
+
+const limitHost = (self: PeerStore, hash: string, peers: Map<string, Stored>, host: string): void => {
+  let oldest: string | undefined
+  let count = 0
+  for (const [key, stored] of peers) {
+    if (stored.host !== host) continue
+    oldest ??= key
+    count++
+  }
+  if (oldest !== undefined && count >= maxPerHostOfHash) remove(self, hash, peers, oldest)
 }
 
 /** Moves an entry to the end of its map. */

@@ -101,6 +101,23 @@ describe("PeerStore", () => {
     assert.isTrue(add(4, "20.1.1.1", PeerStore.lifetimeMillis))
   })
 
+  it("fault 81: lets a host announce many ports for a torrent without driving out others", () => {
+    const store = make()
+    for (let index = 0; index < 400; index++) PeerStore.add(store, hash(1), peer(index), false, 0)
+    for (let port = 1; port <= 450; port++) PeerStore.add(store, hash(1), { host: "30.1.1.1", port }, false, 0)
+
+    const peers = PeerStore.sample(store, hash(1), {
+      count: 1_000,
+      noSeeds: false,
+      leastReach: "public",
+      random: Prng.make(1),
+      now: 0
+    })
+    assert.strictEqual(peers.length, 400 + PeerStore.maxPerHostOfHash)
+    assert.strictEqual(store.peers, peers.length)
+    assert.strictEqual(store.hosts.get("30.1.1.1"), PeerStore.maxPerHostOfHash)
+  })
+
   it("fault 81: never exceeds its limits, whatever is announced", () => {
     const limits = {
       ...DhtLimits.defaults,
