@@ -46,11 +46,12 @@ export const query = (self: NodeState, query: Krpc.Query, from: PeerAddress, now
 }
 
 const answer = (self: NodeState, query: Krpc.Query, from: PeerAddress, now: number): void => {
-  const payload = payloadOf(self, query, from, now)
-  if (!TrafficLimits.mayAnswer(self.traffic, from, payload.length, now)) {
+  if (!TrafficLimits.mayAnswer(self.traffic, from, Krpc.maxSentBytes, now)) {
     self.counts.limited++
     return
   }
+  const payload = payloadOf(self, query, from, now)
+  TrafficLimits.answered(self.traffic, from, payload.length, now)
   self.counts.answersSent++
   NodeStates.send(self, payload, from, now)
 }

@@ -69,14 +69,28 @@ const hostOf = (self: TrafficLimits, address: PeerAddress, now: number) => {
 export const mayRead = (self: TrafficLimits, from: PeerAddress, now: number): boolean =>
   take(hostOf(self, from, now).datagrams, self.limits.datagramsPerSecondPerHost, 1, now)
 
-/** Whether an answer of `bytes` may be sent to an address. */
-export const mayAnswer = (self: TrafficLimits, to: PeerAddress, bytes: number, now: number): boolean => {
+/**
+ * Whether the longest answer (`most` bytes) may be sent to an address. Asked before an answer is made, which costs far
+ * more than to ask, so that nobody can make us work for answers that are not sent.
+ */
+export const mayAnswer = (self: TrafficLimits, to: PeerAddress, most: number, now: number): boolean => {
   const { answers } = hostOf(self, to, now)
   const { answerBytesPerSecond, answerBytesPerSecondPerHost } = self.limits
-  fill(answers, answerBytesPerSecondPerHost, now)
-  if (answers.level < bytes || !take(self.answers, answerBytesPerSecond, bytes, now)) return false
-  answers.level -= bytes
-  return true
+  return (
+    hasRoom(answers, answerBytesPerSecondPerHost, most, now) && hasRoom(self.answers, answerBytesPerSecond, most, now)
+  )
+}
+
+/** A limit whose burst is less than `most` needs all of its burst, as it would never let an answer through otherwise. */
+const hasRoom = (self: Bucket, perSecond: number, most: number, now: number): boolean => {
+  fill(self, perSecond, now)
+  return self.level >= Math.min(most, perSecond * burstSeconds)
+}
+
+/** An answer of `bytes` is sent to an address. */
+export const answered = (self: TrafficLimits, to: PeerAddress, bytes: number, now: number): void => {
+  self.answers.level -= bytes
+  hostOf(self, to, now).answers.level -= bytes
 }
 
 /** Whether a query may be sent, which is then counted. */

@@ -12,6 +12,13 @@ const limits: DhtLimits.DhtLimits = {
 
 const at = (host: string, port = 1) => ({ host, port })
 
+/** Answers as many bytes to an address, if at least `most` may be sent. */
+const answer = (traffic: TrafficLimits.TrafficLimits, host: string, bytes: number, now = 0, most = bytes): boolean => {
+  if (!TrafficLimits.mayAnswer(traffic, at(host), most, now)) return false
+  TrafficLimits.answered(traffic, at(host), bytes, now)
+  return true
+}
+
 /** How often something may be done at one time. */
 const times = (may: () => boolean) => {
   let count = 0
@@ -67,17 +74,25 @@ describe("TrafficLimits", () => {
   it("fault 83: limits answers to a host, and to all hosts, in bytes", () => {
     const traffic = TrafficLimits.make(limits, 0)
     assert.strictEqual(
-      times(() => TrafficLimits.mayAnswer(traffic, at("20.1.1.1"), 50, 0)),
+      times(() => answer(traffic, "20.1.1.1", 50)),
       4
     )
     let host = 0
     assert.strictEqual(
-      times(() => TrafficLimits.mayAnswer(traffic, at(`20.2.${++host}.1`), 180, 0)),
+      times(() => answer(traffic, `20.2.${++host}.1`, 180)),
       10
     )
     // A refused answer costs its host nothing.
-    assert.isFalse(TrafficLimits.mayAnswer(traffic, at("20.3.1.1"), 180, 0))
-    assert.isTrue(TrafficLimits.mayAnswer(traffic, at("20.3.1.1"), 200, 1_000))
+    assert.isFalse(answer(traffic, "20.3.1.1", 180))
+    assert.isTrue(answer(traffic, "20.3.1.1", 200, 1_000))
+  })
+
+  it("lets answers through although its limit is less than the longest one", () => {
+    const traffic = TrafficLimits.make(limits, 0)
+
+    assert.isTrue(answer(traffic, "20.1.1.1", 50, 0, 1_200))
+    assert.isFalse(answer(traffic, "20.1.1.1", 50, 100, 1_200))
+    assert.isTrue(answer(traffic, "20.1.1.1", 50, 500, 1_200))
   })
 
   it("fault 83: remembers a limited number of hosts", () => {
