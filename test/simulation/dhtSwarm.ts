@@ -92,6 +92,7 @@ export const make = Effect.fnUntraced(function* (seed: number) {
       entropy: (length) => Uint8Array.from({ length }, () => Prng.integer(own, 256)),
       now: timeline.nowUnsafe()
     })
+    DhtMachine.opened(machine, timeline.nowUnsafe())
     const searches = new Map<number, { readonly peers: Array<PeerAddress>; readonly ended: (ended: Ended) => void }>()
     let isHere = true
     let planned = Number.POSITIVE_INFINITY

@@ -7,9 +7,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -172,16 +172,9 @@ export const make = Effect.fnUntraced(function* (
     nodeOf(from.host.includes(":") ? "ipv6" : "ipv4")?.receiveUnsafe(payload, from)
   )
 
-  /** What was added before there was a socket. */
-  const early: Array<PeerAddress> = []
-  const joining = yield* Effect.forkScoped(
-    Effect.andThen(
-      join(nodes, options),
-      Effect.sync(() => early.splice(0).forEach(suggest))
-    )
-  )
   /** A lookup before would find nobody. */
-  const ready = Effect.asVoid(Fiber.await(joining))
+  const ready = Deferred.makeUnsafe<void>()
+  yield* join(nodes, options, ready).pipe(Effect.ensuring(Deferred.succeed(ready, undefined)), Effect.forkScoped)
 
   const save = Effect.suspend(() => {
     const now = Monotonic.nowUnsafe(clock)
@@ -194,7 +187,7 @@ export const make = Effect.fnUntraced(function* (
   const permits = yield* Semaphore.make(limits.lookups)
   const run = (search: Search, found: DhtNode.Found) =>
     Effect.andThen(
-      ready,
+      Deferred.await(ready),
       permits.withPermits(1)(
         Effect.all(
           nodes.map((node) => node.search(search, found)),
@@ -207,8 +200,7 @@ export const make = Effect.fnUntraced(function* (
   const suggest = (address: PeerAddress) => {
     const node = nodes.find(({ machine }) => machine.family === CompactPeers.familyOf(address))
     if (node === undefined || !PeerAddresses.isDialable(address)) return
-    if (node.isOpen()) node.act((now) => DhtMachine.suggest(node.machine, address, now))
-    else if (early.length < maxAdded) early.push(address)
+    node.act((now) => DhtMachine.suggest(node.machine, address, now))
   }
 
   let addable = maxAdded
@@ -296,17 +288,37 @@ const load = (store: DhtStore["Service"]): Effect.Effect<Saved | undefined> =>
     Effect.as(Effect.logWarning(error.message), undefined)
   )
 
-/** Tells each node whom to ask first, once it has a socket and the routers' names are resolved. */
+/** How long to wait before unresolved names of routers are resolved again, in seconds: twice as long each time. */
+const minResolveSeconds = 30
+const maxResolveSeconds = 600
+
+/**
+ * Tells each node whom to ask first, once it has a socket and the routers' names are resolved. Completes `ready` after
+ * the first try, and tries again while names have no address, as on a machine that was started without a network.
+ */
 const join = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<DhtNode.DhtNode>,
-  { bootstrap = defaultRouters, lookup }: DhtOptions
+  { bootstrap = defaultRouters, lookup }: DhtOptions,
+  ready: Deferred.Deferred<void>
 ) {
-  const found = yield* Effect.forEach(bootstrap, (address) => resolve(address, lookup), { concurrency: 4 })
-  const routers = found.flat()
-  for (const node of nodes) {
-    yield* node.opened
-    const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
-    node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
+  const routers: Array<PeerAddress> = []
+  let unresolved = bootstrap
+  let seconds = minResolveSeconds
+  while (true) {
+    const found = yield* Effect.forEach(unresolved, (address) => resolve(address, lookup), { concurrency: 4 })
+    unresolved = unresolved.filter((_, index) => found[index]!.length === 0)
+    const fresh = found.flat()
+    routers.push(...fresh)
+    for (const node of nodes) {
+      yield* node.opened
+      const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
+      if (fresh.some(isOurs)) node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
+    }
+    yield* Deferred.succeed(ready, undefined)
+    if (lookup === undefined || unresolved.length === 0) return
+    do yield* Effect.sleep(`${seconds} seconds`)
+    while (!nodes.every(({ machine }) => DhtMachine.knowsFew(machine)))
+    seconds = Math.min(maxResolveSeconds, seconds * 2)
   }
 })
 

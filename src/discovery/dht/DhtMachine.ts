@@ -9,6 +9,7 @@
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
+import * as PeerAddresses from "../../base/PeerAddress.ts"
 import * as Reach from "../../base/Reach.ts"
 import type { FamilyStatus } from "./DhtStatus.ts"
 import * as DhtStore from "./DhtStore.ts"
@@ -69,7 +70,8 @@ const settle = (self: DhtMachine, message: Krpc.Response | Krpc.Failure, from: P
   self.counts.answersReceived++
   if (message._tag === "Failure") return giveUp(self, pending, now)
   if (Bytes.equals(message.id, self.table.id)) return giveUp(self, pending, now)
-  RoutingTable.answered(self.table, { id: message.id, address: from }, now)
+  const outcome = RoutingTable.answered(self.table, { id: message.id, address: from }, now)
+  if (outcome === "added") Upkeep.added(self, now)
   vote(self, message, from)
   const { purpose } = pending
   if (purpose._tag === "Lookup") Searches.answered(self, purpose.task, purpose.candidate, message, now)
@@ -122,16 +124,28 @@ export const search = (
 /** Ends a search without a result. */
 export const cancel = (self: DhtMachine, task: number): void => Searches.cancel(self, task)
 
-/** Asks a node at an address, and takes it into the table if it answers. A known one is not asked. */
+/** Most suggested addresses that are remembered: the latest. */
+export const maxSuggested = 20
+
+/**
+ * Asks a node at an address, and takes it into the table if it answers. A known one is not asked. If there is no socket,
+ * or if few nodes are known and it does not answer, it is asked again later.
+ */
 export const suggest = (self: DhtMachine, address: PeerAddress, now: number): Actions => {
-  if (RoutingTable.find(self.table, address) === undefined) Upkeep.check(self, address, now)
+  if (RoutingTable.find(self.table, address) !== undefined) return takeActions(self)
+  if (!self.isOpen || knowsFew(self)) {
+    const known = self.suggested.findIndex((other) => PeerAddresses.equals(other, address))
+    if (known >= 0 || self.suggested.length >= maxSuggested) self.suggested.splice(Math.max(known, 0), 1)
+    self.suggested.push(address)
+  }
+  if (self.isOpen) Upkeep.check(self, address, now)
   return takeActions(self)
 }
 
 /** The node of the other family was told of these nodes; they are asked while this one knows few. */
 export const named = (self: DhtMachine, nodes: ReadonlyArray<NodeInfo>, now: number): Actions => {
   for (const { address } of nodes) {
-    if (RoutingTable.size(self.table) >= Searches.fewNodes || now < self.schedule.consider) break
+    if (!knowsFew(self) || now < self.schedule.consider) break
     if (RoutingTable.find(self.table, address) !== undefined) continue
     self.schedule.consider = now + Responder.considerMillis
     Upkeep.check(self, address, now)
@@ -142,6 +156,12 @@ export const named = (self: DhtMachine, nodes: ReadonlyArray<NodeInfo>, now: num
 /** There is a socket (again). */
 export const opened = (self: DhtMachine, now: number): Actions => {
   self.isOpen = true
+  // While few are known, the search for our place asks the suggested ones.
+  if (!knowsFew(self)) {
+    for (const address of self.suggested.splice(0)) {
+      if (RoutingTable.find(self.table, address) === undefined) Upkeep.check(self, address, now)
+    }
+  }
   Upkeep.joinSoon(self, now)
   return takeActions(self)
 }
@@ -151,9 +171,13 @@ export const closed = (self: DhtMachine): void => {
   self.isOpen = false
 }
 
-/** Sets the routers, which are asked while few nodes are known, and joins. */
+/** Whether so few nodes are known that saved ones and routers are asked. */
+export const knowsFew = (self: DhtMachine): boolean => RoutingTable.size(self.table) < Searches.fewNodes
+
+/** Sets the routers, which are asked while few nodes are known, and joins if there is a socket. */
 export const bootstrap = (self: DhtMachine, routers: ReadonlyArray<PeerAddress>, now: number): Actions => {
   self.routers = routers
+  if (!self.isOpen) return takeActions(self)
   Upkeep.joinSoon(self, now)
   return tick(self, now)
 }

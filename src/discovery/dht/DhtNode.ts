@@ -2,7 +2,8 @@
  * A node of the DHT over the UDP hub: performs what `DhtMachine.ts` wants done, and moves its time with one fiber, which
  * sleeps until the machine has something to do.
  *
- * The socket is shared with the other protocols. If it breaks, another one is asked for.
+ * The socket is shared with the other protocols. If it breaks, another one is asked for. What the machine throws, which
+ * would be a fault of ours, is logged here and goes no further: the hub would close the socket for everybody.
  */
 
 import type * as Clock from "effect/Clock"
@@ -22,6 +23,10 @@ import type { Search, SearchResult } from "./NodeState.ts"
 /** How long to wait before another socket is asked for, in seconds: twice as long each time up to the second. */
 const minRetrySeconds = 5
 const maxRetrySeconds = 300
+
+/** How often a fault of ours is logged at most, and how long the fiber rests after one, in milliseconds. */
+const faultLogMillis = 60_000
+const faultRestMillis = 1_000
 
 /** Hears of peers that the node at an address names. */
 export type Found = (peers: ReadonlyArray<PeerAddress>, from: PeerAddress) => void
@@ -62,6 +67,8 @@ export const make = Effect.fnUntraced(function* (options: {
   const listeners = new Map<number, Listener>()
   const opened = Deferred.makeUnsafe<void>()
   const wake = Latch.makeUnsafe(false)
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  let faultLoggedAt = Number.NEGATIVE_INFINITY
   let socket: HubSocket | undefined
   /** When the fiber below wakes. */
   let planned = Number.NEGATIVE_INFINITY
@@ -87,17 +94,31 @@ export const make = Effect.fnUntraced(function* (options: {
     }
   }
 
+  /** Performs a step, and returns whether nothing was thrown. */
+  const attempt = (step: (now: number) => DhtMachine.Actions, now: number): boolean => {
+    try {
+      perform(step(now))
+      return true
+    } catch (cause) {
+      if (now - faultLoggedAt >= faultLogMillis) {
+        faultLoggedAt = now
+        fork(Effect.logError(`A fault in the DHT (${machine.family}), which goes on:`, cause))
+      }
+      return false
+    }
+  }
+
   const act: DhtNode["act"] = (step) => {
     const now = Monotonic.nowUnsafe(clock)
-    perform(step(now))
+    attempt(step, now)
     if (DhtMachine.nextAt(machine, now) < planned) wake.openUnsafe()
   }
 
   const run = Effect.gen(function* () {
     while (true) {
       const now = Monotonic.nowUnsafe(clock)
-      perform(DhtMachine.tick(machine, now))
-      planned = DhtMachine.nextAt(machine, now)
+      const isFine = attempt(() => DhtMachine.tick(machine, now), now)
+      planned = Math.max(DhtMachine.nextAt(machine, now), isFine ? now : now + faultRestMillis)
       wake.closeUnsafe()
       yield* Effect.raceFirst(Effect.sleep(Math.max(1, planned - now)), wake.await)
     }
@@ -109,7 +130,7 @@ export const make = Effect.fnUntraced(function* (options: {
       yield* Effect.gen(function* () {
         socket = yield* hub.socket(machine.family)
         seconds = minRetrySeconds
-        perform(DhtMachine.opened(machine, Monotonic.nowUnsafe(clock)))
+        act((now) => DhtMachine.opened(machine, now))
         yield* Deferred.succeed(opened, undefined)
         yield* Effect.raceFirst(run, socket.closed)
       }).pipe(
@@ -118,17 +139,17 @@ export const make = Effect.fnUntraced(function* (options: {
           Effect.logDebug(`no UDP socket for the DHT (${machine.family}): ${error.why}`)
         )
       )
-      socket = undefined
-      DhtMachine.closed(machine)
+      close()
       yield* Deferred.succeed(opened, undefined)
-      // Nobody answers them any more.
-      abandon()
       yield* Effect.sleep(`${seconds} seconds`)
       seconds = Math.min(maxRetrySeconds, seconds * 2)
     }
   })
 
-  const abandon = () => {
+  /** Ends all searches too, because nobody answers them any more. */
+  const close = () => {
+    socket = undefined
+    DhtMachine.closed(machine)
     for (const [task, listener] of [...listeners]) {
       DhtMachine.cancel(machine, task)
       listeners.delete(task)
@@ -136,6 +157,8 @@ export const make = Effect.fnUntraced(function* (options: {
     }
   }
 
+  // After the fiber has ended. Whoever still waits for a search is in a longer scope.
+  yield* Effect.addFinalizer(() => Effect.sync(close))
   yield* Effect.forkScoped(open)
 
   return {
@@ -168,6 +191,7 @@ export const make = Effect.fnUntraced(function* (options: {
             })
             return begun.actions
           })
+          if (task === undefined) resume(Exit.succeed(undefined))
           return Effect.sync(() => {
             if (task === undefined || isOver) return
             listeners.delete(task)

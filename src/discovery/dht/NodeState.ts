@@ -132,7 +132,8 @@ export interface NodeState {
   readonly schedule: Schedule
   /** Nodes that have asked us and are to be asked in turn; bounded. */
   readonly strangers: Array<NodeInfo>
-  /** Addresses that are asked while few nodes are known: what was saved, and routers. */
+  /** Addresses that are asked while few nodes are known: what somebody suggested (bounded), what was saved, routers. */
+  readonly suggested: Array<PeerAddress>
   saved: ReadonlyArray<PeerAddress>
   routers: ReadonlyArray<PeerAddress>
   table: RoutingTable.RoutingTable
@@ -197,6 +198,7 @@ export const make = (options: Options): NodeState => {
       heard: now
     },
     strangers: [],
+    suggested: [],
     saved: [],
     routers: [],
     table: RoutingTable.make(id, now),

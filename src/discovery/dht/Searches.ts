@@ -62,11 +62,11 @@ export const begin = (self: NodeState, search: Search, now: number, isUpkeep = f
   return task
 }
 
-/** Saved nodes before routers, so that these are spared. */
+/** Those that were suggested, as the most likely to live, and saved ones, before routers, so that these are spared. */
 const bootstrapOf = (self: NodeState): ReadonlyArray<PeerAddress> => {
   const saved = [...self.saved]
   Random.shuffle(self.random, saved)
-  return [...saved.slice(0, maxSavedAsked), ...self.routers]
+  return [...self.suggested.toReversed(), ...saved.slice(0, maxSavedAsked), ...self.routers]
 }
 
 /** Ends a search without a result. */

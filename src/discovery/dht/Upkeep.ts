@@ -42,6 +42,7 @@ export const run = (self: NodeState, now: number): void => {
   if (RoutingTable.size(self.table) < Searches.fewNodes) join(self, now)
   else {
     schedule.bootstrapWait = 0
+    self.suggested.length = 0
     const target = RoutingTable.nextToRefresh(self.table, self.random, now)
     if (target !== undefined) Searches.begin(self, { target, wantsPeers: false }, now, true)
   }
@@ -62,11 +63,20 @@ const meet = (self: NodeState, now: number): void => {
 /** Looks for our own id, which fills the table with what is on the way and around us. */
 const join = (self: NodeState, now: number): void => {
   const { schedule } = self
-  const knowsAny = RoutingTable.size(self.table) + self.saved.length + self.routers.length > 0
+  const { routers, saved, suggested, table } = self
+  const knowsAny = RoutingTable.size(table) + saved.length + routers.length + suggested.length > 0
   if (now < schedule.bootstrap || !knowsAny) return
   schedule.bootstrapWait = Math.min(maxBootstrapWait, Math.max(minBootstrapWait, schedule.bootstrapWait * 2))
   schedule.bootstrap = now + schedule.bootstrapWait
   Searches.begin(self, { target: self.table.id, wantsPeers: false }, now, true)
+}
+
+/** A node was added to the table. While few are known it may know others, so the wait for the next try begins anew. */
+export const added = (self: NodeState, now: number): void => {
+  const { schedule } = self
+  if (RoutingTable.size(self.table) >= Searches.fewNodes) return
+  schedule.bootstrapWait = 0
+  schedule.bootstrap = Math.min(schedule.bootstrap, now + minBootstrapWait)
 }
 
 /** Joins at once: there is something new to ask. */

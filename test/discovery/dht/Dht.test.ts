@@ -1,12 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
 import type { Dht } from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
+import { ConnectionError } from "../../../src/network/Transport.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
 import { hostOf, port, start, startMany } from "./dhtHosts.ts"
 
@@ -198,9 +201,32 @@ describe("Dht", () => {
       yield* TestClock.adjust("1 minute")
 
       const { ipv4 } = yield* one.status
-      assert.deepStrictEqual([ipv4!.nodes, ipv4!.traffic.queriesUnanswered], [1, 1])
+      assert.strictEqual(ipv4!.nodes, 1)
+      assert.isAtLeast(ipv4!.traffic.queriesUnanswered, 2)
       assert.strictEqual(one.portUnsafe("ipv4"), port)
       assert.isUndefined(one.portUnsafe("ipv6"))
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("resolves the names of routers again, as after a start without a network", () =>
+    Effect.gen(function* () {
+      yield* startMany(10)
+      let tries = 0
+      const bootstrap = [{ host: "router.example", port }]
+      const lookup = () =>
+        Effect.suspend(() =>
+          ++tries < 3
+            ? Effect.fail(new ConnectionError({ address: bootstrap[0]!, why: "there is no network" }))
+            : Effect.succeed([{ host: hostOf(0), port }])
+        )
+
+      const late = yield* start(hostOf(40), { bootstrap, lookup })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* late.status).ipv4!.nodes, 0)
+      yield* TestClock.adjust("5 minutes")
+
+      assert.isAtLeast((yield* late.status).ipv4!.nodes, 8)
+      assert.strictEqual(tries, 3)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
@@ -240,6 +266,22 @@ describe("Dht", () => {
       const { ipv4, isReadOnly } = yield* reader.status
       assert.deepStrictEqual([isReadOnly, ipv4!.traffic.answersSent], [true, 0])
       for (const node of nodes) assert.isAtMost((yield* node.status).ipv4!.nodes, 9)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("ends a search when its scope closes, for whoever waits in a longer one, and later ones at once", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const node = yield* Scope.provide(start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] }), scope)
+      yield* TestClock.adjust("1 minute")
+      const fiber = yield* Effect.forkChild(Stream.runCollect(node.peers(infoHash)))
+      yield* TestClock.adjust("100 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+
+      yield* Scope.close(scope, Exit.void)
+
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(node.peers(infoHash)), [])
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 

@@ -12,6 +12,7 @@ import * as Krpc from "../../../src/discovery/dht/Krpc.ts"
 import * as NodeId from "../../../src/discovery/dht/NodeId.ts"
 import * as NodeInfo from "../../../src/discovery/dht/NodeInfo.ts"
 import type { Options } from "../../../src/discovery/dht/NodeState.ts"
+import * as PeerStore from "../../../src/discovery/dht/PeerStore.ts"
 import * as RoutingTable from "../../../src/discovery/dht/RoutingTable.ts"
 import * as Tokens from "../../../src/discovery/dht/Tokens.ts"
 import * as Transactions from "../../../src/discovery/dht/Transactions.ts"
@@ -26,8 +27,8 @@ const address = (number: number, port = 6881): PeerAddress => ({
   port
 })
 
-const make = (options: Partial<Options> = {}) =>
-  DhtMachine.make({
+const make = (options: Partial<Options> = {}) => {
+  const machine = DhtMachine.make({
     family: "ipv4",
     id: NodeId.random(prng),
     limits: DhtLimits.defaults,
@@ -36,6 +37,9 @@ const make = (options: Partial<Options> = {}) =>
     now: 0,
     ...options
   })
+  DhtMachine.opened(machine, 0)
+  return machine
+}
 
 /** The datagrams among actions, decoded. */
 const sent = (actions: DhtMachine.Actions) =>
@@ -411,11 +415,9 @@ describe("DhtMachine", () => {
         noSeeds: false,
         scrape: true
       }
-      const [given] = answers(DhtMachine.receive(machine, ask(getPeers()), from, 0))
-      assert(given?._tag === "Response")
-      for (let port = 1; port <= 300; port++) {
-        const question = { _tag: "announce_peer", target: hash, port, impliedPort: false, isSeed: false } as const
-        DhtMachine.receive(machine, ask({ ...question, token: given.token! }), from, port * 1_000)
+      for (let index = 1; index <= 300; index++) {
+        const host = family === "ipv4" ? address(index).host : `2001:${(0x400 + index).toString(16)}:1::1`
+        PeerStore.add(machine.peers, hash, { host, port: index }, false, 300_000)
       }
       for (const question of [asked, { ...asked, scrape: false }, { ...asked, want: [] }]) {
         const [action] = DhtMachine.receive(machine, ask(question), from, 400_000)
@@ -428,6 +430,27 @@ describe("DhtMachine", () => {
         if (!question.scrape) assert.isAbove(action.payload.length, Krpc.maxSentBytes - 25)
       }
     }
+  })
+
+  it("fault 83: makes no answer that it does not send", () => {
+    // Each answer chooses peers at random.
+    let chosen = 0
+    const random = () => {
+      chosen++
+      return 0.5
+    }
+    const machine = make({ random })
+    for (let index = 0; index < 500; index++) PeerStore.add(machine.peers, hash, address(index, index + 1), false, 0)
+    chosen = 0
+    for (let index = 0; index < 2_000; index++) {
+      const from = { host: `30.${index >>> 8}.${index & 255}.1`, port: 1 }
+      DhtMachine.receive(machine, ask(getPeers(), hash, true), from, 0)
+    }
+
+    const { answersSent, limited } = machine.counts
+    assert.strictEqual(answersSent + limited, 2_000)
+    assert.isAbove(answersSent, 50)
+    assert.isAtMost(chosen, 500 * answersSent)
   })
 
   it("fault 83: reads no more from a host than its share", () => {
@@ -452,6 +475,64 @@ describe("DhtMachine", () => {
     const next = DhtMachine.nextAt(machine, 0)
     assert.isAtMost(next, 500)
     assert.strictEqual(queries(DhtMachine.tick(machine, 500)).length, 1)
+  })
+
+  it("asks a suggested node again while it knows few, and at once when it gets a socket", () => {
+    const machine = make()
+    const hostsAsked = (actions: DhtMachine.Actions) => queries(actions).map(({ to }) => to.host)
+    assert.deepStrictEqual(hostsAsked(DhtMachine.suggest(machine, address(1), 0)), [address(1).host])
+    let asked = 0
+    for (let now = 0; now < 60_000; now += 1_000) asked += queries(DhtMachine.tick(machine, now)).length
+    assert.isAtLeast(asked, 2)
+
+    DhtMachine.closed(machine)
+    assert.deepStrictEqual(DhtMachine.suggest(machine, address(2), 100_000), [])
+    assert.deepStrictEqual(DhtMachine.bootstrap(machine, [address(3)], 100_000), [])
+    DhtMachine.opened(machine, 200_000)
+
+    const hosts = [1, 2, 3].map((number) => address(number).host)
+    assert.includeMembers(hostsAsked(DhtMachine.tick(machine, 200_000)), hosts)
+  })
+
+  it("asks what was suggested without a socket even if it knows many", () => {
+    const machine = make()
+    know(machine, 20)
+    DhtMachine.closed(machine)
+    DhtMachine.suggest(machine, address(100), 0)
+
+    const asked = queries(DhtMachine.opened(machine, 1_000))
+
+    assert.deepStrictEqual(
+      asked.map(({ to }) => to),
+      [address(100)]
+    )
+  })
+
+  it("remembers a limited number of suggested nodes: the latest, each once", () => {
+    const machine = make()
+    for (let index = 0; index < 100; index++) DhtMachine.suggest(machine, address(index % 50), 0)
+
+    assert.deepStrictEqual(
+      machine.suggested,
+      Array.from({ length: DhtMachine.maxSuggested }, (_, index) => address(30 + index))
+    )
+  })
+
+  it("joins within seconds once a node answers, however long it knew none", () => {
+    const machine = make()
+    DhtMachine.bootstrap(machine, [address(1)], 0)
+    let now = 0
+    for (; now < 3_000_000; now += 1_000) DhtMachine.tick(machine, now)
+    assert.isAbove(machine.schedule.bootstrap, now + 30_000)
+
+    const [query] = queries(DhtMachine.suggest(machine, address(2), now))
+    DhtMachine.receive(machine, respond(query!.message, NodeId.random(prng)), address(2), now)
+    const asked: Array<Krpc.Question["_tag"] | undefined> = []
+    for (const end = now + 20_000; now < end; now += 1_000) {
+      asked.push(...queries(DhtMachine.tick(machine, now)).map(({ message }) => message.question?._tag))
+    }
+
+    assert.include(asked, "find_node")
   })
 
   it("takes an id that suits its address once nodes of six networks agree on it (BEP 42)", () => {
