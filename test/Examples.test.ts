@@ -12,7 +12,9 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as ConfigExample from "../examples/config.ts"
+import * as DhtAlone from "../examples/dht.ts"
 import * as Errors from "../examples/errors.ts"
 import * as Http from "../examples/http.ts"
 import * as Json from "../examples/json.ts"
@@ -28,17 +30,20 @@ import * as Simulate from "../examples/simulate.ts"
 import * as Sqlite from "../examples/sqlite-storage.ts"
 import * as Telemetry from "../examples/telemetry.ts"
 import * as InfoHash from "../src/base/InfoHash.ts"
+import * as Dht from "../src/discovery/dht/Dht.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as FileLayout from "../src/metainfo/FileLayout.ts"
 import { DiskFull, Storage, StorageError, StorageRefused } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
+import * as MemoryUdpNetwork from "../src/testing/MemoryUdpNetwork.ts"
 import * as PeerBehaviour from "../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../src/testing/Swarms.ts"
 import * as TestEngine from "../src/testing/TestEngine.ts"
 import type { Torrent } from "../src/torrent/Torrent.ts"
 import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
+import * as DhtHosts from "./discovery/dht/dhtHosts.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
 import { temporaryFolder } from "./storage/disk.ts"
 import * as Observed from "./telemetry/observed.ts"
@@ -381,6 +386,42 @@ describe("the examples", () => {
       for (const line of said.slice(0, 2)) assert.match(String(line), /^our directory: .*503/)
       assert.strictEqual(said[2], "known is complete")
     }).pipe(Effect.provide(TestEngine.layer({ findsPeers: false, engine: { telemetry: { logs: false } } })))
+  )
+
+  it.effect("dht: says which nodes name peers, and about how many there are", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      const nodes = yield* DhtHosts.startMany(12)
+      const during = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(effect)
+          yield* TestClock.adjust("1 minute")
+          return yield* Fiber.join(fiber)
+        })
+      const { infoHash } = small.metainfo
+      const find = DhtAlone.find(infoHash).pipe(
+        Effect.provideService(Dht.Dht, nodes[9]!),
+        Effect.provideService(Console.Console, { ...globalThis.console, log: (line) => void said.push(line) })
+      )
+
+      yield* during(find)
+      yield* during(nodes[3]!.announce(infoHash, { port: 7000, isSeed: true }))
+      yield* during(nodes[4]!.announce(infoHash, { port: 7001 }))
+      yield* during(find)
+
+      assert.deepStrictEqual(said.splice(0, 2), [
+        "no node says how many peers there are",
+        "known nodes: 11 of IPv4, 0 of IPv6"
+      ])
+      const [count, known] = said.splice(-2)
+      assert.match(count!, /^about 1 seeds and 1 downloaders, by the answers of \d+ nodes$/)
+      assert.strictEqual(known, "known nodes: 11 of IPv4, 0 of IPv6")
+      const named = said
+        .map((line) => /^\S+:6881 names (.+)$/.exec(line)![1]!)
+        .join(", ")
+        .split(", ")
+      assert.sameMembers(named, [`${DhtHosts.hostOf(3)}:7000`, `${DhtHosts.hostOf(4)}:7001`])
+    }).pipe(Effect.scoped, Effect.provide(MemoryUdpNetwork.layer({ latency: "50 millis" })))
   )
 
   it.effect("sqlite-storage: keeps a download, which a later opening of the file finds", () =>

@@ -111,8 +111,8 @@ export class Dht extends Context.Service<
     ) => Effect.Effect<{ readonly seeds: number; readonly downloaders: number; readonly nodes: number }>
     /**
      * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
-     * routing table if it answers. Returns at once; a name is resolved meanwhile. What exceeds a few addresses a second
-     * is dropped.
+     * routing table if it answers. Returns at once; a name is resolved meanwhile. It is asked again later if there is
+     * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped.
      */
     readonly addNode: (address: PeerAddress) => Effect.Effect<void>
     /** The UDP port of our node of a family, as peers are told it (BEP 5 `port`); `undefined` while it has no socket. */
