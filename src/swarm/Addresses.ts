@@ -4,7 +4,7 @@
  */
 import * as Monotonic from "../base/Monotonic.ts"
 import * as Naming from "../base/Naming.ts"
-import type * as PeerAddress from "../base/PeerAddress.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import { PeerDropped } from "../peer/PeerPatience.ts"
 import * as Admission from "./Admission.ts"
 import type { Origin } from "./Candidate.ts"
@@ -48,7 +48,9 @@ export const add = <M extends Roster.Member>(
   const now = Monotonic.nowUnsafe(clock)
   const refused = new Map<string, number>()
   let added = 0
-  for (const address of addresses) {
+  for (const named of addresses) {
+    // One spelling of each address, whoever names it.
+    const address = PeerAddress.make(named.host, named.port) ?? named
     // A peer that connected to us is in the book under another address.
     if (Roster.isConnected(roster, address, (key) => book.peers.get(key)?.isFormer !== true)) continue
     const why = whyNot(self, address, origin)

@@ -129,6 +129,27 @@ describe("addresses of the local network from strangers (fault 91)", () => {
       )
     }))
 
+  test("are not dialled in another spelling either, nor is anything that a resolver may take for one", (world) =>
+    Effect.gen(function* () {
+      const peers = yield* Effect.forEach(["10.0.3.1", "127.0.0.2"], (host) => serveAt(world, host))
+      const spelled = ["127.0.0.2.", "10.0.3.1.", "::FFFF:127.0.0.2", "LocalHost.", "127.2", "2130706434", "0x7f000002"]
+
+      const download = yield* world.download(large, { sources: [finds(spelled.map((host) => at(host)))] })
+      yield* world.advance("2 minutes")
+
+      assert.deepStrictEqual(
+        peers.map(({ counters }) => counters.connections),
+        [0, 0]
+      )
+      assert.deepStrictEqual(
+        new Map(refusals(download).map(([, count, why]) => [why, count])),
+        new Map([
+          [Naming.lessPublic, 4],
+          ["no peer can have such an address", 3]
+        ])
+      )
+    }))
+
   const cases: ReadonlyArray<readonly [string, PeerSource, ReadonlyArray<string>]> = [
     ["a source that says nothing about itself", finds(everywhere), public_],
     ["a tracker in the local network", finds(everywhere, { from: "192.168.1.1" }), [...public_, ...around]],
