@@ -52,7 +52,7 @@ export interface Options {
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
-  const link = { ...parsed.success, peers: parsed.success.peers.filter((peer) => Naming.mayName(options.reach, peer)) }
+  const link = { ...parsed.success, peers: peersOf(parsed.success, options.reach) }
   const trackers = link.trackers.filter(isUsable)
   const hasPeers =
     options.mayBeCalled || options.usesDht || trackers.length + link.peers.length + options.peers.length > 0
@@ -90,6 +90,13 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
     GivingUp.bound(metadata, options.giveUp, () => MagnetTrouble.whyNotFound(troubles, latest))
   )
 })
+
+/**
+ * The peers that a link from `from` may name. Names only if it may name everything: the engine takes these peers for the
+ * user's, and would follow a name anywhere.
+ */
+export const peersOf = ({ peers }: Pick<Magnet.Magnet, "peers">, from: Reach.Reach): ReadonlyArray<PeerAddress> =>
+  peers.filter((peer) => Naming.mayName(from, peer) && (from === Naming.anything || !Naming.isName(peer)))
 
 const showPort = (port: number, { json, output, show }: Options): void => {
   json?.print([{ _tag: "Listening", port }])

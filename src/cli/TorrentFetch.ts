@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import type * as Hops from "../network/Hops.ts"
 import * as HttpFile from "../network/HttpFile.ts"
 import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
 import { Unpacking } from "../network/Unpacking.ts"
@@ -19,11 +20,11 @@ const markup = /^\s*</
 export const makeClient = (from: string | undefined): HttpClient.HttpClient =>
   NodeRoutedHttp.make(NodeLookup.system, from)
 
-/** Returns the bytes of a torrent file, or a magnet link. */
+/** Returns the bytes of a torrent file, or a magnet link and who redirects to it. */
 export const fetchTorrent = (
   url: string,
   client: HttpClient.HttpClient
-): Effect.Effect<Uint8Array | string, CommandFailed> => {
+): Effect.Effect<Uint8Array | Hops.Elsewhere, CommandFailed> => {
   const fail = (why: string) => Effect.fail(new CommandFailed({ why: `${url}: ${why}` }))
   const target = URL.parse(url)
   if (target === null) return fail("this is not a URL")
@@ -32,10 +33,10 @@ export const fetchTorrent = (
   return HttpFile.get(client, target, { maxBytes, tooLong, whyNot: () => undefined }).pipe(
     Effect.provideService(Unpacking, NodeUnpacking.unpack),
     Effect.catch(({ elsewhere, why }) =>
-      elsewhere?.startsWith("magnet:") === true ? Effect.succeed(elsewhere) : fail(why)
+      elsewhere?.url.startsWith("magnet:") === true ? Effect.succeed(elsewhere) : fail(why)
     ),
     Effect.flatMap((found) =>
-      typeof found !== "string" && markup.test(new TextDecoder().decode(found.subarray(0, 256)))
+      !("url" in found) && markup.test(new TextDecoder().decode(found.subarray(0, 256)))
         ? fail("the server sent a web page, not a torrent file")
         : Effect.succeed(found)
     )

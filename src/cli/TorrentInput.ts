@@ -3,12 +3,12 @@
  * path or URL.
  */
 import * as Effect from "effect/Effect"
-import * as Destination from "../base/Destination.ts"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
 import * as Naming from "../base/Naming.ts"
 import type * as Reach from "../base/Reach.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import type * as Hops from "../network/Hops.ts"
 import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -38,7 +38,7 @@ const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
 const tooLong = (): string => MetadataLimit.whyTooLong(MetadataLimit.defaultMaxBytes)
 
 // Imported only for a URL: the HTTP client takes longer to load than everything else together.
-const fetchUrl = (url: string, from: string | undefined): Effect.Effect<Uint8Array | string, CommandFailed> =>
+const fetchUrl = (url: string, from: string | undefined): Effect.Effect<Uint8Array | Hops.Elsewhere, CommandFailed> =>
   Effect.flatMap(
     Effect.promise(() => import("./TorrentFetch.ts")),
     ({ fetchTorrent, makeClient }) => fetchTorrent(url, makeClient(from))
@@ -61,8 +61,8 @@ export type Found =
 export const find = (text: string, from: string | undefined): Effect.Effect<Found, CommandFailed, PieceHasher> => {
   if (isMagnet(text)) return Effect.succeed({ _tag: "Link", link: text, reach: Naming.anything })
   return Effect.flatMap(isUrl(text) ? fetchUrl(text, from) : readFile(text), (found) =>
-    typeof found === "string"
-      ? Effect.succeed<Found>({ _tag: "Link", link: found, reach: Destination.shown(new URL(text)) })
+    "url" in found
+      ? Effect.succeed<Found>({ _tag: "Link", link: found.url, reach: found.from })
       : Metainfo.fromBytes(found, { platform }).pipe(
           Effect.mapBoth({
             onFailure: ({ why }) => new CommandFailed({ why: `${text}: ${why}` }),

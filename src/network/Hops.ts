@@ -38,11 +38,18 @@ export class RouteForbidden extends Data.TaggedError("RouteForbidden")<{ readonl
   }
 }
 
+/** A URL of another scheme to which a server redirects, such as a magnet link. */
+export interface Elsewhere {
+  readonly url: string
+  /** The reach of that server. It may not name everything that the user may (`base/Naming.ts`). */
+  readonly from: Reach.Reach
+}
+
 /** A hop was refused, or makes no sense. `why` can stand after the URL and a colon. */
 export class HopRefused extends Data.TaggedError("HopRefused")<{
   readonly why: string
-  /** The URL that the server redirects to, if it was refused for its scheme. */
-  readonly elsewhere?: string | undefined
+  /** Where the server redirects to, if it was refused for its scheme. */
+  readonly elsewhere?: Elsewhere | undefined
 }> {
   override get message() {
     return this.why
@@ -111,7 +118,8 @@ export const get = Effect.fnUntraced(function* (
     const there = URL.parse(location, hop.href)
     if (there === null) return yield* new HopRefused({ why: "it redirects to something that is no URL" })
     if (there.protocol !== "http:" && there.protocol !== "https:") {
-      return yield* new HopRefused({ why: `it redirects to a ${there.protocol} URL`, elsewhere: there.href })
+      const elsewhere = { url: there.href, from: reached }
+      return yield* new HopRefused({ why: `it redirects to a ${there.protocol} URL`, elsewhere })
     }
     from = reached
     here = withoutCredentials(there)

@@ -19,8 +19,8 @@ export const defaultTimeout: Duration.Input = "60 seconds"
 /** The file was not fetched. `why` can stand after the URL and a colon. */
 export class HttpFileError extends Data.TaggedError("HttpFileError")<{
   readonly why: string
-  /** The URL of another scheme that the server redirects to, if that is the reason. */
-  readonly elsewhere?: string | undefined
+  /** Where the server redirects to, if that is the reason. */
+  readonly elsewhere?: Hops.Elsewhere | undefined
 }> {
   override get message() {
     return this.why

@@ -143,6 +143,27 @@ describe("Hops", () => {
     })
   )
 
+  it.effect("fault 91: says which server of a chain redirects to another scheme", () =>
+    Effect.gen(function* () {
+      const link = "magnet:?xt=urn:btih:0"
+      const names = { localhost: [["127.0.0.1"]], "a.example": [["9.0.0.1"]], "b.example": [["10.0.0.1"]] }
+      const chains: ReadonlyArray<readonly [Chain, Hops.Elsewhere["from"]]> = [
+        [["http://localhost/"], "loopback"],
+        [["http://b.example/"], "private"],
+        [["http://localhost/", "http://b.example/", "http://a.example/"], "public"]
+      ]
+      for (const [chain, from] of chains) {
+        const { client } = makeClient([...chain, link], names)
+
+        const error = yield* Effect.flip(
+          Effect.scoped(Hops.get(client, new URL(chain[0]!), { whyNot: () => undefined }))
+        )
+
+        assert.deepStrictEqual(error._tag === "HopRefused" && error.elsewhere, { url: link, from })
+      }
+    })
+  )
+
   it.effect("fault 24: a torrent's name that leads to this machine is used for announces only", () =>
     Effect.gen(function* () {
       const names = { "a.example": [["127.0.0.1"]], localhost: [["127.0.0.1"]] }

@@ -211,7 +211,7 @@ describe("HttpFile over sockets", () => {
 
       const error = yield* Effect.flip(fetchFrom(url))
 
-      assert.strictEqual(error.elsewhere, link)
+      assert.deepStrictEqual(error.elsewhere, { url: link, from: "loopback" })
     })
   )
 

@@ -184,7 +184,7 @@ describe("NodeTracker", () => {
 describe("TorrentFetch over sockets", () => {
   const fetch = (url: string, lookup: NodeLookup.NodeLookup) =>
     TorrentFetch.fetchTorrent(url, NodeRoutedHttp.make(lookup)).pipe(
-      Effect.map((found) => Buffer.from(found).toString())
+      Effect.map((found) => ("url" in found ? found.url : Buffer.from(found).toString()))
     )
 
   it.live("fetches any URL that the user typed, and follows no redirect to a less public place", () =>
