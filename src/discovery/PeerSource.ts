@@ -90,10 +90,11 @@ export interface PeerSourceContext {
  * such as trackers, reports their failures as events itself.
  *
  * If the torrent is private, a source that asks anything except the torrent's trackers returns an empty stream (BEP
- * 27). A list of addresses that the user gave asks nobody, so it still emits them.
+ * 27). A list of addresses that the user gave asks nobody, so it still emits them, and says that it is one (`isGiven`).
+ * What others emit for a private torrent is not used.
  *
  * A source may name any public address. Others are refused unless the event says that it came from a host of that
- * kind (`from`), or the source is local. So a stranger cannot make us connect to services of the local network.
+ * kind (`from`), or the source is local or the user's. So a stranger cannot make us connect to services of the local network.
  *
  * `R` are the services that the stream needs. They are taken from the context of `Engine.add`, or of the layer that
  * provides the source to all torrents (`PeerSources.layer`). Each run of a stream has a `Scope` of its own.
@@ -102,10 +103,15 @@ export interface PeerSource<out E = never, out R = never> {
   /** Its name in reports of failures before its first event; default `peer source`. */
   readonly name?: string | undefined
   /**
-   * Whether it only hears of the local network, or has its addresses from the user. Then it may name addresses on this
-   * machine and in the local network. Default `false`.
+   * Whether it only hears of the local network. Then it may name addresses on this machine and in the local network.
+   * Default `false`.
    */
   readonly isLocal?: boolean | undefined
+  /**
+   * Whether its addresses are from the user. Then they may be anywhere, and are used for private torrents too. Default
+   * `false`.
+   */
+  readonly isGiven?: boolean | undefined
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent, E, R>
 }
 
@@ -132,7 +138,11 @@ export type PeerSourceEvent =
       /**
        * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the
        * local network are taken from a host in it only, and those on this machine from a host on this machine. Default:
+<<<<<<< HEAD
        * a public one, unless the source is local.
+=======
+       * a public one, unless the source is local or the user's.
+>>>>>>> 5d8990e (Tell addresses that the user gave from those of local sources)
        */
       readonly from?: string | undefined
       /**
@@ -148,8 +158,8 @@ export type PeerSourceEvent =
    */
   | { readonly _tag: "Failed"; readonly source: string; readonly why: string; readonly isFinal?: boolean | undefined }
 
-/** A source that emits a fixed list of addresses once, and ends. They may be anywhere (`isLocal`). */
+/** A source that emits a fixed list of addresses once, and ends. They are the user's (`isGiven`). */
 export const fromAddresses = (addresses: ReadonlyArray<PeerAddress>, source = "given"): PeerSource => ({
-  isLocal: true,
+  isGiven: true,
   peers: () => Stream.make({ _tag: "Peers", source, addresses })
 })

@@ -52,7 +52,11 @@ export const add = <M extends Roster.Member>(
     // One spelling of each address, whoever names it.
     const address = PeerAddress.make(named.host, named.port) ?? named
     // A peer that connected to us is in the book under another address.
-    if (Roster.isConnected(roster, address, (key) => book.peers.get(key)?.isFormer !== true)) continue
+    const connected = Roster.keyAt(roster, address, (key) => book.peers.get(key)?.isFormer !== true)
+    if (connected !== undefined) {
+      PeerBook.trust(book, connected, origin)
+      continue
+    }
     const why = whyNot(self, address, origin)
     if (why !== undefined) refused.set(why, (refused.get(why) ?? 0) + 1)
     else if (PeerBook.add(book, address, now, origin) !== undefined) added++

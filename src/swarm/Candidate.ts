@@ -19,6 +19,8 @@ export type Origin =
       readonly source: string
       /** From where whoever named it can be reached; default from everywhere. See `base/Naming.ts`. */
       readonly reach?: Reach.Reach | undefined
+      /** Whether the address is from the user. */
+      readonly isGiven?: boolean | undefined
     }
   /** A connected peer named it (BEP 11). `reach` is that peer's, and as above. */
   | { readonly _tag: "Exchange"; readonly reach?: Reach.Reach | undefined }
@@ -48,11 +50,19 @@ export const incoming: Origin = { _tag: "Incoming" }
 export const exchange = (host: string): Origin => ({ _tag: "Exchange", reach: Reach.of(host) })
 
 /** The origin of an address from the user. */
-export const given: Origin = { _tag: "Source", source: "given", reach: Naming.anything }
+export const given: Origin = { _tag: "Source", source: "given", reach: Naming.anything, isGiven: true }
+
+/** Whether an address is from the user. */
+export const isGiven = (origin: Origin): boolean => origin._tag === "Source" && origin.isGiven === true
 
 /** From where whoever named an address can be reached. A peer that connected to us is what it says. */
 export const reachOf = (origin: Origin): Reach.Reach =>
   origin._tag === "Incoming" ? Naming.anything : (origin.reach ?? "public")
+
+/** Whether a source is trusted with more than whoever named an address before: the user with most. */
+export const isMoreTrusted = (origin: Origin, before: Origin): boolean =>
+  origin._tag === "Source" &&
+  (isGiven(origin) === isGiven(before) ? Reach.isLessPublic(reachOf(origin), reachOf(before)) : isGiven(origin))
 
 /** The name of an origin in reports: that of the source, or what else it is. */
 export const nameOf = (origin: Origin): string => {

@@ -53,7 +53,7 @@ export interface Peer {
   /** Its id as a supplier of blocks: blame outlives the connection. */
   readonly key: SupplierId.SupplierId
   readonly address: PeerAddress.PeerAddress
-  /** Who named it first, or after it was given up. */
+  /** Of those who named it, who is trusted with most, and of these the first. Not who named it before it was given up. */
   origin: Origin
   /** `gone`: there is no reason to dial it; `ourselves`: this client listens there, as far as is known. */
   state: "idle" | "connecting" | "connected" | "gone" | "banned" | "ourselves"
@@ -182,19 +182,32 @@ export const add = (
   if (address === undefined) return undefined
   const known = self.byAddress.get(PeerAddress.format(address))
   if (known === undefined) return hasRoom(self) ? insert(self, address, now, "idle", origin) : undefined
-  if (known.isFormer) {
-    // It is named again before its encounter has ended, and is dialled again after that.
-    Object.assign(known, { isFormer: false, isDialable: true, origin })
-    return known
+  known.isFormer = false
+  if (known.isDialable) {
+    trust(self, known.key, origin)
+    return undefined
   }
-  if (known.isDialable) return undefined
-  known.origin = origin
-  // The peer connected to us from the port at which it listens, so it can be dialled after all.
+  named(self, known, origin)
+  // The peer connected to us from the port at which it listens, or was given up, so it can be dialled after all.
   known.isDialable = true
   if (known.state !== "gone") return undefined
   known.state = "idle"
   sort(self, known)
   return known
+}
+
+/** Notes that `origin` has named a known peer, too. */
+export const trust = (self: PeerBook, key: number, origin: Origin): void => {
+  const peer = self.peers.get(key)
+  if (peer !== undefined && Candidate.isMoreTrusted(origin, peer.origin)) named(self, peer, origin)
+}
+
+/** Notes who an address is from, if that is not whoever named it first. */
+const named = (self: PeerBook, peer: Peer, origin: Origin): void => {
+  peer.origin = origin
+  peer.rank = self.rankOf(peer.address, origin)
+  peer.priority = self.priorityOf(peer.address, origin) ?? unranked
+  if (peer.state === "idle") sort(self, peer)
 }
 
 /** Whether an address can be added without forgetting one that is worth as much. */
@@ -330,12 +343,12 @@ export const disconnected = (self: PeerBook, peer: Peer, now: number, end: Encou
 
 /**
  * Gives up a peer: forgets it, now or when its encounter has ended. Returns whether it has an encounter, which the
- * caller must end. A ban stays, and the address is not dialled after it.
+ * caller must end. A ban stays, and the address is not dialled after it. If the peer is named again, it may be dialled.
  */
 export const dismiss = (self: PeerBook, peer: Peer): boolean => {
   peer.isFormer = peer.state === "connecting" || peer.state === "connected"
+  peer.isDialable = false
   if (peer.state === "idle" || peer.state === "gone") forget(self, peer)
-  else if (!peer.isFormer) peer.isDialable = false
   return peer.isFormer
 }
 

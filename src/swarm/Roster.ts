@@ -42,17 +42,17 @@ export const make = <M extends Member>(dialAddress: Roster<M>["dialAddress"]): R
   dialAddress
 })
 
-/** Whether the peer that listens at `address` is connected, among the members whose keys count. */
-export const isConnected = <M extends Member>(
+/** The key of the connected peer that listens at `address`, among the members whose keys count. */
+export const keyAt = <M extends Member>(
   self: Roster<M>,
   address: PeerAddress.PeerAddress,
   counts: (key: number) => boolean = () => true
-): boolean => {
+): number | undefined => {
   for (const [key, member] of self.members) {
     const known = self.dialAddress(member)
-    if (known !== undefined && PeerAddress.equals(known, address) && counts(key)) return true
+    if (known !== undefined && PeerAddress.equals(known, address) && counts(key)) return key
   }
-  return false
+  return undefined
 }
 
 /**

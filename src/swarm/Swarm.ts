@@ -328,7 +328,7 @@ const ended = <M extends Roster.Member>(
       Bans.exclude(book, peer, now)
     } else PeerBook.disconnected(book, peer, now, end)
     if (member !== undefined) {
-      if (peer.state !== "banned" && !peer.isFormer) rememberWhereItListens(self, exchange, member, end)
+      if (peer.state !== "banned" && !peer.isFormer) rememberWhereItListens(self, exchange, peer, member, end)
       if (exchange.isDone(member)) PeerBook.leave(book, peer)
     }
     if (member !== undefined) report({ _tag: "PeerDisconnected", address: peer.address, why })
@@ -348,12 +348,15 @@ const ended = <M extends Roster.Member>(
 const rememberWhereItListens = <M extends Roster.Member>(
   { admission, book, clock, encryption, roster }: Swarm<M>,
   exchange: Exchange<M>,
+  { origin: named }: PeerBook.Peer,
   member: M,
   end: PeerBook.EncounterEnd
 ): void => {
   const now = Monotonic.nowUnsafe(clock)
   const address = member.isIncoming ? roster.dialAddress(member) : undefined
-  const known = address && { address, origin: Candidate.incoming, peerId: member.peerId }
+  // The user may have named it while it was connected.
+  const origin = Candidate.isGiven(named) ? named : Candidate.incoming
+  const known = address && { address, origin, peerId: member.peerId }
   if (known === undefined || (end !== "not admitted" && !Admission.admits(admission, known))) return
   if (member.canEncrypt === true) encryption.notePreference(known.address)
   const peer = PeerBook.add(book, known.address, now, known.origin)

@@ -51,7 +51,7 @@ export const of = (self: JoinedPeers, infoHash: InfoHash.InfoHash): ReadonlyArra
 
 /** Emits the addresses of all peers of a torrent, at once and whenever a peer joins. */
 export const source = (self: JoinedPeers): PeerSource => ({
-  isLocal: true,
+  isGiven: true,
   peers: ({ infoHash }) =>
     Stream.map(SubscriptionRef.changes(self.joined), () => ({
       _tag: "Peers",

@@ -280,24 +280,23 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   })
   // A defect in one of the loops fails the fetch; otherwise it would wait for ever.
   const first = yield* Effect.raceFirst(Deferred.await(found), Effect.andThen(loops, Effect.never))
-  const fetched: Fetched = { ...first, ...addressesOf(swarm, new Set(trackers.flat())) }
+  const fetched: Fetched = { ...first, ...addressesOf(swarm) }
   return fetched
 }, Effect.scoped)
 
-/** The addresses of a swarm, and those that the user gave. Sources named by the URL of a tracker are not the user's. */
-const addressesOf = (
-  { book, roster }: Swarm.Swarm<MetadataSession.MetadataSession>,
-  trackers: ReadonlySet<string>
-): Pick<Fetched, "addresses" | "given"> => {
+/** The addresses of a swarm, and those that the user gave. */
+const addressesOf = ({
+  book,
+  roster
+}: Swarm.Swarm<MetadataSession.MetadataSession>): Pick<Fetched, "addresses" | "given"> => {
   const addresses: Array<PeerAddress> = []
   const given: Array<PeerAddress> = []
   for (const { address, isDialable, key, origin, state } of book.peers.values()) {
     if (state === "banned" || state === "ourselves") continue
     const listening = isDialable ? address : roster.members.get(key)?.dialAddress()
     if (listening === undefined) continue
-    const isTrusted = Candidate.reachOf(origin) === Naming.anything
-    if (isTrusted || !Naming.isName(listening)) addresses.push(listening)
-    if (isTrusted && origin._tag === "Source" && !trackers.has(origin.source)) given.push(listening)
+    if (Candidate.reachOf(origin) === Naming.anything || !Naming.isName(listening)) addresses.push(listening)
+    if (Candidate.isGiven(origin)) given.push(listening)
   }
   return { addresses, given }
 }

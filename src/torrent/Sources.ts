@@ -12,6 +12,7 @@ import type { Tally } from "../base/Tally.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
 import * as SourceRun from "../discovery/SourceRun.ts"
 import type { Origin } from "../swarm/Candidate.ts"
+import * as Candidate from "../swarm/Candidate.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -138,10 +139,11 @@ const count = (tally: Tally, { _tag }: PeerSourceEvent): void => {
 type Found = Extract<PeerSourceEvent, { readonly _tag: "Peers" }>
 
 /** Where the addresses of an event come from. */
-export const originOf = ({ isLocal }: PeerSource<unknown>, { from, source }: Found): Origin => ({
+export const originOf = ({ isGiven, isLocal }: PeerSource<unknown>, { from, source }: Found): Origin => ({
   _tag: "Source",
   source,
-  reach: isLocal === true ? Naming.anything : from === undefined ? "public" : Reach.of(from)
+  reach: isGiven || isLocal ? Naming.anything : from === undefined ? "public" : Reach.of(from),
+  ...(isGiven && { isGiven })
 })
 
 /** Why addresses are refused that a source found for a private torrent, and none of its trackers. */
@@ -157,12 +159,12 @@ export const otherTracker = "the private torrent has changed its tracker"
 const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknown>, event: Found): boolean => {
   const { context, swarm } = options
   const isTracker = (name: string) => context.trackers.some((tier) => tier.some((url) => url.trim() === name))
-  if (!isTracker(event.source)) return source.isLocal === true
+  if (source.isGiven === true) return true
+  if (!isTracker(event.source)) return false
   if (event.isBeside === true || event.source === self.current) return true
   const isFirst = self.current === undefined
   self.current = event.source
-  const isFormer = (origin: Origin) => origin._tag !== "Source" || isTracker(origin.source)
-  if (!isFirst) PieceSwarm.giveUp(swarm, isFormer, otherTracker)
+  if (!isFirst) PieceSwarm.giveUp(swarm, (origin) => !Candidate.isGiven(origin), otherTracker)
   return true
 }
 

@@ -155,6 +155,7 @@ describe("addresses of the local network from strangers (fault 91)", () => {
     ["a tracker in the local network", finds(everywhere, { from: "192.168.1.1" }), [...public_, ...around]],
     ["a tracker on this machine", finds(everywhere, { from: "127.0.0.1" }), [...public_, ...around, ...here]],
     ["a local source", finds(everywhere, {}, { isLocal: true }), [...public_, ...around, ...here]],
+    ["a list of the user's", finds(everywhere, {}, { isGiven: true }), [...public_, ...around, ...here]],
     [
       "a local source, whatever its events say",
       finds(everywhere, { from: "203.0.113.1" }, { isLocal: true }),
@@ -409,6 +410,29 @@ describe("a private torrent (fault 93)", () => {
       assert.strictEqual(peers[0]!.counters.connections, 1)
     }))
 
+  test("keeps a peer that the user names after the tracker, whether it is connected or not", (world) =>
+    Effect.gen(function* () {
+      const later = "198.51.100.6"
+      const replies: Replies = { a: { peers: [first, mine, later] }, b: { peers: [second] } }
+      const { source } = yield* trackers(replies)
+      const peers = yield* Effect.forEach([first, second, mine], (host) => serveAt(world, host, closed))
+      const download = yield* world.download(closed, { sources: [source] })
+      yield* world.advance("10 seconds")
+      yield* download.torrent.addPeers([at(mine), at(later)])
+
+      replies.a = { peers: undefined }
+      yield* world.advance("3 minutes")
+
+      assert.deepStrictEqual(left(download), [`${first} ${Sources.otherTracker}`])
+      assert.deepStrictEqual(
+        peers.map(({ counters }) => counters.openConnections),
+        [0, 1, 1]
+      )
+      yield* serveAt(world, later, closed)
+      yield* world.advance("10 minutes")
+      assert.include(connected(download), later)
+    }))
+
   test("keeps its peers while its tracker answers, or nobody does", (world) =>
     Effect.gen(function* () {
       const replies: Replies = { a: { peers: [first] }, b: { peers: undefined } }
@@ -429,12 +453,16 @@ describe("a private torrent (fault 93)", () => {
     Effect.gen(function* () {
       const { source } = yield* trackers({ a: { peers: [first] }, b: { peers: [] } })
       const dht = finds([at(second), at(both)], { source: "dht", from: "203.0.113.9" })
-      const list = finds([at(mine)], { source: "my list" }, { isLocal: true })
-      const download = yield* world.download(closed, { sources: [source, dht, list] })
+      const lsd = finds([at("10.0.3.1")], { source: "lsd" }, { isLocal: true })
+      const list = finds([at(mine)], { source: "my list" }, { isGiven: true })
+      const download = yield* world.download(closed, { sources: [source, dht, lsd, list] })
       yield* world.advance("1 minute")
 
       assert.sameMembers([...new Set(dialled(download))], [first, mine])
-      assert.deepStrictEqual(refusals(download), [["dht", 2, Sources.notOfTracker]])
+      assert.sameDeepMembers(refusals(download), [
+        ["dht", 2, Sources.notOfTracker],
+        ["lsd", 1, Sources.notOfTracker]
+      ])
     }))
 
   test("forgets what was found while nobody knew that it is private, but for what the user gave", (world) =>
@@ -453,7 +481,8 @@ describe("a private torrent (fault 93)", () => {
           finds(
             [...named, second].map((host) => at(host)),
             { source: url("a"), from: "127.0.0.1" }
-          )
+          ),
+          finds([at("10.0.3.1")], { source: "lsd" }, { isLocal: true })
         ]
         const { metainfo, peers } = yield* world.during(world.engine.metadata(link, { sources }))
         return [metainfo.isPrivate, peers.map(({ host }) => host).sort()] as const
@@ -461,7 +490,7 @@ describe("a private torrent (fault 93)", () => {
 
       assert.deepStrictEqual(yield* fetch(closed, info), [true, [mine]])
       // What is named from this machine may lead anywhere.
-      const all = [first, second, mine, "peer.example"]
+      const all = ["10.0.3.1", first, second, mine, "peer.example"]
       assert.deepStrictEqual(yield* fetch(large, large.metainfo.infoBytes), [false, all])
     }))
 

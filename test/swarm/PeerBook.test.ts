@@ -3,19 +3,22 @@ import * as fc from "fast-check"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import * as Prng from "../../src/base/Prng.ts"
 import * as Bans from "../../src/swarm/Bans.ts"
+import * as Candidate from "../../src/swarm/Candidate.ts"
 import * as PeerBook from "../../src/swarm/PeerBook.ts"
 import * as Shelves from "../../src/swarm/Shelves.ts"
 
-/** A book without jitter. */
-const make = () => PeerBook.make(() => 0.5)
+/** No jitter. */
+const random = () => 0.5
+
+const make = () => PeerBook.make(random)
 
 const at = (host: number | string, port = 6881): PeerAddress => ({
   host: typeof host === "string" ? host : `10.${host >>> 16}.${(host >>> 8) & 255}.${host & 255}`,
   port
 })
 
-const added = (book: PeerBook.PeerBook, address: PeerAddress, now = 0): PeerBook.Peer => {
-  const peer = PeerBook.add(book, address, now)
+const added = (book: PeerBook.PeerBook, address: PeerAddress, now = 0, origin?: Candidate.Origin): PeerBook.Peer => {
+  const peer = PeerBook.add(book, address, now, origin)
   if (peer === undefined) throw new Error("not added")
   return peer
 }
@@ -336,6 +339,37 @@ describe("PeerBook", () => {
     })
   })
 
+  describe("an address that several name", () => {
+    const tracker = { _tag: "Source", source: "a", reach: "public" } as const
+    const near = { _tag: "Source", source: "b", reach: "private" } as const
+
+    it("is the user's, or else of whoever may name most, in whatever order", () => {
+      const orders = [
+        [tracker, near, Candidate.given],
+        [Candidate.given, near, tracker],
+        [near, Candidate.given, tracker]
+      ] as const
+      for (const origins of orders) {
+        const book = make()
+        const peer = added(book, at(1), 0, origins[0])
+
+        const others = origins.slice(1).map((origin) => PeerBook.add(book, at(1), 0, origin))
+
+        assert.deepStrictEqual([others, peer.origin], [[undefined, undefined], Candidate.given])
+      }
+    })
+
+    it("is ranked again when it is another's", () => {
+      const book = PeerBook.make(random, undefined, undefined, (_, origin) => (origin === Candidate.given ? 1 : 0))
+      added(book, at(1), 0, near)
+      const second = added(book, at(2), 0, tracker)
+
+      PeerBook.add(book, at(2), 0, Candidate.given)
+
+      assert.strictEqual(PeerBook.nextToDial(book, 0), second)
+    })
+  })
+
   describe("a peer that is given up", () => {
     const named = { _tag: "Source", source: "b" } as const
 
@@ -365,8 +399,25 @@ describe("PeerBook", () => {
       const again = PeerBook.add(book, at(1), 0, named)
       PeerBook.disconnected(book, peer, 0, "useful")
 
-      assert.strictEqual(again, peer)
+      assert.isUndefined(again)
       assert.deepStrictEqual([peer.origin, PeerBook.nextToDial(book, 1e9)], [named, peer])
+    })
+
+    it("is not dialled after a ban for what it did at the end, unless it is named again", () => {
+      for (const isNamedAgain of [false, true]) {
+        const book = make()
+        const peer = added(book, at(1))
+        PeerBook.dialing(book, peer)
+        PeerBook.connected(peer)
+        PeerBook.dismiss(book, peer)
+        Bans.ban(book, peer, 0)
+        PeerBook.disconnected(book, peer, 0, "failed")
+        Bans.pardon(book, Bans.longestBan)
+
+        if (isNamedAgain) PeerBook.add(book, at(1), 0, named)
+
+        assert.strictEqual(PeerBook.nextToDial(book, 1e9), isNamedAgain ? peer : undefined)
+      }
     })
 
     it("stays banned, and is not dialled after the ban", () => {

@@ -34,15 +34,15 @@ describe("Roster", () => {
   it("knows a member by the address where it can be dialled", () => {
     const roster = rosterOf(member(1, { port: 6_881 }), member(2))
 
-    const known = [6_881, 6_882].map((port) => Roster.isConnected(roster, { host: "10.0.0.1", port }))
+    const known = [6_881, 6_882].map((port) => Roster.keyAt(roster, { host: "10.0.0.1", port }))
 
-    assert.deepStrictEqual(known, [true, false])
+    assert.deepStrictEqual(known, [0, undefined])
   })
 
   it("does not look at members that do not count", () => {
     const roster = rosterOf(member(1, { port: 6_881 }))
 
-    assert.isFalse(Roster.isConnected(roster, { host: "10.0.0.1", port: 6_881 }, (key) => key !== 0))
+    assert.isUndefined(Roster.keyAt(roster, { host: "10.0.0.1", port: 6_881 }, (key) => key !== 0))
   })
 
   it("refuses a peer that is connected already, and no other", () => {
