@@ -2,8 +2,8 @@
  * The addresses at which this client itself listens, as far as they are known, so that it does not dial itself. Sources
  * name them, because they know us like every other peer.
  *
- * Known are the address that we listen on, our port at the addresses under which others see us, and addresses at which
- * we found ourselves by a handshake with our own peer id. Anybody can send that, so those are forgotten after an hour.
+ * Known are the address that we listen on, the port that others are told at the addresses under which they see us, and
+ * addresses at which we found ourselves by a handshake with our own peer id. Anybody can send that, so those are forgotten after an hour.
  * Pure: `now` is an argument.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
@@ -46,8 +46,9 @@ export const has = (
   now: number
 ): boolean => {
   const { host, port } = address
-  const isSeen = host === seen.ipv4Host || host === seen.ipv6Host
-  if (isSeen && (port === seen.port || port === listening?.port)) return true
+  if (port === seen.port && (host === seen.ipv4Host || host === seen.ipv6Host)) return true
+  // A router that maps our port of IPv4 to another may lead this one to a neighbour. IPv6 has no mapping.
+  if (port === listening?.port && host === seen.ipv6Host) return true
   if (listening !== undefined && port === listening.port) {
     if (host === listening.host || (isWildcard(listening.host) && PeerAddress.isLoopback(address))) return true
   }

@@ -1,6 +1,7 @@
 /**
  * How others see us: our addresses as reported by trackers (BEP 24) and peers (`yourip`, BEP 10). Any of them may lie,
- * so each has one vote, and the majority is believed. Used only for the dial order (BEP 40).
+ * so each has one vote, and the majority is believed. Used only for the dial order (BEP 40), and not to dial ourselves:
+ * lies can keep us from one address at a time.
  */
 import * as IpAddress from "../base/IpAddress.ts"
 import * as Reach from "../base/Reach.ts"

@@ -26,14 +26,19 @@ describe("OwnAddresses (fault 92)", () => {
     }
   })
 
-  it("has the addresses under which others see us, at the port that they are told and at the one that is open", () => {
+  it("has the addresses under which others see us, at the port that they are told", () => {
     const own = OwnAddresses.make({ host: "::", port: 6_881 })
+    const [ipv4, ipv6] = ["198.51.100.7", "2001:db8::7"].map((host) => (port: number) => ({ host, port })) as [
+      (port: number) => { host: string; port: number },
+      (port: number) => { host: string; port: number }
+    ]
 
-    for (const host of ["198.51.100.7", "2001:db8::7"]) {
-      for (const port of [6_881, 7_001]) assert.isTrue(OwnAddresses.has(own, { host, port }, seen, 0))
-      // Another client behind the same router.
-      assert.isFalse(OwnAddresses.has(own, { host, port: 6_882 }, seen, 0))
-    }
+    for (const address of [ipv4(7_001), ipv6(7_001)]) assert.isTrue(OwnAddresses.has(own, address, seen, 0))
+    // The router has the open port of this machine at another one, and leads this one to another client.
+    assert.isFalse(OwnAddresses.has(own, ipv4(6_881), seen, 0))
+    // No router changes ports of IPv6.
+    assert.isTrue(OwnAddresses.has(own, ipv6(6_881), seen, 0))
+    for (const address of [ipv4(6_882), ipv6(6_882)]) assert.isFalse(OwnAddresses.has(own, address, seen, 0))
     assert.isFalse(OwnAddresses.has(OwnAddresses.make(), { host: "198.51.100.7", port: 6_881 }, seen, 0))
   })
 
