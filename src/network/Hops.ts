@@ -64,8 +64,8 @@ export interface Options {
    * too.
    */
   readonly whyNot: (url: URL, address: string) => string | undefined
-  /** Called with the address of the server that has answered, unless the client does not report it. */
-  readonly answered?: ((address: string) => void) | undefined
+  /** Called with the address of the server that has answered, or the host of its URL if the client does not report it. */
+  readonly answered?: ((host: string) => void) | undefined
 }
 
 /**
@@ -88,7 +88,7 @@ export const get = Effect.fnUntraced(function* (
     const hop = here
     const sender = from
     let reached = Destination.shown(hop)
-    let server: string | undefined
+    let server = Destination.hostOf(hop)
     const whyNot = (address: string) =>
       (sender === undefined ? undefined : Destination.whyNotRedirect(sender, hop, address)) ??
       options.whyNot(hop, address)
@@ -112,7 +112,7 @@ export const get = Effect.fnUntraced(function* (
     )
     const { location } = response.headers
     if (response.status < 300 || response.status > 399 || response.status === 304 || location === undefined) {
-      if (server !== undefined) options.answered?.(server)
+      options.answered?.(server)
       return response
     }
     const there = URL.parse(location, hop.href)

@@ -48,8 +48,8 @@ export interface AnnounceResponse {
   /** Our own IP address as the tracker sees it (BEP 24). */
   readonly externalHost: string | undefined
   /**
-   * The IP address that the answer came from; absent if it is not known. A tracker in the public internet may not name
-   * peers in the local network (`PeerSourceEvent`).
+   * The IP address that the answer came from, or the host of the URL that gave it; absent if neither is known. A
+   * tracker in the public internet may not name peers in the local network (`PeerSourceEvent`).
    */
   readonly from?: string | undefined
 }

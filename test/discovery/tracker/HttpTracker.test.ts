@@ -398,28 +398,31 @@ describe("HttpTracker", () => {
     })
   )
 
-  it.effect("says which address the answer came from, behind redirects too, if the client reports it", () =>
-    Effect.gen(function* () {
-      const reached: Record<string, string> = { "tracker.example": "9.0.0.1", "moved.example": "9.0.0.2" }
-      const client = HttpClient.make((request, url, _, fiber) =>
-        Effect.sync(() => {
-          const address = reached[url.hostname]
-          if (address !== undefined) fiber.getRef(Hops.Route).reached(address)
-          const moved = url.pathname === "/announce/moving"
-          return HttpClientResponse.fromWeb(
-            request,
-            moved ? redirect(`http://${url.search.slice(4, 17)}/announce`) : new Response(latin1(answer))
-          )
-        })
-      )
-      const tracker = yield* HttpTracker.make().pipe(Effect.provideService(HttpClient.HttpClient, client))
-      const from = (url: string) => Effect.map(tracker.announce(url, request), ({ from }) => from)
+  it.effect(
+    "says which address the answer came from, behind redirects too, or the host if the client does not report it",
+    () =>
+      Effect.gen(function* () {
+        const reached: Record<string, string> = { "tracker.example": "9.0.0.1", "moved.example": "9.0.0.2" }
+        const client = HttpClient.make((request, url, _, fiber) =>
+          Effect.sync(() => {
+            const address = reached[url.hostname]
+            if (address !== undefined) fiber.getRef(Hops.Route).reached(address)
+            const moved = url.pathname === "/announce/moving"
+            return HttpClientResponse.fromWeb(
+              request,
+              moved ? redirect(`http://${url.search.slice(4, 17)}/announce`) : new Response(latin1(answer))
+            )
+          })
+        )
+        const tracker = yield* HttpTracker.make().pipe(Effect.provideService(HttpClient.HttpClient, client))
+        const from = (url: string) => Effect.map(tracker.announce(url, request), ({ from }) => from)
 
-      assert.strictEqual(yield* from(publicUrl), "9.0.0.1")
-      assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=moved.example"), "9.0.0.2")
-      // Nobody knows where the last server is.
-      assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=other.example"), undefined)
-    })
+        assert.strictEqual(yield* from(publicUrl), "9.0.0.1")
+        assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=moved.example"), "9.0.0.2")
+        // The client does not report where the last server is. That it is not the first one is known all the same.
+        assert.strictEqual(yield* from("http://tracker.example/announce/moving?to=other.example"), "other.example")
+        assert.strictEqual(yield* from("http://127.0.0.1:6969/announce/moving?to=other.example"), "other.example")
+      })
   )
 
   it.effect("fails for good for URLs that are not HTTP", () =>

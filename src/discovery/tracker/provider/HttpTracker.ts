@@ -87,8 +87,8 @@ const announce = Effect.fnUntraced(function* (client: HttpClient.HttpClient, url
   const target = yield* Effect.fromResult(checkUrl(url))
   const href = AnnounceCodec.toUrl(target.href, request)
   let from: string | undefined
-  const response = yield* ask(client, url, href, "announce", AnnounceCodec.decode, (address) => {
-    from = address
+  const response = yield* ask(client, url, href, "announce", AnnounceCodec.decode, (host) => {
+    from = host
   })
   return { ...response, from }
 })
@@ -113,7 +113,7 @@ const ask = Effect.fnUntraced(function* <A>(
   href: string,
   question: Destination.Question,
   decode: (body: Uint8Array) => Result.Result<A, TrackerRefused>,
-  answered?: (address: string) => void
+  answered?: Hops.Options["answered"]
 ) {
   const fail = (why: string) => new TrackerError({ url, why })
   const got = yield* Hops.get(client, new URL(href), {
