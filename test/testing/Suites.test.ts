@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import { type Connection, Dialer, Listener, UdpPort, type UdpSocket } from "../../src/network/Transport.ts"
@@ -210,16 +211,17 @@ describe("ResumeStoreSuite finds a store that", () => {
 interface MutateTransport {
   readonly near?: (connection: Connection) => Partial<Connection>
   readonly listen?: Partial<Listener["Service"]>
+  readonly resolve?: (address: PeerAddress) => PeerAddress
 }
 
-const transport = ({ listen, near }: MutateTransport) =>
+const transport = ({ listen, near, resolve = (address) => address }: MutateTransport) =>
   Layer.effectContext(
     Effect.map(Effect.context<Dialer | Listener>(), (context) =>
       Context.make(
         Dialer,
         Dialer.of({
           connect: (to) =>
-            Effect.map(Context.get(context, Dialer).connect(to), (connection) => ({
+            Effect.map(Context.get(context, Dialer).connect(resolve(to)), (connection) => ({
               ...connection,
               ...near?.(connection)
             }))
@@ -262,6 +264,10 @@ describe("TransportSuite finds a transport that", () => {
           })
         },
         "makes a writer wait while the other side does not read"
+      ],
+      "follows every name": [
+        { resolve: (address) => ({ ...address, host: MemoryNetwork.defaultHost }) },
+        "follows no name to this machine"
       ],
       "has another address": [
         { near: ({ remote }) => ({ remote: { ...remote, port: 1 } }) },

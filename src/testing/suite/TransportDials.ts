@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import { Dialer, Listener } from "../../network/Transport.ts"
+import { Dialer, Listener, NamedFrom } from "../../network/Transport.ts"
 import * as Assert from "./Assert.ts"
 import * as Suite from "./Suite.ts"
 import * as Probe from "./TransportProbe.ts"
@@ -24,6 +24,20 @@ export const cases = ({ handles, host }: Probe.Medium): ReadonlyArray<Suite.Case
       Assert.strictEqual(error.message, "connection refused")
       Assert.deepStrictEqual(error.address, address)
       yield* eventually(Effect.map(handles, (now) => now === 0))
+    })
+  ),
+
+  Suite.test(
+    "follows no name to this machine that somebody in the internet named",
+    Effect.gen(function* () {
+      const { address } = yield* (yield* Listener).listen({ host, port: 0 })
+      const named = { host: "localhost", port: address.port }
+
+      const connected = yield* Effect.exit(
+        Effect.provideService((yield* Dialer).connect(named), NamedFrom, "public" as const)
+      )
+
+      Assert.isTrue(Exit.isFailure(connected), "connecting fails")
     })
   ),
 
