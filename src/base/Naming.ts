@@ -7,7 +7,7 @@
  * The classes of addresses are those of `Reach.ts`, which decides about URLs too (`Destination.ts`).
  */
 import * as IpAddress from "./IpAddress.ts"
-import * as PeerAddress from "./PeerAddress.ts"
+import type { PeerAddress } from "./PeerAddress.ts"
 import * as Reach from "./Reach.ts"
 
 /**
@@ -23,26 +23,25 @@ const isAllowed = (from: Reach.Reach, to: Reach.Reach): boolean =>
 /** Why an address is refused that somebody else might name. */
 export const lessPublic = "it is in a local network or on this machine, and whoever named it is not"
 
+/** Why an address is refused whoever names it. */
+export const noAddress = "no peer can have such an address"
+
 /**
- * Why an address may not be used that was named from `from`, the reach of whoever named it (`Reach.of` their host);
- * `undefined` if it may. The text is the end of a sentence.
+ * Why an address, in canonical form (`PeerAddress.make`), may not be used that was named from `from`, the reach of
+ * whoever named it (`Reach.of` their host); `undefined` if it may. The text is the end of a sentence.
  *
- * Port 0, multicast, broadcast, reserved and unspecified hosts, hosts that are no address and no name, and services that
- * keep credentials of clouds are refused whoever names them. A name of DNS counts as public.
+ * Port 0, multicast, broadcast, reserved and unspecified hosts, and services that keep credentials of clouds are
+ * refused whoever names them. A name of DNS counts as public.
  */
-export const whyNot = (from: Reach.Reach, { host, port }: PeerAddress.PeerAddress): string | undefined => {
+export const whyNot = (from: Reach.Reach, { host, port }: PeerAddress): string | undefined => {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return "it has no port"
-  // The dialled form counts: `127.0.0.1.` is `127.0.0.1`, and only looks like a name.
-  const address = PeerAddress.make(host, port)
-  const to = address === undefined ? "none" : Reach.of(address.host)
-  if (to === "none") return "no peer can have such an address"
+  const to = Reach.of(host)
+  if (to === "none") return noAddress
   return isAllowed(from, to) ? undefined : lessPublic
 }
 
 /** Whether an address may be used that was named from `from`; see `whyNot`. */
-export const mayName = (from: Reach.Reach, address: PeerAddress.PeerAddress): boolean =>
-  whyNot(from, address) === undefined
+export const mayName = (from: Reach.Reach, address: PeerAddress): boolean => whyNot(from, address) === undefined
 
 /** Whether the host of an address is a name, of which nobody knows yet where it leads. */
-export const isName = ({ host }: PeerAddress.PeerAddress): boolean =>
-  IpAddress.parse(IpAddress.withoutZone(host)) === undefined
+export const isName = ({ host }: PeerAddress): boolean => IpAddress.parse(IpAddress.withoutZone(host)) === undefined

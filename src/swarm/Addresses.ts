@@ -49,15 +49,16 @@ export const add = <M extends Roster.Member>(
   const refused = new Map<string, number>()
   let added = 0
   for (const named of addresses) {
-    // One spelling of each address, whoever names it.
-    const address = PeerAddress.make(named.host, named.port) ?? named
+    // The form that is dialled counts: `127.0.0.1.` looks like a name, and is `127.0.0.1`.
+    const canonical = PeerAddress.make(named.host, named.port)
+    const address = canonical ?? named
     // A peer that connected to us is in the book under another address.
     const connected = Roster.keyAt(roster, address, (key) => book.peers.get(key)?.isFormer !== true)
     if (connected !== undefined) {
       PeerBook.trust(book, connected, origin)
       continue
     }
-    const why = whyNot(self, address, origin)
+    const why = whyNot(self, address, origin) ?? (canonical === undefined ? Naming.noAddress : undefined)
     if (why !== undefined) refused.set(why, (refused.get(why) ?? 0) + 1)
     else if (PeerBook.add(book, address, now, origin) !== undefined) added++
   }
