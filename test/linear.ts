@@ -4,7 +4,7 @@ import { assert } from "@effect/vitest"
 const noiseMillis = 10
 
 /** The CPU time of this process, in milliseconds. It does not pass while other processes have the cores. */
-const cpuMillis = (): number => {
+export const cpuMillis = (): number => {
   const { system, user } = process.cpuUsage()
   return (system + user) / 1_000
 }
