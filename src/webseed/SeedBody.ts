@@ -35,8 +35,13 @@ const mostPassed = 128 << 10
 /** How long a body waits unread for requests, for example while there is no buffer, until it is given up. */
 const holdsFor = "5 seconds"
 
-/** The same for a file that would have to be fetched from its first byte again. */
-const holdsWholeFor = "60 seconds"
+/**
+ * The same for a file that would have to be fetched from its first byte again, and while a rate limit allows no request:
+ * what the system holds of the body would be sent again.
+ */
+const holdsLongFor = "60 seconds"
+
+const isHeldByLimit = ({ supplier }: Reader): boolean => RateLimiter.isWaiting(supplier.pipeline.limiter)
 
 /** How long the end of a body is waited for whose bytes have all arrived. Then the connection cannot be used again. */
 const endsWithin = "2 seconds"
@@ -47,6 +52,8 @@ export interface Notes {
   bytes: number
   /** Whether it had nothing to do at some time since the owner set it to `false`. */
   hasWaited: boolean
+  /** Whether it has nothing to do now. */
+  isWaiting: boolean
   /** Whether it is to end when it has done what was requested. */
   isLeaving: boolean
 }
@@ -72,11 +79,20 @@ const nowOf = ({ clock }: Reader): number => Monotonic.nowUnsafe(clock)
 export const rest = (self: Reader, most?: Duration.Input): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     self.notes.hasWaited = true
-    SeedProgress.rest(self.progress, nowOf(self))
-    const woken = Effect.as(self.awake.await, true)
-    return most === undefined
-      ? woken
-      : Effect.timeoutOrElse(woken, { duration: most, orElse: () => Effect.succeed(false) })
+    self.notes.isWaiting = true
+    // The latch is opened in the middle of what others do, and runs its fiber within that: a buffer that ends its loan
+    // has not returned its memory yet.
+    const woken = Effect.as(Effect.andThen(self.awake.await, Effect.yieldNow), true)
+    const rested =
+      most === undefined ? woken : Effect.timeoutOrElse(woken, { duration: most, orElse: () => Effect.succeed(false) })
+    return Effect.ensuring(
+      rested,
+      Effect.sync(() => {
+        self.notes.isWaiting = false
+        // The server's time counts from now on.
+        SeedProgress.rest(self.progress, nowOf(self))
+      })
+    )
   })
 
 /** Where the first piece begins, from the offset `at` on and before `end`, of which blocks may be requested. */
@@ -175,7 +191,7 @@ export const read = Effect.fnUntraced(function* (
     const next = isWhole ? nextInFile(self, at, end) : nextInRange(self, at, end)
     if (next === "leave") break
     if (next === "wait") {
-      if (yield* rest(self, isWhole ? holdsWholeFor : holdsFor)) continue
+      if (yield* rest(self, isWhole || isHeldByLimit(self) ? holdsLongFor : holdsFor)) continue
       break
     }
     if (index === chunks.length) {

@@ -20,7 +20,7 @@ export interface SeedProgress {
 /** Begins to look. */
 export const make = (now: number): SeedProgress => ({ waitsSince: undefined, bytes: 0, lookedAt: now })
 
-/** Notes that the server waits for us, which does not count against it. */
+/** Notes that the server has waited for us until now, which does not count against it. */
 export const rest = (self: SeedProgress, now: number): void => {
   self.lookedAt = now
   self.bytes = 0

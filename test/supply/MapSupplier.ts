@@ -70,6 +70,8 @@ export const make = (
 
     while (!isExpelled) {
       yield* awake.await
+      // It is woken in the middle of what others do.
+      yield* Effect.yieldNow
       Latch.closeUnsafe(awake)
       yield* refill(context, supplier)
       for (const request of [...supplier.pipeline.requests.values()].slice(0, blocksPerTurn)) {
