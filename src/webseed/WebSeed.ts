@@ -7,6 +7,7 @@ import type * as Exit from "effect/Exit"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Queue from "effect/Queue"
 import type * as Semaphore from "effect/Semaphore"
+import * as Assembly from "../assembly/Assembly.ts"
 import type { SupplierContext } from "../assembly/SupplierSource.ts"
 import type * as Bitfield from "../base/Bitfield.ts"
 import * as Monotonic from "../base/Monotonic.ts"
@@ -20,47 +21,81 @@ import * as SeedHealth from "./SeedHealth.ts"
 import * as SeedLanes from "./SeedLanes.ts"
 import * as SeedUrl from "./SeedUrl.ts"
 
+/** What is known of a web seed. It outlives a pause of its torrent, so that a pause excuses no fault. */
+export interface Record {
+  /** Wrong pieces are held against this number. */
+  readonly id: SupplierId.SupplierId
+  health: SeedHealth.SeedHealth
+}
+
+/** Makes the record of a seed that was not used yet. */
+export const record = ({ ids }: SupplierContext["assembly"]): Record => ({
+  id: SupplierId.nextId(ids),
+  health: SeedHealth.make()
+})
+
+/** The places of the seeds of a torrent that are used at once. */
+export interface Places {
+  readonly semaphore: Semaphore.Semaphore
+  /** How many seeds wait for a place. */
+  waiting: number
+}
+
 /** What a web seed needs. */
 export interface Options {
+  readonly record: Record
   readonly client: HttpClient.HttpClient
   readonly context: SupplierContext
   readonly seed: SeedUrl.SeedUrl
   /** Files that the seed can never send. */
   readonly unreachable: ReadonlySet<number>
-  /** A place among the seeds of the torrent that are used at once. It is given up for each rest. */
-  readonly places: Semaphore.Semaphore
+  /** A place is given up for each rest, and if others wait for one while nothing is wanted of this seed. */
+  readonly places: Places
 }
 
 interface Seed extends Options {
-  readonly id: SupplierId.SupplierId
   readonly name: string
-  health: SeedHealth.SeedHealth
 }
 
-const note = (self: Seed, event: SeedHealth.Event): Effect.Effect<void> =>
+const note = ({ record }: Seed, event: SeedHealth.Event): Effect.Effect<void> =>
   Effect.map(Monotonic.now, (now) => {
-    self.health = SeedHealth.step(self.health, event, now)
+    record.health = SeedHealth.step(record.health, event, now)
+  })
+
+/** How long a seed that gave up its place waits before it asks for one again. */
+const standsBackFor = "5 seconds"
+
+/** Does something in a place, which may have to be waited for. */
+const inPlace = <A>(places: Places, effect: Effect.Effect<A>): Effect.Effect<A> =>
+  Effect.suspend(() => {
+    let isWaiting = true
+    places.waiting++
+    const begin = Effect.sync(() => {
+      if (isWaiting) places.waiting--
+      isWaiting = false
+    })
+    return Effect.ensuring(places.semaphore.withPermit(Effect.andThen(begin, effect)), begin)
   })
 
 /** Supplies blocks from the seed until it is interrupted. */
 export const run = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<never> {
-  const { context, places, seed } = options
+  const { context, places, record, seed } = options
   const { layout } = context.metainfo
-  const self: Seed = {
-    ...options,
-    id: SupplierId.nextId(context.assembly.ids),
-    name: SeedUrl.nameOf(seed),
-    health: SeedHealth.make()
-  }
+  const self: Seed = { ...options, name: SeedUrl.nameOf(seed) }
   while (true) {
     yield* note(self, { _tag: "Tick" })
-    const has = SeedFetch.piecesWithout(layout, new Set([...self.unreachable, ...self.health.lacking]))
+    const { lacking, lacksUntil, restsUntil } = record.health
+    const has = SeedFetch.piecesWithout(layout, new Set([...self.unreachable, ...lacking]))
     const now = yield* Monotonic.now
-    const until = has.count === 0 ? Math.max(self.health.restsUntil, self.health.lacksUntil) : self.health.restsUntil
+    const until = has.count === 0 ? Math.max(restsUntil, lacksUntil) : restsUntil
     // Of a seed that can never send anything, the wait never ends.
     if (until > now) yield* Number.isFinite(until) ? Effect.sleep(until - now) : Effect.never
     else {
-      const failure = yield* places.withPermit(Effect.scoped(serve(self, has)))
+      const failure = yield* inPlace(places, Effect.scoped(serve(self, has)))
+      if (failure === undefined) {
+        yield* Effect.sleep(standsBackFor)
+        continue
+      }
       yield* note(self, {
         _tag: "Failed",
         fault: failure.fault,
@@ -85,28 +120,38 @@ interface End {
 const isOfOne = ({ fault: { kind } }: SeedConnection.Failure): boolean =>
   kind === "Busy" || kind === "Unreachable" || kind === "Slow"
 
-/** Keeps as many connections as there should be, until a fault of the seed ends them all. */
+/** Whether the seed has a piece that is wanted. */
+const isWanted = ({ context: { assembly }, record: { id } }: Seed): boolean => {
+  for (const supplier of assembly.suppliers) if (supplier.id === id && Assembly.isInteresting(supplier)) return true
+  return false
+}
+
+/**
+ * Keeps as many connections as there should be, until a fault of the seed ends them all. Returns `undefined` if nothing
+ * is wanted of it, and another seed should have the place, or the files that it lacks are to be asked for again.
+ */
 const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
-  const { client, context, seed } = self
+  const { client, context, places, record, seed } = self
   const { infoHash, layout } = context.metainfo
   const connections = new Set<SeedBody.Notes>()
   const ends = yield* Queue.unbounded<End>()
   let lanes = SeedLanes.make(yield* Monotonic.now)
   let hasJoined = false
 
-  const asked = (): SeedFetch.Asked => ({ seed, layout, infoHash, servesRanges: self.health.servesRanges })
+  const asked = (): SeedFetch.Asked => ({ seed, layout, infoHash, servesRanges: record.health.servesRanges })
   const onServed = (): void => {
     if (!hasJoined) context.report({ _tag: "Joined", supplier: self.name })
     hasJoined = true
-    self.health = SeedHealth.step(self.health, { _tag: "Served" }, 0)
+    record.health = SeedHealth.step(record.health, { _tag: "Served" }, 0)
   }
   const onIgnoredRange = (): void => {
-    self.health = SeedHealth.step(self.health, { _tag: "IgnoredRange" }, 0)
+    record.health = SeedHealth.step(record.health, { _tag: "IgnoredRange" }, 0)
   }
   const connect = Effect.suspend(() => {
-    const notes: SeedBody.Notes = { bytes: 0, hasWaited: false, isLeaving: false }
+    const notes: SeedBody.Notes = { bytes: 0, hasWaited: false, isWaiting: false, isLeaving: false }
     connections.add(notes)
-    const { id, name } = self
+    const { name } = self
+    const { id } = record
     return SeedConnection.run({ client, context, asked, id, has, name, notes, onServed, onIgnoredRange }).pipe(
       Effect.scoped,
       Effect.match({ onFailure: (failure) => failure, onSuccess: () => undefined }),
@@ -127,10 +172,10 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
     )
     for (const notes of all) {
       notes.bytes = 0
-      notes.hasWaited = false
+      notes.hasWaited = notes.isWaiting
     }
     // Two connections to a seed without ranges would fetch the same file.
-    const wanted = self.health.servesRanges ? lanes.count : 1
+    const wanted = record.health.servesRanges ? lanes.count : 1
     const staying = all.filter(({ isLeaving }) => !isLeaving)
     if (staying.length > wanted) staying.at(-1)!.isLeaving = true
     if (staying.length < wanted) yield* connect
@@ -143,6 +188,8 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
       orElse: () => Effect.undefined
     })
     if (ended === undefined) {
+      const isDue = record.health.lacksUntil <= (yield* Monotonic.now)
+      if ((isDue || places.waiting > 0) && !isWanted(self)) return undefined
       yield* tick()
       continue
     }

@@ -11,6 +11,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import type { Assembly } from "../assembly/Assembly.ts"
 import { type SupplierContext, type SupplierSource, SupplierSources } from "../assembly/SupplierSource.ts"
 import * as Destination from "../base/Destination.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
@@ -53,6 +54,18 @@ export const seedsOf = ({
 
 const none: ReadonlySet<number> = new Set()
 
+/** What is known of the web seeds of each torrent, by their kinds and URLs. A torrent keeps its assembly when it rests. */
+const records = new WeakMap<Assembly, Map<string, WebSeed.Record>>()
+
+const recordOf = (assembly: Assembly, { kind, url }: SeedUrl): WebSeed.Record => {
+  const known = records.get(assembly) ?? new Map<string, WebSeed.Record>()
+  records.set(assembly, known)
+  const key = `${kind} ${url.href}`
+  const record = known.get(key) ?? WebSeed.record(assembly)
+  known.set(key, record)
+  return record
+}
+
 /**
  * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
  * closes with its scope.
@@ -61,12 +74,19 @@ export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.S
   supply: Effect.fnUntraced(function* (context: SupplierContext) {
     const seeds = seedsOf(context)
     if (seeds.length === 0) return
-    const places = yield* Semaphore.make(mostAtOnce)
+    const places: WebSeed.Places = { semaphore: yield* Semaphore.make(mostAtOnce), waiting: 0 }
     // Once for all seeds, because a torrent may have hundreds of thousands of files.
     const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
     const run = (seed: SeedUrl) =>
       Effect.flatMap(client, (client) =>
-        WebSeed.run({ client, context, seed, places, unreachable: seed.kind === "files" ? nameless : none })
+        WebSeed.run({
+          client,
+          context,
+          seed,
+          record: recordOf(context.assembly, seed),
+          places,
+          unreachable: seed.kind === "files" ? nameless : none
+        })
       )
     yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
   })

@@ -4,6 +4,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
+import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
@@ -239,6 +240,20 @@ describe("web seeds", () => {
     )
   })
 
+  it.effect("are not asked again and again because the limit of rate is low", () => {
+    const server = Servers.make(small)
+    return withServers({ "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(withSeed, { limits: { downloadBytesPerSecond: 2_000 } })
+
+        yield* world.advance("5 minutes")
+
+        assert.isAbove((yield* download.torrent.status).downloadedBytes, 500_000)
+        assert.isAtMost(server.asked.length, 3)
+      })
+    )
+  })
+
   it.effect("are not used if the user wants none, and those of the user are", () => {
     const server = Servers.make(small)
     const own = Servers.make(small)
@@ -342,6 +357,108 @@ describe("a web seed that fails", () => {
       )
     }
   )
+
+  it.effect("fault 87: that sends wrong bytes is not asked again sooner because the torrent pauses", () => {
+    const liar = Servers.make(small, (asked, file) =>
+      Servers.serveFile(
+        file!.map((byte) => byte ^ 1),
+        asked
+      )
+    )
+    return withServers({ "seed.example": liar }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(withSeed, {
+          behaviours: [{ ...PeerBehaviour.honest, delay: "20 seconds" }]
+        })
+        yield* world.until(() => failures(download).length > 0, "2 minutes")
+        const before = liar.asked.length
+
+        yield* download.torrent.pause
+        yield* world.advance("10 seconds")
+        yield* download.torrent.resume
+        yield* world.advance("1 minute")
+
+        assert.strictEqual(liar.asked.length, before)
+        assert.isBelow((yield* download.torrent.status).storedPieces, geometry.pieceCount)
+      })
+    )
+  })
+
+  it.effect("gives its place to another one if nothing is wanted of it", () => {
+    const lacking = Servers.make(small, (asked, file) =>
+      asked.url.pathname.endsWith("a.bin")
+        ? { status: 404, headers: {}, body: new Uint8Array() }
+        : Servers.serveFile(file!, asked)
+    )
+    // It loses its place once, and the others take all places.
+    const server = Servers.make(small, (asked, file) =>
+      asked.number === 0
+        ? { status: 503, headers: { "retry-after": "10" }, body: new Uint8Array() }
+        : Servers.serveFile(file!, asked)
+    )
+    const folders = Array.from({ length: WebSeeds.mostAtOnce }, (_, index) => `http://lacking.example/${index}/`)
+    return withServers({ "lacking.example": lacking, "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(seeded(small, ...folders, url))
+
+        yield* world.until(download.isComplete, "1 minute")
+
+        assert.isTrue((yield* world.summary(download)).isRight)
+        assert.isAtMost(lacking.asked.length, 10 * folders.length)
+      })
+    )
+  })
+
+  it.effect("goes on when the only buffer is returned", () => {
+    const server = Servers.make(small)
+    return withServers({ "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(withSeed, { maxActivePieces: 1 })
+
+        yield* world.until(download.isComplete, "10 seconds")
+
+        assert.isTrue((yield* world.summary(download)).isRight)
+        assert.isAtMost(server.asked.length, 8)
+      })
+    )
+  })
+
+  it.effect("fault 88: that lacked a file is asked for it again later", () => {
+    let isThere = false
+    const server = Servers.make(small, (asked, file) =>
+      isThere || !asked.url.pathname.endsWith("a.bin")
+        ? Servers.serveFile(file!, asked)
+        : { status: 404, headers: {}, body: new Uint8Array() }
+    )
+    return withServers({ "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        const download = yield* world.download(withSeed)
+        yield* world.advance("10 minutes")
+        isThere = true
+
+        yield* world.until(download.isComplete, "1 hour")
+
+        assert.isTrue((yield* world.summary(download)).isRight)
+      })
+    )
+  })
+
+  it.effect("is not found to be slow because it was not needed for a while", () => {
+    const server = Servers.make(small, (asked, file) => ({ ...Servers.serveFile(file!, asked), delay: 5_000 }))
+    return withServers({ "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        world.faults.failAll("write", FaultyStorage.diskFull)
+        const download = yield* world.download(withSeed, { maxActivePieces: 1 })
+        yield* world.advance("50 seconds")
+        world.faults.recover()
+
+        yield* world.until(download.isComplete, "5 minutes")
+
+        assert.isTrue((yield* world.summary(download)).isRight)
+        assert.deepStrictEqual(failures(download), [])
+      })
+    )
+  })
 
   const wrong: ReadonlyArray<readonly [string, (asked: Servers.Asked, file: Uint8Array) => Servers.Answer, RegExp]> = [
     [
