@@ -86,7 +86,7 @@ export const makeKept = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLook
   const agentOf = (isSecure: boolean): Http.Agent => {
     const known = agents.get(isSecure)
     if (known !== undefined) return known
-    const agent = judgingReuse(makeAgent(isSecure, { ...local, keepAlive: true, timeout: keptFor }), routes)
+    const agent = judgingReuse(makeAgent(isSecure, { ...local, keepAlive: true, timeout: keptFor }), isSecure, routes)
     agents.set(isSecure, agent)
     return agent
   }
@@ -126,10 +126,10 @@ type AddRequest = (request: Http.ClientRequest, options: object) => void
 const routeOf = Symbol("route")
 
 /** Makes an agent report each address that a request uses, and refuse kept connections that its route forbids. */
-const judgingReuse = (agent: Http.Agent, routes: WeakMap<object, Hops.Route>): Http.Agent => {
+const judgingReuse = (agent: Http.Agent, isSecure: boolean, routes: WeakMap<object, Hops.Route>): Http.Agent => {
   const connect = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {
-    const socket = connect(options, callback)
+    const socket = isSecure ? connect(options, callback) : readingToBuffer(connect, options, callback)
     const route = (options as { readonly [routeOf]?: Hops.Route })[routeOf]
     if (route !== undefined && socket instanceof Net.Socket) reportTo(route, socket)
     return socket
@@ -146,6 +146,31 @@ const judgingReuse = (agent: Http.Agent, routes: WeakMap<object, Hops.Route>): H
     else request.destroy(new Hops.RouteForbidden({ why }))
   }
   return agent
+}
+
+/** What all connections without TLS read to. What is in it is handled before the next read. */
+let readBuffer: Uint8Array<ArrayBuffer> | undefined
+
+/**
+ * Opens a connection that reads to one buffer. By default Node makes a new one of 64 KiB for each read, although its
+ * parser of HTTP copies every part of a body to fresh memory, which a test holds.
+ */
+const readingToBuffer = (
+  connect: Http.Agent["createConnection"],
+  options: Parameters<Http.Agent["createConnection"]>[0],
+  callback: Parameters<Http.Agent["createConnection"]>[1]
+): ReturnType<Http.Agent["createConnection"]> => {
+  readBuffer ??= Buffer.allocUnsafeSlow(65_536)
+  const onread: Net.OnReadOpts = {
+    buffer: readBuffer,
+    callback: (length, buffer) => {
+      // The parser looks at nothing else than this event.
+      socket?.emit("data", buffer.subarray(0, length))
+      return true
+    }
+  }
+  const socket = connect({ ...options, onread } as typeof options, callback)
+  return socket
 }
 
 /** Provides the client of `make`. */

@@ -37,6 +37,36 @@ describe("NodeRoutedHttp.makeKept", () => {
     })
   )
 
+  it.live("returns parts of a body that later reads leave as they are, at once and slowly", () =>
+    Effect.gen(function* () {
+      const length = 300_000
+      const url = yield* serve((request, response) => {
+        const parts = Array.from({ length: 20 }, (_, index) => Buffer.alloc(length / 20, index + 1))
+        if (request.url === "/fast") return void response.end(Buffer.concat(parts))
+        const timer = setInterval(() => {
+          const part = parts.shift()
+          if (part === undefined) response.end()
+          else response.write(part)
+        }, 2)
+        response.on("close", () => clearInterval(timer))
+      })
+      const client = yield* NodeRoutedHttp.makeKept(NodeLookup.system)
+      const expected = Uint8Array.from({ length }, (_, index) => Math.floor(index / (length / 20)) + 1)
+
+      for (const path of ["/slow", "/fast", "/slow"]) {
+        const chunks = yield* Effect.scoped(
+          Effect.flatMap(Hops.get(client, new URL(url + path), { whyNot: () => undefined }), (response) =>
+            Stream.runCollect(
+              Stream.tap(response.stream, () => (path === "/fast" ? Effect.sleep("5 millis") : Effect.void))
+            )
+          )
+        )
+
+        assert.isTrue(Buffer.concat(chunks).equals(expected))
+      }
+    })
+  )
+
   it.live("closes a connection whose answer was left", () =>
     Effect.gen(function* () {
       const ports: Array<number | undefined> = []
