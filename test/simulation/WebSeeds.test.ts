@@ -423,6 +423,27 @@ describe("a web seed that fails", () => {
     )
   })
 
+  it.effect("is not asked over more connections because the storage holds it up", () => {
+    const server = Servers.make(large, (asked, file) => ({
+      ...Servers.serveFile(file!, asked),
+      bytesPerSecond: 65_536
+    }))
+    return withServers({ "seed.example": server }, (world) =>
+      Effect.gen(function* () {
+        world.faults.failAll("write", FaultyStorage.diskFull)
+        const download = yield* world.download(seeded(large, url), { maxActivePieces: 4 })
+        yield* world.advance("2 minutes")
+        world.faults.recover()
+        const stored = () => download.events.some(({ _tag }) => _tag === "PieceStored")
+
+        yield* world.until(stored, "2 minutes")
+        yield* world.advance("3 seconds")
+
+        assert.strictEqual(server.most, 1)
+      })
+    )
+  })
+
   it.effect("fault 88: that lacked a file is asked for it again later", () => {
     let isThere = false
     const server = Servers.make(small, (asked, file) =>
