@@ -9,8 +9,11 @@
 import type { Connection, Write } from "../../network/Transport.ts"
 import * as Rc4 from "./Rc4.ts"
 
-/** Longer writes have memory of their own. As long as a run of blocks that is uploaded (`UploadSession.ts`). */
-const bufferBytes = 262_144
+/**
+ * Longer writes have memory of their own. A run of blocks that is uploaded (`UploadSession.ts`) is not longer: 256 KiB,
+ * and the headers of its blocks.
+ */
+export const bufferBytes = 262_144 + 4_096
 
 /** Shorter writes have memory of their own, which costs little, so that a few bytes that wait do not keep the buffer. */
 const minBufferedBytes = 16_384

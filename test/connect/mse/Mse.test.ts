@@ -5,10 +5,15 @@ import type * as Scope from "effect/Scope"
 import * as fc from "fast-check"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
+import * as PieceGeometry from "../../../src/base/PieceGeometry.ts"
 import type * as Encryption from "../../../src/connect/Encryption.ts"
 import { RandomBytes } from "../../../src/connect/mse/DiffieHellman.ts"
+import * as EncryptedConnection from "../../../src/connect/mse/EncryptedConnection.ts"
 import * as Mse from "../../../src/connect/mse/Mse.ts"
+import * as Rc4 from "../../../src/connect/mse/Rc4.ts"
 import type { Connection } from "../../../src/network/Transport.ts"
+import * as RunBuffers from "../../../src/peer/RunBuffers.ts"
+import * as UploadSession from "../../../src/peer/UploadSession.ts"
 import * as MemoryNetwork from "../../../src/testing/MemoryNetwork.ts"
 import { settle } from "../../peer/sessions.ts"
 import { infoHash, randomWith, torrents } from "./handshakes.ts"
@@ -160,6 +165,27 @@ describe("Mse", () => {
       })
     )
   )
+
+  it("encrypts the longest run of blocks that is uploaded without fresh memory", () => {
+    const blocks = UploadSession.maxRunBytes / PieceGeometry.blockLength
+    const run = RunBuffers.take(UploadSession.maxRunBytes + blocks * RunBuffers.headerLength)
+    const written: Array<Uint8Array> = []
+    const connection: Connection = {
+      remote: there,
+      receiveUnsafe: () => {},
+      resumeUnsafe: () => {},
+      writeUnsafe: Object.assign((bytes: Uint8Array) => written.push(bytes) > 0, { isWrittenUnsafe: () => true }),
+      drained: Effect.void,
+      closed: Effect.never
+    }
+    const encrypting = EncryptedConnection.make(connection, Rc4.make(new Uint8Array(20)))
+
+    encrypting.writeUnsafe(run)
+    encrypting.writeUnsafe(run)
+
+    assert.strictEqual(written[0]!.length, run.length)
+    assert.isTrue(written[0]!.buffer === written[1]!.buffer)
+  })
 
   it.effect("stops reading when the reader asks for it, and continues where it stopped", () =>
     inNetwork(
