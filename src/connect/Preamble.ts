@@ -31,10 +31,14 @@ export const read = Effect.fnUntraced(function* <A>(
   take: (view: Uint8Array) => Read<A> | undefined
 ): Effect.fn.Return<Behind<A>, ConnectionError | WireError | NotIntroduced> {
   const taken = Deferred.makeUnsafe<Read<A>, WireError | NotIntroduced>()
+  // Released once the preamble is read: the connection keeps its sink, and a handshake may be 66 kilobytes long.
+  let reading: { readonly take: typeof take; readonly taken: typeof taken } | undefined = { take, taken }
   let sink: Sink | undefined
 
   connection.receiveUnsafe((view) => {
     if (sink !== undefined) return sink(view)
+    if (reading === undefined) throw new Error("something arrived after the sink had stopped reading")
+    const { take, taken } = reading
     try {
       const result = take(view)
       if (result === undefined) return true
@@ -47,6 +51,7 @@ export const read = Effect.fnUntraced(function* <A>(
   })
 
   const { decode, rest, value } = yield* Effect.raceFirst(Deferred.await(taken), gone(connection))
+  reading = undefined
   // The sink wakes this fiber within its call, during which reading must not continue.
   yield* Effect.yieldNow
   let first = rest

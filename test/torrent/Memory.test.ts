@@ -142,4 +142,44 @@ describe("memory", () => {
       assert.isBelow(bytes, 63_000)
     })
   )
+
+  it.live("fault 101: a connection keeps nothing of its handshake, however long the peer made that", () =>
+    Effect.gen(function* () {
+      const bytes = yield* measure(`
+        import * as Effect from "effect/Effect"
+        import * as Preamble from "./src/connect/Preamble.ts"
+        ${used}
+        const make = Effect.gen(function* () {
+          let sink
+          const connection = {
+            remote: { host: "127.0.0.1", port: 1 },
+            receiveUnsafe: (receiver) => {
+              sink = receiver
+              queueMicrotask(() => receiver(new Uint8Array(1)))
+            },
+            resumeUnsafe: () => {},
+            writeUnsafe: () => true,
+            drained: Effect.void,
+            closed: Effect.never
+          }
+          const reader = (arrived) => (view) => {
+            arrived.set(view)
+            return { value: 1, rest: arrived.slice() }
+          }
+          const { connection: behind } = yield* Preamble.read(connection, reader(new Uint8Array(131_072)))
+          behind.receiveUnsafe(() => true)
+          return [behind, sink]
+        })
+        const kept = [await Effect.runPromise(make)]
+        const before = used()
+        for (let turn = 0; turn < 50; turn++) kept.push(await Effect.runPromise(make))
+        await new Promise((resolve) => setTimeout(resolve, 10))
+        console.log((used() - before) / 50)
+        kept.at(-1)[1](new Uint8Array(1))
+      `)
+
+      // 256 KiB with what had arrived, and with what the reader has been given of it.
+      assert.isBelow(bytes, 16_000)
+    })
+  )
 })
