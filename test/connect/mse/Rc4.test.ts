@@ -1,7 +1,8 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import * as Rc4 from "../../../src/connect/mse/Rc4.ts"
+import * as Rc4Module from "../../../src/connect/mse/Rc4Module.ts"
 
 /** RFC 6229 section 2: a key, and its key stream from byte 0, 16, 1,024 and 4,096. */
 const vectors: ReadonlyArray<readonly [key: string, ...stream: ReadonlyArray<string>]> = [
@@ -151,5 +152,77 @@ describe("Rc4", () => {
       ),
       { numRuns: 200 }
     )
+  })
+
+  it("comes to the same bytes and the same position in a module and in plain code, from any position on", () => {
+    const made = Rc4Module.make()!
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ minLength: 5, maxLength: 256 }),
+        fc.array(fc.nat({ max: 300 }), { minLength: 1, maxLength: 8 }),
+        fc.boolean(),
+        (key, lengths, isInPlace) => {
+          const [plain, module] = [Rc4.make(key), Rc4.make(key)]
+          for (const length of lengths) {
+            const source = Uint8Array.from({ length }, (_, at) => at * 31)
+            const expected = new Uint8Array(length)
+            Rc4.applyPlain(plain, source, expected)
+            const target = isInPlace ? source : new Uint8Array(length + 3)
+            Rc4.applyModule(made, module, source, target)
+
+            assert.deepStrictEqual(target.subarray(0, length), expected)
+            assert.deepStrictEqual(target.subarray(length), new Uint8Array(target.length - length))
+            assert.deepStrictEqual(module, plain)
+          }
+        }
+      ),
+      { numRuns: 200 }
+    )
+  })
+
+  it.each([-1, 0, 1, Rc4Module.windowBytes + 77])(
+    "codes chunks that are longer by %i bytes than what a module takes at once",
+    (more) => {
+      const source = Uint8Array.from({ length: Rc4Module.windowBytes + more }, (_, at) => at * 7)
+      const [plain, module] = [Rc4.make(keyOf("0102030405")), Rc4.make(keyOf("0102030405"))]
+      const expected = new Uint8Array(source.length)
+      Rc4.applyPlain(plain, source, expected)
+
+      Rc4.applyModule(Rc4Module.make()!, module, source, source)
+
+      assert.isTrue(Bytes.equals(source, expected))
+      assert.deepStrictEqual(module, plain)
+    }
+  )
+
+  it.each([
+    undefined,
+    {
+      Module: class {
+        constructor() {
+          throw new Error("the policy of the page")
+        }
+      }
+    }
+  ])("is coded in plain code where there is no WebAssembly, or where it is not allowed", async (platform) => {
+    vi.resetModules()
+    vi.stubGlobal("WebAssembly", platform)
+    try {
+      const fresh: typeof Rc4 = await import("../../../src/connect/mse/Rc4.ts")
+      const source = new Uint8Array(5_000).fill(9)
+      const expected = new Uint8Array(source.length)
+      Rc4.applyPlain(Rc4.make(keyOf("0102030405")), source, expected)
+
+      const cipher = fresh.make(keyOf("0102030405"))
+      const found = [source.subarray(0, 2_000), source.subarray(2_000)].map((part) => {
+        const target = new Uint8Array(part.length)
+        fresh.apply(cipher, part, target)
+        return target
+      })
+
+      assert.deepStrictEqual(Bytes.concat(found), expected)
+    } finally {
+      vi.unstubAllGlobals()
+    }
   })
 })
