@@ -7,11 +7,12 @@
  * disk, and the next run must not verify more than the files that were being written. `swarms` simulates random swarms
  * for an hour, in rounds that each have a seed. `disks` runs the tests of real files and disks with other clients
  * through every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a
- * table. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These three
- * run in a network namespace if one can be made, so that no client reaches anything outside.
+ * table. `fuzz` gives a million mutated inputs to each decoder of what strangers send, and prints which of its branches
+ * they reached. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These two and
+ * `matrix` run in a network namespace if one can be made, so that no client reaches anything outside.
  *
- * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, and `PIECEWISE_MINUTES` how long swarms
- * are simulated. Exit code 0 means that no fault was found.
+ * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, `PIECEWISE_MINUTES` how long swarms are
+ * simulated, and `PIECEWISE_INPUTS` how many inputs each decoder is given. Exit code 0 means that no fault was found.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -34,7 +35,12 @@ import * as Native from "./native.ts"
 import * as Python from "./python.ts"
 import * as WebTorrent from "./webtorrent.ts"
 
-const { PIECEWISE_KILLS = "100", PIECEWISE_MINUTES = "60", PIECEWISE_SEED = "1" } = process.env
+const {
+  PIECEWISE_INPUTS = "1000000",
+  PIECEWISE_KILLS = "100",
+  PIECEWISE_MINUTES = "60",
+  PIECEWISE_SEED = "1"
+} = process.env
 const kills = Number(PIECEWISE_KILLS)
 const random = Prng.make(Number(PIECEWISE_SEED))
 
@@ -213,6 +219,39 @@ const disks = async (): Promise<ReadonlyArray<string>> => {
   return []
 }
 
+/** How long a fuzzed process may say nothing (milliseconds). It does so after every few seconds. */
+const maxSilence = 120_000
+
+/** What a fuzzed process may have on its heap, in MiB. */
+const fuzzHeap = 512
+
+/** Runs in a process of its own, which is killed if a decoder hangs. */
+const fuzz = async (): Promise<ReadonlyArray<string>> => {
+  const args = ["test/fuzz/main.ts", PIECEWISE_INPUTS, PIECEWISE_SEED]
+  const child = spawn(process.execPath, [`--max-old-space-size=${fuzzHeap}`, ...args], {
+    cwd: Command.root,
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true
+  })
+  children.add(child)
+  const faults: Array<string> = []
+  const silent = () => {
+    faults.push(`a decoder hangs: nothing was printed for ${maxSilence / 1_000} s`)
+    process.kill(-child.pid!, "SIGKILL")
+  }
+  let timer = setTimeout(silent, maxSilence)
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+    clearTimeout(timer)
+    timer = setTimeout(silent, maxSilence)
+    process.stdout.write(text)
+  })
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => faults.push(text.trimEnd()))
+  const code = await ended(child)
+  clearTimeout(timer)
+  children.delete(child)
+  return code === 0 || faults.length > 0 ? faults : [`the process ended with ${code}`]
+}
+
 /** The first half of the addresses in the namespace. Transmission dials nothing in 127.0.0.0/8. */
 const network = "10.9"
 
@@ -255,6 +294,7 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
     return killLoop(folder, "io-daemon")
   },
   swarms,
+  fuzz,
   disks,
   matrix: () => withClients([...pytest, "test/interop/test_matrix.py"]),
   leechers: () => withClients([compare, "leechers"]),

@@ -205,10 +205,11 @@ describe("Rc4", () => {
       }
     }
   ])("is coded in plain code where there is no WebAssembly, or where it is not allowed", async (platform) => {
-    vi.resetModules()
     vi.stubGlobal("WebAssembly", platform)
     try {
-      const fresh: typeof Rc4 = await import("../../../src/connect/mse/Rc4.ts")
+      // A module of its own, which has not made the WebAssembly module yet.
+      const own = `../../../src/connect/mse/Rc4.ts?${platform === undefined ? "absent" : "forbidden"}`
+      const fresh: typeof Rc4 = await import(/* @vite-ignore */ own)
       const source = new Uint8Array(5_000).fill(9)
       const expected = new Uint8Array(source.length)
       Rc4.applyPlain(Rc4.make(keyOf("0102030405")), source, expected)
@@ -221,6 +222,7 @@ describe("Rc4", () => {
       })
 
       assert.deepStrictEqual(Bytes.concat(found), expected)
+      assert.isUndefined(Rc4Module.make())
     } finally {
       vi.unstubAllGlobals()
     }
