@@ -9,6 +9,7 @@ import * as Pieces from "./Pieces.bench.ts"
 import * as Rates from "./Rates.bench.ts"
 import * as UploadSession from "./UploadSession.bench.ts"
 import * as Uploads from "./Uploads.bench.ts"
+import * as WebSeeds from "./WebSeeds.bench.ts"
 
 export const operations: ReadonlyArray<Operation> = [
   ...FrameDecoder.operations,
@@ -19,5 +20,6 @@ export const operations: ReadonlyArray<Operation> = [
   ...UploadSession.operations,
   ...Disk.operations,
   ...Bencode.operations,
-  ...Mse.operations
+  ...Mse.operations,
+  ...WebSeeds.operations
 ]
