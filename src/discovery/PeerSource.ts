@@ -26,9 +26,10 @@
  * ```
  */
 import type * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { InfoHash } from "../base/InfoHash.ts"
+import * as Monotonic from "../base/Monotonic.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { ListeningPort } from "../network/ListeningPort.ts"
@@ -113,12 +114,43 @@ export interface PeerSource<out E = never, out R = never> {
    */
   readonly isGiven?: boolean | undefined
   readonly peers: (context: PeerSourceContext) => Stream.Stream<PeerSourceEvent, E, R>
+  /**
+   * The same in rounds, for a source that only asks now and then; `undefined` if it asks nothing for this torrent. A
+   * torrent that runs uses them in place of `peers`, because then nothing of it waits between two rounds. Default: it
+   * has only `peers`.
+   */
+  readonly rounds?: ((context: PeerSourceContext) => Rounds<E, R> | undefined) | undefined
+}
+
+/** The rounds of a source for one torrent. */
+export interface Rounds<out E = never, out R = never> {
+  /**
+   * Whether a round is due at `now` (milliseconds of a clock that never goes back). Read every second while no round
+   * runs, so it must be cheap.
+   */
+  readonly isDue: (now: number) => boolean
+  /** One round, which ends by itself. If it fails or dies, it is run again as `peers` would be. */
+  readonly round: () => Stream.Stream<PeerSourceEvent, E, R>
+}
+
+/** All rounds, one after another, as a source of rounds returns them from `peers`. */
+export const ofRounds = <E, R>({ isDue, round }: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> => {
+  const due = Effect.gen(function* () {
+    while (!isDue(yield* Monotonic.now)) yield* Effect.sleep("1 second")
+  })
+  return Stream.flatMap(Stream.fromEffectRepeat(due), round)
 }
 
 /** Provides the services that a source needs. */
 export const provideContext = <E, R>(self: PeerSource<E, R>, context: Context.Context<R>): PeerSource<E> => ({
   ...self,
-  peers: (torrent) => Stream.provideContext(self.peers(torrent), context)
+  peers: (torrent) => Stream.provideContext(self.peers(torrent), context),
+  rounds:
+    self.rounds &&
+    ((torrent) => {
+      const rounds = self.rounds?.(torrent)
+      return rounds && { ...rounds, round: () => Stream.provideContext(rounds.round(), context) }
+    })
 })
 
 /** What a source reports. */

@@ -9,13 +9,15 @@ import * as Reach from "../base/Reach.ts"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { Tally } from "../base/Tally.ts"
-import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../discovery/PeerSource.ts"
+import * as Ticker from "../base/Ticker.ts"
+import type { PeerSource, PeerSourceContext, PeerSourceEvent, Rounds } from "../discovery/PeerSource.ts"
 import * as SourceRun from "../discovery/SourceRun.ts"
 import type { Origin } from "../swarm/Candidate.ts"
 import * as Candidate from "../swarm/Candidate.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
+import * as Watch from "./Watch.ts"
 
 /** What sources reported. */
 export interface Reports {
@@ -75,9 +77,11 @@ export const restAfter = "10 seconds"
  */
 export const runWhileWanted = (
   self: Sources,
-  life: Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting">,
-  options: Options
+  life: Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting" | "watch">,
+  options: Options & { readonly ticker: Ticker.Ticker }
 ): Effect.Effect<void, never, Scope.Scope> => {
+  const { context, sources, ticker } = options
+  setTrackers(self, context.trackers)
   const running = Effect.gen(function* () {
     const rested = yield* Deferred.make<void>()
     const resting = Effect.map(Effect.sleep(restAfter), () => {
@@ -87,13 +91,51 @@ export const runWhileWanted = (
     yield* Signal.attend(life.resting, resting)
     yield* Effect.raceFirst(run(self, options), Deferred.await(rested))
   })
-  return Signal.attend(
+  const seeking = Signal.attend(
     life.seeking,
     Effect.suspend(() => {
       Signal.clear(life.resting)
       return TorrentLife.wantsPeers(life) ? Effect.scoped(running) : Effect.void
     })
   )
+  const inRounds = Effect.forEach(
+    sources,
+    (source) => {
+      const rounds = source.rounds?.(context)
+      return rounds === undefined ? Effect.void : runRounds(self, life, options, { source, rounds, ticker })
+    },
+    { discard: true }
+  )
+  return Effect.andThen(seeking, inRounds)
+}
+
+/** Runs each round of a source that is due while peers are wanted. */
+const runRounds = (
+  self: Sources,
+  life: Pick<TorrentLife.TorrentLife, "machine" | "watch">,
+  options: Options,
+  of: { readonly source: PeerSource<unknown>; readonly rounds: Rounds<unknown>; readonly ticker: Ticker.Ticker }
+): Effect.Effect<void, never, Scope.Scope> => {
+  const { rounds, source, ticker } = of
+  const due = Signal.make()
+  let isRunning = false
+  const round = Effect.suspend(() => {
+    const once = SourceRun.run({ ...source, peers: rounds.round }, options.context, onEvent(self, options, source))
+    const enough = Watch.until(life.watch, () => (TorrentLife.wantsPeers(life) ? undefined : true))
+    return Effect.raceFirst(once, enough)
+  }).pipe(
+    Effect.ensuring(
+      Effect.sync(() => {
+        isRunning = false
+      })
+    )
+  )
+  const tick = (now: number): undefined => {
+    if (isRunning || !TorrentLife.wantsPeers(life) || !rounds.isDue(now)) return
+    isRunning = true
+    Signal.set(due)
+  }
+  return Effect.andThen(Signal.attend(due, Effect.asVoid(round)), Ticker.join(ticker, tick))
 }
 
 /** Notes which trackers there are to ask. */
@@ -168,12 +210,10 @@ const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknow
   return true
 }
 
-/** Adds the addresses that sources find to a swarm, until all sources have ended. */
-export const run = (self: Sources, options: Options): Effect.Effect<void> => {
-  const { context, sources, swarm, report, tally } = options
-  setTrackers(self, context.trackers)
-
-  const take = (from: PeerSource<unknown>, event: Found) => {
+/** Notes what a source reports, and adds the addresses that it found to the swarm. */
+const onEvent = (self: Sources, options: Options, from: PeerSource<unknown>) => {
+  const { context, report, swarm, tally } = options
+  const take = (event: Found) => {
     const { addresses, externalHost, source } = event
     const origin = originOf(from, event)
     if (context.isPrivate && !admitPrivate(self, options, from, event)) {
@@ -182,15 +222,18 @@ export const run = (self: Sources, options: Options): Effect.Effect<void> => {
     const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
     PieceSwarm.add(swarm, addresses, vote, origin)
   }
-  const onEvent = (from: PeerSource<unknown>) => (event: PeerSourceEvent) =>
+  return (event: PeerSourceEvent): Effect.Effect<void> =>
     Effect.sync(() => {
       if (tally !== undefined) count(tally, event)
-      if (event._tag === "Peers") take(from, event)
+      if (event._tag === "Peers") take(event)
       note(self, event, report)
     })
-
-  return Effect.forEach(sources, (source) => SourceRun.run(source, context, onEvent(source)), {
-    concurrency: "unbounded",
-    discard: true
-  })
 }
+
+/** Runs the sources that have no rounds, until all of them have ended. */
+const run = (self: Sources, options: Options): Effect.Effect<void> =>
+  Effect.forEach(
+    options.sources.filter(({ rounds }) => rounds === undefined),
+    (source) => SourceRun.run(source, options.context, onEvent(self, options, source)),
+    { concurrency: "unbounded", discard: true }
+  )

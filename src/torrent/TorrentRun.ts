@@ -267,6 +267,7 @@ const seek = Effect.fnUntraced(function* (self: TorrentParts) {
     sources: options.sources,
     context: contextOf(self),
     swarm,
+    ticker: options.ticker,
     tally: options.tally,
     report: (event) => TorrentLife.report(life, event)
   })

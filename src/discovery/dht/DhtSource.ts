@@ -2,18 +2,16 @@
  * Finds peers through the DHT: looks a torrent up while its stream runs, and announces us there. A private torrent is
  * neither looked up nor announced (BEP 27).
  *
- * This is the shell of `DhtSchedule.ts`. A lookup runs while the consumer pulls, so a slow consumer slows it down.
+ * This is the shell of `DhtSchedule.ts`, in rounds: one for each lookup. It runs while the consumer pulls, so a slow
+ * consumer slows it down.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Monotonic from "../../base/Monotonic.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as ListeningPort from "../../network/ListeningPort.ts"
-import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "../PeerSource.ts"
+import * as PeerSource from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
 import { Dht } from "./Dht.ts"
 import * as DhtSchedule from "./DhtSchedule.ts"
@@ -26,13 +24,21 @@ export const name = "DHT"
 export const noNodes = "no node of the DHT answers"
 
 /** Makes a source over a DHT. Its stream never ends or fails by itself, unless the torrent is private: then it is empty. */
-export const of = (dht: Dht["Service"]): PeerSource => ({
-  name,
-  peers: (context) => (context.isPrivate ? Stream.empty : Stream.unwrap(start(context, dht)))
-})
+export const of = (dht: Dht["Service"]): PeerSource.PeerSource => {
+  const rounds = (context: PeerSource.PeerSourceContext) => (context.isPrivate ? undefined : roundsOf(context, dht))
+  return {
+    name,
+    rounds,
+    peers: (context) =>
+      Stream.suspend(() => {
+        const own = rounds(context)
+        return own === undefined ? Stream.empty : PeerSource.ofRounds(own)
+      })
+  }
+}
 
 /** Makes a source over the DHT at hand. */
-export const make: Effect.Effect<PeerSource, never, Dht> = Effect.map(Dht, of)
+export const make: Effect.Effect<PeerSource.PeerSource, never, Dht> = Effect.map(Dht, of)
 
 /** Provides `PeerSources` with one source: the DHT. */
 export const layer: Layer.Layer<PeerSources, never, Dht> = Layer.effect(
@@ -40,76 +46,58 @@ export const layer: Layer.Layer<PeerSources, never, Dht> = Layer.effect(
   Effect.map(make, (source) => [source])
 )
 
-const start = Effect.fnUntraced(function* (context: PeerSourceContext, dht: Dht["Service"]) {
+const roundsOf = (context: PeerSource.PeerSourceContext, dht: Dht["Service"]): PeerSource.Rounds => {
   const schedule = DhtSchedule.make()
+  // What the schedule said last, and about what. Most of the time there is nothing new to ask it.
+  let until = Number.NEGATIVE_INFINITY
+  let port: number | undefined
   let isSeed = false
-  // Wakes the loop. One that waits is enough, because the loop looks at everything when it wakes.
-  const changes = yield* Queue.sliding<void>(1)
-  yield* context.completed.pipe(
-    Effect.andThen(
-      Effect.sync(() => {
-        isSeed = true
-        Queue.offerUnsafe(changes, undefined)
-      })
-    ),
-    Effect.forkScoped({ startImmediately: true })
-  )
-  // Lets a torrent that is already complete be announced as that.
-  yield* Effect.yieldNow
-  yield* SubscriptionRef.changes(context.port).pipe(
-    Stream.runForEach(() => Queue.offer(changes, undefined)),
-    Effect.forkScoped
-  )
-  const { nodes = [] } = context
-  const scope = yield* Effect.scope
-  // Not waited for, because names may have to be resolved.
-  const askNodes = Effect.forEach(
-    nodes,
-    (node) => Effect.forkIn(dht.addNode(node), scope, { startImmediately: true }),
-    {
-      discard: true
-    }
-  )
-  yield* askNodes
+  let hasNodes = false
 
-  const factsNow = (): DhtSchedule.Facts => ({
-    hasFew: context.hasFew?.() === true || context.wantsMore?.() === true,
-    isSeed,
-    port: ListeningPort.current(context.port) || undefined
-  })
+  const step = (now: number): DhtSchedule.Step => {
+    const hasFew = context.hasFew?.() === true || context.wantsMore?.() === true
+    const next = DhtSchedule.next(schedule, { hasFew, isSeed, port }, now)
+    until = next._tag === "Wait" ? next.until : now
+    return next
+  }
 
-  /** Waits until a lookup is due. */
-  const due = Effect.gen(function* () {
-    while (true) {
-      yield* Queue.clear(changes)
-      const now = yield* Monotonic.now
-      const step = DhtSchedule.next(schedule, factsNow(), now)
-      if (step._tag === "LookUp") return { announce: step.announce, begunAt: now }
-      yield* Effect.timeoutOption(Queue.take(changes), step.until - now)
-    }
-  })
+  const isDue = (now: number): boolean => {
+    const portNow = ListeningPort.current(context.port) || undefined
+    const isSeedNow = context.facts().left === 0
+    if (now < until && port === portNow && isSeed === isSeedNow) return false
+    port = portNow
+    isSeed = isSeedNow
+    return step(now)._tag === "LookUp"
+  }
 
-  const lookUp = ({ announce, begunAt }: Effect.Success<typeof due>): Stream.Stream<PeerSourceEvent> => {
+  const lookUp = (announce: DhtSchedule.Announcement | undefined, begunAt: number) => {
     let hasFound = false
     const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: isSeed }), ({ from, peers }) => {
       hasFound = true
       return answer(peers, from.host)
     })
     const end = Effect.gen(function* () {
-      const hasNodes = hasFound || knowsNodes(yield* dht.status)
-      // They may not have been asked yet, because the DHT had not begun, or may not have answered.
-      if (!hasNodes) yield* askNodes
+      hasNodes = hasFound || knowsNodes(yield* dht.status)
       const isFailure = DhtSchedule.ended(schedule, { announce, begunAt, hasNodes }, yield* Monotonic.now)
-      if (hasFound || !(hasNodes || isFailure)) return Option.none()
-      return Option.some<PeerSourceEvent>(hasNodes ? answer([]) : { _tag: "Failed", source: name, why: noNodes })
+      if (hasFound || !(hasNodes || isFailure)) return []
+      return [hasNodes ? answer([]) : ({ _tag: "Failed", source: name, why: noNodes } as const)]
     })
-    return Stream.concat(found, Stream.unwrap(Effect.map(end, (event) => Stream.fromIterable(Option.toArray(event)))))
+    return Stream.concat(found, Stream.unwrap(Effect.map(end, Stream.fromIterable)))
   }
 
-  return Stream.flatMap(Stream.fromEffectRepeat(due), lookUp)
-})
+  const round = Effect.gen(function* () {
+    const now = yield* Monotonic.now
+    const next = step(now)
+    if (next._tag === "Wait") return Stream.empty
+    // They may not have been asked before, because the DHT had not begun, or may not have answered.
+    if (!hasNodes) yield* Effect.forEach(context.nodes ?? [], dht.addNode, { discard: true })
+    return lookUp(next.announce, now)
+  })
 
-const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSourceEvent => ({
+  return { isDue, round: () => Stream.unwrap(round) }
+}
+
+const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSource.PeerSourceEvent => ({
   _tag: "Peers",
   source: name,
   addresses,

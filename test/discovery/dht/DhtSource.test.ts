@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Stream, SubscriptionRef } from "effect"
+import { Effect, Fiber, Stream, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import type { InfoHash } from "../../../src/base/InfoHash.ts"
 import * as DhtSource from "../../../src/discovery/dht/DhtSource.ts"
@@ -52,11 +52,12 @@ describe("DhtSource", () => {
     Effect.gen(function* () {
       const dht = FakeDht.make()
       const port = listeningPort(6_881)
-      const completed = yield* Deferred.make<void>()
-      yield* begin(dht, { port, completed: Deferred.await(completed), hasFew: () => false })
+      let left = 1
+      const facts = () => ({ uploaded: 0, downloaded: 1, left })
+      yield* begin(dht, { port, facts, hasFew: () => false })
       yield* SubscriptionRef.set(port, 7_000)
       yield* TestClock.adjust("20 seconds")
-      yield* Deferred.succeed(completed, undefined)
+      left = 0
       yield* TestClock.adjust("20 seconds")
 
       assert.deepStrictEqual(
@@ -73,7 +74,7 @@ describe("DhtSource", () => {
   it.effect("announces a torrent that was complete from the start as a seed", () =>
     Effect.gen(function* () {
       const dht = FakeDht.make()
-      yield* begin(dht, { port: listeningPort(6_881), completed: Effect.void })
+      yield* begin(dht, { port: listeningPort(6_881), facts: () => ({ uploaded: 0, downloaded: 0, left: 0 }) })
 
       assert.deepStrictEqual(
         dht.lookups.map(({ announce }) => announce),
