@@ -35,10 +35,14 @@ export interface SupplierContext {
 export interface SupplierSource {
   /**
    * Supplies blocks of a torrent until it is interrupted; ends at once if it has none of that torrent. It never fails:
-   * it retries by itself. Runs while pieces of the torrent are wanted that are not stored. Its suppliers leave the assembly when the scope closes, which is when the effect ends. A
-   * supplier that joins again takes a new number.
+   * it retries by itself. Runs while pieces of the torrent are wanted that are not stored. Its suppliers leave the
+   * assembly when the scope closes, which is when the effect ends. A supplier that joins again takes a new number.
    */
   readonly supply: (context: SupplierContext) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * Whether it may have blocks of a torrent. If not, `supply` is not called, and nothing of it is kept. Default: it may.
+   */
+  readonly mayHave?: ((torrent: Pick<SupplierContext, "metainfo" | "webSeeds">) => boolean) | undefined
 }
 
 /** The sources that every torrent of an engine uses; default none. */

@@ -13,15 +13,13 @@ import * as NodeLookup from "./NodeLookup.ts"
 export const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
   const modules = Modules.load(() => Promise.all([import("./NodeRoutedHttp.ts"), import("../webseed/WebSeeds.ts")]))
   return {
-    supply: (context) => {
-      const { metainfo, webSeeds } = context
-      if (webSeeds === false) return Effect.void
-      if (webSeeds.length + metainfo.webSeeds.length + metainfo.httpSeeds.length === 0) return Effect.void
-      return Effect.gen(function* () {
+    mayHave: ({ metainfo, webSeeds }) =>
+      webSeeds !== false && webSeeds.length + metainfo.webSeeds.length + metainfo.httpSeeds.length > 0,
+    supply: (context) =>
+      Effect.gen(function* () {
         const [NodeRoutedHttp, WebSeeds] = yield* modules
         yield* WebSeeds.make(NodeRoutedHttp.makeKept(lookup, from)).supply(context)
       })
-    }
   }
 }
 

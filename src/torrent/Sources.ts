@@ -68,6 +68,9 @@ export interface Options {
   readonly report: (event: TorrentEvent) => void
 }
 
+/** What sources have to know of the torrent's life. */
+type Life = Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting" | "watch">
+
 /** How long sources run after no peers are wanted any more, so that trackers still hear of the completion. */
 export const restAfter = "10 seconds"
 
@@ -77,25 +80,16 @@ export const restAfter = "10 seconds"
  */
 export const runWhileWanted = (
   self: Sources,
-  life: Pick<TorrentLife.TorrentLife, "machine" | "seeking" | "resting" | "watch">,
+  life: Life,
   options: Options & { readonly ticker: Ticker.Ticker }
 ): Effect.Effect<void, never, Scope.Scope> => {
   const { context, sources, ticker } = options
   setTrackers(self, context.trackers)
-  const running = Effect.gen(function* () {
-    const rested = yield* Deferred.make<void>()
-    const resting = Effect.map(Effect.sleep(restAfter), () => {
-      // If it was wanted meanwhile, it has not rested for so long.
-      if (!TorrentLife.wantsPeers(life) && !life.resting.isSet) Deferred.doneUnsafe(rested, Effect.void)
-    })
-    yield* Signal.attend(life.resting, resting)
-    yield* Effect.raceFirst(run(self, options), Deferred.await(rested))
-  })
   const seeking = Signal.attend(
     life.seeking,
     Effect.suspend(() => {
       Signal.clear(life.resting)
-      return TorrentLife.wantsPeers(life) ? Effect.scoped(running) : Effect.void
+      return TorrentLife.wantsPeers(life) ? Effect.scoped(runUntilRested(self, life, options)) : Effect.void
     })
   )
   const inRounds = Effect.forEach(
@@ -109,10 +103,21 @@ export const runWhileWanted = (
   return Effect.andThen(seeking, inRounds)
 }
 
+/** Runs the sources without rounds until no peers have been wanted for a while. */
+const runUntilRested = Effect.fnUntraced(function* (self: Sources, life: Life, options: Options) {
+  const rested = yield* Deferred.make<void>()
+  const resting = Effect.map(Effect.sleep(restAfter), () => {
+    // If it was wanted meanwhile, it has not rested for so long.
+    if (!TorrentLife.wantsPeers(life) && !life.resting.isSet) Deferred.doneUnsafe(rested, Effect.void)
+  })
+  yield* Signal.attend(life.resting, resting)
+  yield* Effect.raceFirst(run(self, options), Deferred.await(rested))
+})
+
 /** Runs each round of a source that is due while peers are wanted. */
 const runRounds = (
   self: Sources,
-  life: Pick<TorrentLife.TorrentLife, "machine" | "watch">,
+  life: Life,
   options: Options,
   of: { readonly source: PeerSource<unknown>; readonly rounds: Rounds<unknown>; readonly ticker: Ticker.Ticker }
 ): Effect.Effect<void, never, Scope.Scope> => {

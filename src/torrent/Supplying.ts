@@ -10,14 +10,18 @@ import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import * as Watch from "./Watch.ts"
 
-/** Runs the sources of suppliers until the scope closes. Nothing runs of a torrent that lacks nothing. */
+/**
+ * Runs the sources of suppliers until the scope closes. Nothing runs of a torrent that lacks nothing, and nothing is
+ * kept for one that has no suppliers besides its peers.
+ */
 export const run = Effect.fnUntraced(function* (
   all: ReadonlyArray<SupplierSource>,
   life: TorrentLife.TorrentLife,
   context: SupplierContext
 ): Effect.fn.Return<void, never, Scope.Scope> {
-  if (all.length === 0) return
-  const supplying = Effect.forEach(all, ({ supply }) => Effect.scoped(supply(context)), {
+  const some = all.filter(({ mayHave }) => mayHave === undefined || mayHave(context))
+  if (some.length === 0) return
+  const supplying = Effect.forEach(some, ({ supply }) => Effect.scoped(supply(context)), {
     concurrency: "unbounded",
     discard: true
   })

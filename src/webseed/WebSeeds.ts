@@ -71,6 +71,7 @@ const recordOf = (assembly: Assembly, { kind, url }: SeedUrl): WebSeed.Record =>
  * closes with its scope.
  */
 export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>): SupplierSource => ({
+  mayHave: (torrent) => seedsOf(torrent).length > 0,
   supply: Effect.fnUntraced(function* (context: SupplierContext) {
     const seeds = seedsOf(context)
     if (seeds.length === 0) return

@@ -46,56 +46,71 @@ export const layer: Layer.Layer<PeerSources, never, Dht> = Layer.effect(
   Effect.map(make, (source) => [source])
 )
 
-const roundsOf = (context: PeerSource.PeerSourceContext, dht: Dht["Service"]): PeerSource.Rounds => {
-  const schedule = DhtSchedule.make()
-  // What the schedule said last, and about what. Most of the time there is nothing new to ask it.
-  let until = Number.NEGATIVE_INFINITY
-  let port: number | undefined
-  let isSeed = false
-  let hasNodes = false
-
-  const step = (now: number): DhtSchedule.Step => {
-    const hasFew = context.hasFew?.() === true || context.wantsMore?.() === true
-    const next = DhtSchedule.next(schedule, { hasFew, isSeed, port }, now)
-    until = next._tag === "Wait" ? next.until : now
-    return next
-  }
-
-  const isDue = (now: number): boolean => {
-    const portNow = ListeningPort.current(context.port) || undefined
-    const isSeedNow = context.facts().left === 0
-    if (now < until && port === portNow && isSeed === isSeedNow) return false
-    port = portNow
-    isSeed = isSeedNow
-    return step(now)._tag === "LookUp"
-  }
-
-  const lookUp = (announce: DhtSchedule.Announcement | undefined, begunAt: number) => {
-    let hasFound = false
-    const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: isSeed }), ({ from, peers }) => {
-      hasFound = true
-      return answer(peers, from.host)
-    })
-    const end = Effect.gen(function* () {
-      hasNodes = hasFound || knowsNodes(yield* dht.status)
-      const isFailure = DhtSchedule.ended(schedule, { announce, begunAt, hasNodes }, yield* Monotonic.now)
-      if (hasFound || !(hasNodes || isFailure)) return []
-      return [hasNodes ? answer([]) : ({ _tag: "Failed", source: name, why: noNodes } as const)]
-    })
-    return Stream.concat(found, Stream.unwrap(Effect.map(end, Stream.fromIterable)))
-  }
-
-  const round = Effect.gen(function* () {
-    const now = yield* Monotonic.now
-    const next = step(now)
-    if (next._tag === "Wait") return Stream.empty
-    // They may not have been asked before, because the DHT had not begun, or may not have answered.
-    if (!hasNodes) yield* Effect.forEach(context.nodes ?? [], dht.addNode, { discard: true })
-    return lookUp(next.announce, now)
-  })
-
-  return { isDue, round: () => Stream.unwrap(round) }
+/** One torrent. There may be thousands that wait for their next lookups, so it is kept small. */
+interface Looking {
+  readonly context: PeerSource.PeerSourceContext
+  readonly dht: Dht["Service"]
+  readonly schedule: DhtSchedule.DhtSchedule
+  /** Until when there is nothing to do, if the port and whether we have everything are what they were. */
+  until: number
+  port: number | undefined
+  isSeed: boolean
+  /** Whether any node of the DHT was known after the last lookup. */
+  hasNodes: boolean
 }
+
+const roundsOf = (context: PeerSource.PeerSourceContext, dht: Dht["Service"]): PeerSource.Rounds => {
+  const self: Looking = {
+    context,
+    dht,
+    schedule: DhtSchedule.make(),
+    until: Number.NEGATIVE_INFINITY,
+    port: undefined,
+    isSeed: false,
+    hasNodes: false
+  }
+  return { isDue: (now) => isDue(self, now), round: () => Stream.unwrap(round(self)) }
+}
+
+const next = (self: Looking, now: number): DhtSchedule.Step => {
+  const { context, isSeed, port, schedule } = self
+  const hasFew = context.hasFew?.() === true || context.wantsMore?.() === true
+  const step = DhtSchedule.next(schedule, { hasFew, isSeed, port }, now)
+  self.until = step._tag === "Wait" ? step.until : now
+  return step
+}
+
+const isDue = (self: Looking, now: number): boolean => {
+  const port = ListeningPort.current(self.context.port) || undefined
+  const isSeed = self.context.facts().left === 0
+  if (now < self.until && port === self.port && isSeed === self.isSeed) return false
+  self.port = port
+  self.isSeed = isSeed
+  return next(self, now)._tag === "LookUp"
+}
+
+const round = Effect.fnUntraced(function* (self: Looking) {
+  const { context, dht } = self
+  const begunAt = yield* Monotonic.now
+  const step = next(self, begunAt)
+  if (step._tag === "Wait") return Stream.empty
+  // They may not have been asked before, because the DHT had not begun, or may not have answered.
+  if (!self.hasNodes) yield* Effect.forEach(context.nodes ?? [], dht.addNode, { discard: true })
+  const { announce } = step
+  let hasFound = false
+  const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: self.isSeed }), ({ from, peers }) => {
+    hasFound = true
+    return answer(peers, from.host)
+  })
+  const end = Effect.gen(function* () {
+    const hasNodes = hasFound || knowsNodes(yield* dht.status)
+    self.hasNodes = hasNodes
+    const isFailure = DhtSchedule.ended(self.schedule, { announce, begunAt, hasNodes }, yield* Monotonic.now)
+    if (hasFound || !(hasNodes || isFailure)) return []
+    return [hasNodes ? answer([]) : ({ _tag: "Failed", source: name, why: noNodes } as const)]
+  })
+  return Stream.concat(found, Stream.unwrap(Effect.map(end, Stream.fromIterable)))
+})
 
 const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSource.PeerSourceEvent => ({
   _tag: "Peers",
