@@ -251,7 +251,7 @@ describe("Incoming", () => {
       assert.strictEqual(peer.counters.handshakes, 1)
     }))
 
-  test("fault 101: has room for peers in a flood of half encrypted handshakes, and ends each within 10 seconds", (world) =>
+  test("fault 95: has room for peers in a flood of half encrypted handshakes, and ends each within 10 seconds", (world) =>
     Effect.gen(function* () {
       const download = yield* world.download(small)
       yield* world.advance("1 second")

@@ -2,6 +2,7 @@
  * Fuzzes all targets: `node test/fuzz/main.ts INPUTS SEED`. Prints what was reached, and faults on standard error. `npm
  * run soak -- fuzz` runs it in a process of its own, so that one that hangs can be killed.
  */
+import * as KrpcFuzz from "../discovery/dht/KrpcFuzz.ts"
 import * as Fuzz from "./Fuzz.ts"
 import { targets } from "./targets.ts"
 
@@ -18,3 +19,15 @@ for (const target of targets) {
   for (const fault of report.faults) console.error(fault)
   if (report.faults.length > 0) process.exitCode = 1
 }
+
+// The nodes of the DHT keep their state from one input to the next, so they are no target of that kind.
+const krpc = KrpcFuzz.fuzz({
+  inputs,
+  seed,
+  progress: (done) => {
+    if (done > 0 && done % (KrpcFuzz.batchSize * 400) === 0) console.log(`  krpc: ${done} inputs`)
+  }
+})
+console.log(KrpcFuzz.describe(krpc))
+for (const fault of krpc.faults) console.error(fault)
+if (krpc.faults.length > 0) process.exitCode = 1

@@ -143,7 +143,7 @@ describe("memory", () => {
     })
   )
 
-  it.live("fault 101: a connection keeps nothing of its handshake, however long the peer made that", () =>
+  it.live("fault 95: a connection keeps nothing of its handshake, however long the peer made that", () =>
     Effect.gen(function* () {
       const bytes = yield* measure(`
         import * as Effect from "effect/Effect"

@@ -53,7 +53,7 @@ describe("KnownWays", () => {
     assert.deepStrictEqual(KnownWays.waysTo(known, there), ["encrypted"])
   })
 
-  it("fault 105: forgets the addresses that were noted longest ago", () => {
+  it("fault 99: forgets the addresses that were noted longest ago", () => {
     const known = KnownWays.make()
     KnownWays.note(known, there, "encrypted", true)
     KnownWays.note(known, elsewhere, "encrypted", true)

@@ -210,7 +210,7 @@ describe("Mse", () => {
     )
   )
 
-  it.effect("fault 101: fails typed, and closes, whatever a peer sends first", () =>
+  it.effect("fault 95: fails typed, and closes, whatever a peer sends first", () =>
     Effect.gen(function* () {
       const samples = fc.sample(fc.uint8Array({ minLength: 700, maxLength: 1_500 }), { numRuns: 20, seed: 7 })
       for (const bytes of samples) {

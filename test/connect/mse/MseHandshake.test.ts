@@ -272,7 +272,7 @@ describe("the accepting side of an encrypted handshake", () => {
     assert.strictEqual(sent.length, 1)
   })
 
-  it("fault 101: sends and computes nothing for a peer that has not sent its whole key", () => {
+  it("fault 95: sends and computes nothing for a peer that has not sent its whole key", () => {
     let computed = 0
     const responder = MseResponder.make({
       diffieHellman: {
@@ -299,7 +299,7 @@ describe("the accepting side of an encrypted handshake", () => {
     assert.deepStrictEqual([before, computed, sent.length], [[0, 0], 2, 1])
   })
 
-  it("fault 102: looks for the mark within 512 bytes of padding, and not one byte farther", () => {
+  it("fault 96: looks for the mark within 512 bytes of padding, and not one byte farther", () => {
     for (const length of [0, 511, 512]) {
       const { push, secret } = answered()
       assert.isUndefined(push(new Uint8Array(length)))
@@ -318,7 +318,7 @@ describe("the accepting side of an encrypted handshake", () => {
     assert.isAtMost(MseHandshake.bytesOf(responder.arrived).length, 533)
   })
 
-  it("fault 102: ends at the first byte that makes the mark impossible, however slowly padding comes", () => {
+  it("fault 96: ends at the first byte that makes the mark impossible, however slowly padding comes", () => {
     const { push } = answered()
     let bytes = 0
 
@@ -346,7 +346,7 @@ describe("the accepting side of an encrypted handshake", () => {
     })
   })
 
-  it("fault 102: refuses more padding than is allowed before it has arrived", () => {
+  it("fault 96: refuses more padding than is allowed before it has arrived", () => {
     const whys = [512, 513, 65_535].map((padding) => {
       const { ciphers, push, secret } = answered()
       const encrypted = apply(ciphers.fromDialler, request({ padding }).subarray(0, 14))
@@ -356,7 +356,7 @@ describe("the accepting side of an encrypted handshake", () => {
     assert.deepStrictEqual(whys, ["nothing", "long padding", "long padding"])
   })
 
-  it("fault 103: refuses a torrent that does not run, and one whose ciphers the peer does not have", () => {
+  it("fault 97: refuses a torrent that does not run, and one whose ciphers the peer does not have", () => {
     const other = new Uint8Array(20).fill(8) as InfoHash
     assert.strictEqual(
       whyOf(() => run({ asksFor: other })),
@@ -372,7 +372,7 @@ describe("the accepting side of an encrypted handshake", () => {
     )
   })
 
-  it("fault 104: refuses methods that nobody knows", () => {
+  it("fault 98: refuses methods that nobody knows", () => {
     const whys = [0, 4, 0x8000_0000, method.rc4 | 8].map((offered) => {
       const { ciphers, push, secret } = answered()
       return whyOf(() => push(Bytes.concat([head(secret), apply(ciphers.fromDialler, request({ offered }))])))
@@ -394,7 +394,7 @@ describe("the dialling side of an encrypted handshake", () => {
     }
   })
 
-  it("fault 102: looks for the answer within 512 bytes of padding, and not one byte farther", () => {
+  it("fault 96: looks for the answer within 512 bytes of padding, and not one byte farther", () => {
     for (const length of [0, 511, 512]) {
       const { ciphers, push } = greeted()
       assert.isUndefined(push(new Uint8Array(length)))
@@ -411,7 +411,7 @@ describe("the dialling side of an encrypted handshake", () => {
     assert.isAtMost(MseHandshake.bytesOf(initiator.arrived).length, 521)
   })
 
-  it("fault 102: refuses more padding than is allowed before it has arrived", () => {
+  it("fault 96: refuses more padding than is allowed before it has arrived", () => {
     const { ciphers, push } = greeted()
 
     const encrypted = apply(ciphers.fromAcceptor, answer(method.rc4, 513).subarray(0, 14))
@@ -422,7 +422,7 @@ describe("the dialling side of an encrypted handshake", () => {
     )
   })
 
-  it("fault 104: refuses a method that it did not offer, both, and none", () => {
+  it("fault 98: refuses a method that it did not offer, both, and none", () => {
     const whys = [
       [method.rc4, method.plain],
       [method.plain, method.rc4],
