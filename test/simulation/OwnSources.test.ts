@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Monotonic from "../../src/base/Monotonic.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import type { PeerSource } from "../../src/discovery/PeerSource.ts"
 import type * as Engine from "../../src/engine/Engine.ts"
@@ -75,6 +76,54 @@ describe("a source of peers that a user has written", () => {
           Array(3).fill("failing: it is closed")
         )
         assert.includeMembers(reports, ["dying: an internal error: a bug"])
+      })
+    )
+  )
+
+  it.effect("is asked in rounds while peers are wanted, and again after a round that failed", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const { address } = yield* world.join(small, PeerBehaviour.honest)
+        const asked: Array<number> = []
+        let dueAt = Number.NEGATIVE_INFINITY
+        const inRounds: PeerSource<string, Directory> = {
+          ...directory,
+          peers: () => Stream.die(new Error("a torrent uses the rounds")),
+          rounds: (context) => ({
+            isDue: (now) => now >= dueAt,
+            round: () =>
+              Stream.unwrap(
+                Effect.map(Monotonic.now, (now) => {
+                  asked.push(now)
+                  dueAt = now + 60_000
+                  return directory.peers(context)
+                })
+              )
+          })
+        }
+        const addresses = Effect.suspend(() =>
+          asked.length === 1 ? Effect.fail("it does not answer") : Effect.succeed(asked.length === 2 ? [] : [address])
+        )
+        const failures: Array<string> = []
+
+        const added = world.engine.add(small.metainfo, { sources: [inRounds] })
+        const torrent = yield* Effect.provideService(added, Directory, { addresses })
+        yield* Effect.forkScoped(
+          Stream.runForEach(torrent.events, (event) =>
+            Effect.sync(() => {
+              if (event._tag === "SourceFailed") failures.push(event.why)
+            })
+          )
+        )
+        yield* world.advance("10 minutes")
+
+        assert.strictEqual((yield* torrent.status).state._tag, "Complete")
+        assert.deepStrictEqual(failures, ["it does not answer"])
+        // After 10 seconds because it failed, then when it was due, and not when it was complete.
+        assert.deepStrictEqual(
+          asked.map((at) => Math.floor((at - asked[0]!) / 10_000)),
+          [0, 1, 7]
+        )
       })
     )
   )
