@@ -13,11 +13,15 @@ from typing import TypeVar
 import libtorrent
 import pytest
 from clients import Client, Ours, wait_for
-from processes import LibtorrentPeer, Tracker
+from processes import DhtNodes, LibtorrentPeer, Piecewise, Tracker
 from torrents import KIB, MIB, Torrent, assert_same, digest, files_of, make_torrent, write_file
+from web_files import serve
 
 LIMIT = 40.0
 """Seconds in which a cell must complete."""
+DHT_LIMIT = 90.0
+"""Seconds in which a client must be announced in the DHT, or find a peer in it and complete."""
+DHT_NODES = 12
 PEX_LIMIT = 260.0
 """Seconds for peer exchange: clients send a message every 60 to 90 s."""
 
@@ -36,6 +40,7 @@ class Swarm:
         self.folder = folder
         self.running = running
         self._network = f"{NETWORK}.{worker}"
+        self._worker = worker
         self._hosts = 1
         self.ours = self.client(Ours)
         self.theirs = self.client(kind)
@@ -55,6 +60,13 @@ class Swarm:
         tracker = Tracker(f"{self._network}.1")
         self.running.callback(tracker.close)
         return tracker
+
+    def dht(self) -> DhtNodes:
+        """Has both clients use a DHT of libtorrent nodes, each in a network of its own: clients distrust one network."""
+        nodes = DhtNodes.of_libtorrent(DHT_NODES, "--host", f"{NETWORK}.1{{:02}}.{self._worker}")
+        self.running.callback(nodes.close)
+        self.ours.router = self.theirs.router = nodes.ready["addresses"][0]
+        return nodes
 
     def torrent(self, size: int = 3 * MIB + 5, piece_length: int = 64 * KIB, **more) -> Torrent:
         return make_torrent(write_file(self.folder / "source" / "one.bin", size, size), piece_length, **more)
@@ -294,6 +306,50 @@ def pex_give(swarm: Swarm) -> None:
     assert_same(torrent, swarm.target)
 
 
+def through_dht(swarm: Swarm, seed: Client, downloader: Client) -> None:
+    swarm.hears_of_peers()
+    torrent, nodes = swarm.torrent(), swarm.dht()
+    seed.seed(torrent)
+    info_hash = torrent.info_hash.hex()
+    wait_for(lambda: nodes.peers(DHT_NODES - 1, info_hash) != [], DHT_LIMIT, f"{seed.name} is in the DHT", seed.log)
+
+    downloader.add(torrent.link(), swarm.target)
+    downloader.wait(DHT_LIMIT)
+
+    assert_same(torrent, swarm.target)
+
+
+def dht_get(swarm: Swarm) -> None:
+    if swarm.kind.no_dht_announce is not None:
+        pytest.skip(swarm.kind.no_dht_announce)
+    through_dht(swarm, swarm.theirs, swarm.ours)
+
+
+def dht_give(swarm: Swarm) -> None:
+    if swarm.kind.no_dht_peers is not None:
+        pytest.skip(swarm.kind.no_dht_peers)
+    through_dht(swarm, swarm.ours, swarm.theirs)
+
+
+def web_seed(swarm: Swarm) -> None:
+    """The other client downloads from the web seed that `piecewise create` named."""
+    if swarm.kind.no_web_seeds is not None:
+        pytest.skip(swarm.kind.no_web_seeds)
+    torrent = swarm.torrent()
+    # WebTorrent does not add the name to the URL of a folder, as BEP 19 says.
+    url = serve(torrent.content.parent, swarm.running, swarm.host()) + torrent.name
+    arguments = ["create", str(torrent.content), "-o", str(swarm.folder / "web.torrent"), "--piece-length", "64KiB"]
+    created = Piecewise([*arguments, "--web-seed", url], swarm.folder / "creator")
+    swarm.running.callback(created.close)
+    assert created.exit_code() == 0, created.errors
+    made = replace(torrent, file=swarm.folder / "web.torrent")
+
+    swarm.theirs.add(made, swarm.target)
+    swarm.theirs.wait(LIMIT)
+
+    assert_same(made, swarm.target)
+
+
 CELLS: dict[str, Callable[[Swarm], None]] = {
     "get": get,
     "give": give,
@@ -313,6 +369,9 @@ CELLS: dict[str, Callable[[Swarm], None]] = {
     "super 3": super_seed(3),
     "tiers get": tiers_get,
     "tiers give": tiers_give,
+    "DHT get": dht_get,
+    "DHT give": dht_give,
+    "web seed": web_seed,
     "PEX get": pex_get,
     "PEX give": pex_give,
 }

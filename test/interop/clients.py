@@ -1,6 +1,7 @@
 """The clients of the interop matrix: one driver each, all with the interface of `Client`.
 
-None is told of, or looks for, a peer except as the test says: DHT, local discovery, port mapping and uTP are off.
+None is told of, or looks for, a peer except as the test says: local discovery, port mapping and uTP are off, and the DHT
+is off without `Client.router`.
 Connections are encrypted as `Client.encryption` says.
 """
 
@@ -23,6 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
+import libtorrent
 from aria2 import Aria2
 from processes import HERE, NODE, ROOT, LibtorrentPeer, LineProcess, Piecewise
 from torrents import Torrent
@@ -58,6 +60,16 @@ class Client(ABC):
     sends_pex: ClassVar[bool] = True
     encrypts: ClassVar[bool] = True
     """Whether it has Message Stream Encryption."""
+
+    no_dht_peers: ClassVar[str | None] = None
+    """Why it dials nobody that it finds in the DHT."""
+    no_dht_announce: ClassVar[str | None] = None
+    """Why nobody finds it in the DHT."""
+    no_web_seeds: ClassVar[str | None] = None
+    """Why it cannot download from a web seed."""
+
+    router: str | None = None
+    """A node of the DHT that it asks first; without it the DHT is off."""
 
     encryption: str | None = None
     """`require`: it accepts and makes only encrypted connections, with RC4; `prefer`: it prefers them, and accepts
@@ -144,8 +156,11 @@ class Ours(Client):
         all_of_them = [*arguments, "--port", str(port), "--bind", self.host]
         if self.encryption is not None:
             all_of_them += ["--encryption", self.encryption]
+        if self.router is None:
+            all_of_them.append("--no-dht")
         all_of_them += [*options("--peer", peers), "--json", *more]
-        self.process = Piecewise(all_of_them, self.home / "home")
+        env = {"PIECEWISE_DHT_ROUTERS": self.router or "none"}
+        self.process = Piecewise(all_of_them, self.home / "home", env=env)
         self.stack.callback(self.process.close)
 
     def is_complete(self) -> bool:
@@ -165,6 +180,8 @@ class Libtorrent(Client):
     def add(self, what, folder, peers=(), files=None, more: Iterable[str] = ()) -> None:
         arguments = [what if isinstance(what, str) else str(what.file), str(folder), "--trackers"]
         arguments += [*options("--peer", peers), *options("--file", files or ()), *more]
+        if self.router is not None:
+            arguments += ["--dht", self.router]
         if self.encryption is not None:
             forced = ["--encryption", "forced", "--level", "rc4"]
             arguments += forced if self.encryption == "require" else ["--encryption", "enabled", "--prefer-rc4"]
@@ -214,7 +231,7 @@ class QBittorrent(HttpClient):
         config.parent.mkdir(parents=True)
         session = {
             "Port": port, "Interface": "lo", "InterfaceName": "lo", "InterfaceAddress": self.host, "BTProtocol": "TCP",
-            "DHTEnabled": "false", "LSDEnabled": "false", "PeXEnabled": "true", "MultiConnectionsPerIp": "true",
+            "DHTEnabled": "false" if self.router is None else "true", "LSDEnabled": "false", "PeXEnabled": "true", "MultiConnectionsPerIp": "true",
             "QueueingSystemEnabled": "false", "SSRFMitigation": "false", "AsyncIOThreadsCount": 2,
             "Encryption": 1 if self.encryption == "require" else 0,
         }  # fmt: skip
@@ -227,6 +244,8 @@ class QBittorrent(HttpClient):
         )
         self.run(["qbittorrent-nox", f"--profile={self.home}"], HOME=str(self.home))
         self.wait_until_up("/app/version")
+        if self.router is not None:
+            self._join()
         fields = {"savepath": str(folder), "paused": "true" if files is not None else "false", "root_folder": "true"}
         if isinstance(what, str):
             self._post("add", {**fields, "urls": what})
@@ -242,6 +261,19 @@ class QBittorrent(HttpClient):
         if peers := list(peers):
             wait_for(lambda: not self._status()["state"].startswith("checking"), READY, "qBittorrent checks")
             self._call("addPeers", peers="|".join(peers))
+
+    def _join(self) -> None:
+        """Has it know the router, by a torrent that names it: version 4.5 has no setting for that."""
+        host, port = self.router.split(":")
+        info = {b"name": b"nodes", b"length": 1, b"piece length": 16_384, b"pieces": bytes(20)}
+        nodes = libtorrent.bencode({b"info": info, b"nodes": [[host.encode(), int(port)]]})
+        self._post("add", {"savepath": str(self.home / "nodes")}, nodes)
+        wait_for(lambda: self._status() is not None, READY, "qBittorrent adds a torrent that names a node")
+        known = lambda: json.loads(self.request("/transfer/info"))["dht_nodes"]
+        wait_for(lambda: known() > 0, READY, "qBittorrent knows a node", lambda: f"{known()} {super(QBittorrent, self).log()}")
+        self.hash = self._status()["hash"]
+        self._call("delete", deleteFiles="true")
+        wait_for(lambda: self._status() is None, READY, "qBittorrent removes a torrent")
 
     def _call(self, name: str, **parameters: str) -> None:
         query = {"hashes": self.hash, "hash": self.hash, **parameters}
@@ -282,11 +314,14 @@ class Transmission(HttpClient):
         self.address, self.url = f"{self.host}:{port}", f"http://127.0.0.1:{web}"
         self.session = ""
         settings = {
-            "bind-address-ipv4": self.host, "peer-port": port, "port-forwarding-enabled": False, "dht-enabled": False,
+            "bind-address-ipv4": self.host, "peer-port": port, "port-forwarding-enabled": False,
+            "dht-enabled": self.router is not None,
             "lpd-enabled": False, "utp-enabled": False, "pex-enabled": True, "rpc-port": web, "rpc-enabled": True,
             "rpc-bind-address": "127.0.0.1", "rpc-whitelist-enabled": False, "rpc-authentication-required": False,
             "encryption": 2 if self.encryption == "require" else 1,
         }  # fmt: skip
+        if self.router is not None:
+            (self.home / "dht.bootstrap").write_text(f"{self.router.replace(':', ' ')}\n")
         (self.home / "settings.json").write_text(json.dumps(settings))
         self.run(["transmission-daemon", "--foreground", "--config-dir", str(self.home), "--log-debug"])
         self.wait_until_up()
@@ -326,8 +361,8 @@ class RTorrent(Client):
     name = "rTorrent"
     program = "rtorrent"
     how_to_install = "apt-get install rtorrent"
-    router: str | None = None
-    """A node of the DHT that it asks first; without it the DHT is off."""
+    no_dht_peers = "rTorrent 0.9.8 reads `6:` before a peer in a DHT answer as its address, and dials 54.58.0.0/16"
+    no_web_seeds = "rTorrent 0.9.8 has no web seeds"
 
     def add(self, what, folder, peers=(), files=None) -> None:
         port = free_port(self.host)
@@ -424,6 +459,8 @@ class Aria2Client(Client):
         own += ["--enable-rpc", f"--rpc-listen-port={web}", "--bt-tracker-interval=2", f"--interface={self.host}"]
         if self.encryption == "require":
             own += ["--bt-require-crypto=true", "--bt-min-crypto-level=arc4"]
+        if self.router is not None:
+            own.append(f"--dht-entry-point={self.router}")
         own += ["--bt-save-metadata=false", *more]
         what = what if isinstance(what, str) else str(what.file)
         self.peer = Aria2([*own, f"--dir={folder}", what], self.home)
@@ -462,6 +499,7 @@ class WebTorrent(Client):
     def add(self, what, folder, peers=(), files=None) -> None:
         source = what if isinstance(what, str) else str(what.file)
         arguments = {"torrent": source, "folder": str(folder), "peers": list(peers), "files": files and list(files)}
+        arguments["router"] = self.router
         # 1 is its default: encrypted handshakes, and what the peer allows afterwards.
         arguments["secure"] = {None: 0, "prefer": 1, "require": 2}[self.encryption]
         self.peer = LineProcess([str(NODE), str(HERE / "webtorrent_peer.mjs"), str(WEBTORRENT), json.dumps(arguments)])
@@ -489,13 +527,15 @@ class Rqbit(HttpClient):
     program = "rqbit"
     how_to_install = "cargo install rqbit@9.1.0 --locked"
     encrypts = False
+    no_dht_announce = "rqbit 9.1.0 looks up a torrent that it seeds, and never sends announce_peer"
+    no_web_seeds = "rqbit has no web seeds"
 
     def add(self, what, folder, peers=(), files=None) -> None:
         port, web = free_port(self.host), free_port("127.0.0.1")
         self.address, self.url = f"{self.host}:{port}", f"http://127.0.0.1:{web}"
         # It cannot dial from an address of its own, so it must be reachable at each.
         self.run(
-            ["rqbit", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--ipv4-only"]
+            ["rqbit", *self._dht(), "--disable-lsd", "--disable-upnp-port-forward", "--ipv4-only"]
             + ["--http-api-listen-addr", f"127.0.0.1:{web}", "--listen-port", str(port), "--listen-ip", "0.0.0.0"]
             # By default it drops a peer that is silent for ten seconds. BEP 3 allows two minutes between messages.
             + ["--peer-read-write-timeout", "130s"]
@@ -512,6 +552,11 @@ class Rqbit(HttpClient):
             query["only_files"] = ",".join(map(str, files))
         body = what.encode() if isinstance(what, str) else what.file.read_bytes()
         self.request(f"/torrents?{urllib.parse.urlencode(query)}", body)
+
+    def _dht(self) -> list[str]:
+        if self.router is None:
+            return ["--disable-dht"]
+        return ["--disable-dht-persistence", "--dht-bootstrap-addrs", self.router]
 
     def is_complete(self) -> bool:
         status = json.loads(self.request("/torrents/0/stats/v1"))

@@ -1,7 +1,7 @@
-"""Nodes of a DHT on loopback: libtorrent sessions in one process, each with an address of its own in 127.0.2.0/24.
+"""Nodes of a DHT on loopback: libtorrent sessions in one process, each with an address of its own, in 127.0.2.0/24 without `--host`.
 
 Arguments: how many there are, and `--router HOST:PORT` for a node that all of them ask first; without it they ask the
-first of them. Prints a JSON line with their addresses once each knows some nodes. Then it answers each line on standard
+first of them; `--host 10.9.{}.1` gives them the addresses 10.9.1.1, 10.9.2.1 and so on. Prints a JSON line with their addresses once each knows some nodes. Then it answers each line on standard
 input with one on standard output, and ends when that closes:
 
     nodes                      how many nodes each of them has in its routing table
@@ -58,13 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("count", type=int)
     parser.add_argument("--router", default="")
+    parser.add_argument("--host", default="127.0.2.{}")
     arguments = parser.parse_args()
 
     few = {"aio_threads": 1, "hashing_threads": 1}
     sessions: list[libtorrent.session] = []
     addresses: list[str] = []
     for number in range(arguments.count):
-        host = f"127.0.2.{number + 1}"
+        host = arguments.host.format(number + 1)
         router = arguments.router or (addresses[0] if addresses else "")
         session = libtorrent.session({**dht_settings(host, router), **few})
         # It asks its router only once, which may know nobody yet.

@@ -184,8 +184,8 @@ class DhtNodes(LineProcess):
         self.ready: dict[str, list[str]] = json.loads(first)
 
     @classmethod
-    def of_libtorrent(cls, count: int) -> DhtNodes:
-        return cls([sys.executable, str(HERE / "libtorrent_nodes.py"), str(count)])
+    def of_libtorrent(cls, count: int, *options: str) -> DhtNodes:
+        return cls([sys.executable, str(HERE / "libtorrent_nodes.py"), str(count), *options])
 
     @classmethod
     def of_ours(cls, count: int, router: str) -> DhtNodes:
@@ -261,7 +261,9 @@ class WebServer:
 class Piecewise(LineProcess):
     """The command line of this checkout, or the command in `PIECEWISE_COMMAND`, such as an installed `piecewise`."""
 
-    def __init__(self, arguments: list[str], home: Path, descriptors: int | None = None) -> None:
+    def __init__(
+        self, arguments: list[str], home: Path, descriptors: int | None = None, env: dict[str, str] | None = None
+    ) -> None:
         command = shlex.split(os.environ.get("PIECEWISE_COMMAND", ""))
         # A separate home folder, so that no test reads or changes that of the user who runs it.
         home.mkdir(exist_ok=True)
@@ -271,7 +273,7 @@ class Piecewise(LineProcess):
         if descriptors is not None:
             # Also the hard limit, to which Node raises its own.
             program = ["sh", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"', *program]
-        super().__init__(program, {**os.environ, **own})
+        super().__init__(program, {**os.environ, **own, **(env or {})})
         self.arguments = arguments
         self.events: list[Event] = []
 

@@ -1,4 +1,7 @@
-"""The DHT (BEP 5) on loopback: nodes of libtorrent and ours in one DHT, and magnet links without trackers in it."""
+"""The DHT (BEP 5) on loopback: nodes of libtorrent and ours in one DHT, and magnet links without trackers in it.
+
+Every other client is put into a DHT by the interop matrix, some only in its network namespace.
+"""
 
 from __future__ import annotations
 
@@ -165,19 +168,6 @@ def test_doctor_sees_the_nodes(router, piecewise):
     assert (checks["listening"], checks["UDP"], checks["DHT IPv4"]) == ("works", "works", "works")
 
 
-NOT_ON_LOOPBACK = {
-    "Transmission": "its DHT ignores datagrams from 127.0.0.0/8",
-    "qBittorrent": "its DHT cannot be told that many nodes are in one network; it is that of libtorrent, tested above",
-    "WebTorrent": "it has no DHT in the version that these tests install",
-}
-"""Clients that cannot take part in a DHT on loopback, and why."""
-
-
-@pytest.mark.parametrize("client", NOT_ON_LOOPBACK)
-def test_without(client):
-    pytest.skip(NOT_ON_LOOPBACK[client])
-
-
 def test_from_aria2(torrent, target, router, nodes, aria2, piecewise):
     arguments = ["--seed-ratio=0", "--bt-seed-unverified", f"--dht-entry-point={router}"]
     seeder = aria2(torrent, torrent.content.parent, *arguments)
@@ -218,8 +208,8 @@ def test_from_rtorrent(torrent, target, rtorrent, nodes, piecewise):
 
 
 def test_rtorrent_finds_us(torrent, target, give, rtorrent, nodes):
-    """It only finds our address: it does not dial what it finds in a DHT on loopback (`t.latest_sum_peers` is 1, and it
-    has no connection after a minute). That it downloads from us is tested with an address that it is given.
+    """It only finds us: see `RTorrent.no_dht_peers`. From an address on loopback, the system refuses what it dials. That it
+    downloads from us is tested with an address that it is given.
     """
     give(torrent, "--bind", "127.0.5.10", "--port", "7010")
     eventually(lambda: nodes[0].peers(9, torrent.info_hash.hex()), "127.0.5.10:7010")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import http.server
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import libtorrent
@@ -17,6 +15,7 @@ import pytest
 from conftest import leave_out
 from processes import DEADLINE
 from torrents import KIB, MIB, Torrent, assert_same, info_hash_of, make_torrent, write_file
+from web_files import Ranged, serve
 
 NGINX = """
 daemon off;
@@ -46,40 +45,6 @@ def free_port() -> int:
         return server.server_address[1]
 
 
-class Ranged(http.server.SimpleHTTPRequestHandler):
-    """Python's own handler of files, with ranges, which it lacks."""
-
-    protocol_version = "HTTP/1.1"
-
-    def send_head(self):
-        path = Path(self.translate_path(self.path))
-        asked = self.headers.get("Range", "")
-        if not path.is_file() or not asked.startswith("bytes="):
-            return super().send_head()
-        first, last = (int(number) for number in asked.removeprefix("bytes=").split("-"))
-        size = path.stat().st_size
-        last = min(last, size - 1)
-        file = path.open("rb")
-        file.seek(first)
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        self.left = last - first + 1
-        return file
-
-    def copyfile(self, source, outputfile):
-        left = getattr(self, "left", None)
-        if left is None:
-            return super().copyfile(source, outputfile)
-        while left > 0 and (chunk := source.read(min(left, 64 * KIB))):
-            outputfile.write(chunk)
-            left -= len(chunk)
-
-    def log_message(self, *_):
-        pass
-
-
 class Plain(http.server.SimpleHTTPRequestHandler):
     """Python's own handler of files, without ranges."""
 
@@ -90,21 +55,7 @@ class Plain(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture
 def python(running: ExitStack, source: Path) -> Callable[..., str]:
     """Serves the folder `source` from Python, with ranges or without. Returns its URL."""
-
-    def start(handler: type[http.server.BaseHTTPRequestHandler]) -> str:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(source)))
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join(DEADLINE)
-
-        running.callback(close)
-        return f"http://127.0.0.1:{server.server_address[1]}/"
-
-    return start
+    return lambda handler: serve(source, running, handler=handler)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 // The client WebTorrent with one torrent, as a child process like `libtorrent_peer.py`: one JSON line with its port, then
-// one with its state for every line on standard input. Ends when that closes. Plain TCP on loopback: no WebRTC, uTP,
-// DHT, local discovery or port mapping.
+// one with its state for every line on standard input. Ends when that closes. Plain TCP: no WebRTC, uTP, local discovery
+// or port mapping, and no DHT without `router`.
 //
 // Arguments: the folder with its `node_modules`, and the options as JSON.
 import { createRequire, registerHooks } from "node:module"
@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { pathToFileURL } from "node:url"
 
 const [, , home, json] = process.argv
-const { torrent: source, folder, peers, files, secure } = JSON.parse(json)
+const { torrent: source, folder, peers, files, secure, router } = JSON.parse(json)
 
 // Its WebRTC is a native addon, which is not built without installation scripts.
 const noWebRtc =
@@ -23,7 +23,8 @@ registerHooks({
 const entry = createRequire(join(home, "package.json")).resolve("webtorrent")
 const { default: WebTorrent } = await import(pathToFileURL(entry).href)
 
-const client = new WebTorrent({ dht: false, lsd: false, natUpnp: false, natPmp: false, utp: false, secure })
+const dht = router === null ? false : { bootstrap: [router] }
+const client = new WebTorrent({ dht, lsd: false, natUpnp: false, natPmp: false, utp: false, secure })
 client.on("error", (error) => {
   process.stderr.write(`${error.stack}\n`)
   process.exit(1)
