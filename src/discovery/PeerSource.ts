@@ -170,11 +170,7 @@ export type PeerSourceEvent =
       /**
        * The IP address of whoever named them, or the host of their URL if the address is not known. Addresses in the
        * local network are taken from a host in it only, and those on this machine from a host on this machine. Default:
-<<<<<<< HEAD
-       * a public one, unless the source is local.
-=======
        * a public one, unless the source is local or the user's.
->>>>>>> 5d8990e (Tell addresses that the user gave from those of local sources)
        */
       readonly from?: string | undefined
       /**
