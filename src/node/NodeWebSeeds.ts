@@ -9,21 +9,23 @@ import { type SupplierSource, SupplierSources } from "../assembly/SupplierSource
 import * as Modules from "./Modules.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 
-/** Makes a source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
-export const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
-  const modules = Modules.load(() => Promise.all([import("./NodeRoutedHttp.ts"), import("../webseed/WebSeeds.ts")]))
+/** A source that resolves names with `lookup`, and connects from the local address `from` if it is given. */
+const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
+  const modules = Modules.load(() =>
+    Promise.all([import("./NodeRoutedHttp.ts"), import("../webseed/WebSeedSource.ts")])
+  )
   return {
     mayHave: ({ metainfo, webSeeds }) =>
       webSeeds !== false && webSeeds.length + metainfo.webSeeds.length + metainfo.httpSeeds.length > 0,
     supply: (context) =>
       Effect.gen(function* () {
-        const [NodeRoutedHttp, WebSeeds] = yield* modules
-        yield* WebSeeds.make(NodeRoutedHttp.makeKept(lookup, from)).supply(context)
+        const [NodeRoutedHttp, WebSeedSource] = yield* modules
+        yield* WebSeedSource.make(NodeRoutedHttp.makeKept(lookup, from)).supply(context)
       })
   }
 }
 
-/** Provides `SupplierSources` with one source: the web seeds of each torrent. Names are resolved by the system. */
+/** Lets the torrents of an engine use their web seeds. Names are resolved by the system. */
 export const layerFrom = (from?: string): Layer.Layer<never> =>
   Layer.succeed(SupplierSources, [make(NodeLookup.system, from)])
 

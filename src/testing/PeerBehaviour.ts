@@ -8,7 +8,6 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Handshake from "../wire/Handshake.ts"
-import type { WrongMetadata } from "./ScriptedMetadata.ts"
 
 /** A behaviour; fields combine freely. Times are measured by the clock, sizes are in bytes. */
 export interface PeerBehaviour {
@@ -41,7 +40,7 @@ export interface PeerBehaviour {
    * Requests for the info dict (BEP 9) are rejected, or answered with a wrong byte in it. Default: they are answered, also
    * while the peer chokes, with the whole info dict four times at most.
    */
-  readonly metadata?: WrongMetadata | undefined
+  readonly metadata?: "wrong" | "rejected" | undefined
   /** Flips a bit in these blocks. Default: none. */
   readonly corrupts?: Corruption | undefined
   /** Does something wrong with every n-th answer (fault 29). */

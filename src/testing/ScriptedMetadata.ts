@@ -9,9 +9,10 @@ import * as ExtensionHandshake from "../wire/extension/ExtensionHandshake.ts"
 import * as MetadataMessage from "../wire/extension/MetadataMessage.ts"
 import * as FrameEncoder from "../wire/FrameEncoder.ts"
 import { WireError } from "../wire/WireError.ts"
+import type { PeerBehaviour } from "./PeerBehaviour.ts"
 
 /** What a peer sends instead of the info dict. */
-export type WrongMetadata = "wrong" | "rejected"
+type WrongMetadata = PeerBehaviour["metadata"]
 
 /** One conversation about the info dict. */
 export interface ScriptedMetadata {
@@ -24,7 +25,7 @@ export interface ScriptedMetadata {
 const ourId = 1
 
 /** Makes the state of a conversation. `info` is the info dict, which is only read. */
-export const make = (info: Uint8Array, manner: WrongMetadata | undefined): ScriptedMetadata => ({
+export const make = (info: Uint8Array, manner: WrongMetadata): ScriptedMetadata => ({
   server: MetadataServer.make(manner === "wrong" ? withWrongByte(info) : info),
   theirId: undefined
 })
@@ -54,7 +55,7 @@ export const receive = (
   self: ScriptedMetadata,
   id: number,
   payload: Uint8Array,
-  manner: WrongMetadata | undefined,
+  manner: WrongMetadata,
   out: FrameEncoder.FrameEncoder
 ): boolean => {
   if (id === ExtensionHandshake.id) {
@@ -72,7 +73,7 @@ export const receive = (
 const answer = (
   { server, theirId }: ScriptedMetadata,
   piece: number,
-  manner: WrongMetadata | undefined,
+  manner: WrongMetadata,
   out: FrameEncoder.FrameEncoder
 ): void => {
   if (theirId === undefined || theirId === 0) return

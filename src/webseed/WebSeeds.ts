@@ -9,92 +9,11 @@
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
-import type { Assembly } from "../assembly/Assembly.ts"
-import { type SupplierContext, type SupplierSource, SupplierSources } from "../assembly/SupplierSource.ts"
-import * as Destination from "../base/Destination.ts"
-import * as SourceUrl from "../base/SourceUrl.ts"
-import * as SeedFetch from "./SeedFetch.ts"
-import type { SeedUrl } from "./SeedUrl.ts"
-import * as WebSeed from "./WebSeed.ts"
+import { SupplierSources } from "../assembly/SupplierSource.ts"
+import * as WebSeedSource from "./WebSeedSource.ts"
 
-/** Web seeds of a torrent that are used at once. A few fast ones are enough, and each has up to four connections. */
-export const mostAtOnce = 8
-
-/** Web seeds that are known of a torrent. Further ones take their turns while others rest. */
-export const mostKnown = 100
-
-/** The web seeds of a torrent, those of the user first, no URL twice. */
-export const seedsOf = ({
-  metainfo,
-  webSeeds
-}: Pick<SupplierContext, "metainfo" | "webSeeds">): ReadonlyArray<SeedUrl> => {
-  if (webSeeds === false) return []
-  const named: ReadonlyArray<readonly [SeedUrl["kind"], string]> = [
-    ...webSeeds.filter((url) => !metainfo.httpSeeds.includes(url)).map((url) => ["files", url] as const),
-    ...metainfo.webSeeds.map((url) => ["files", url] as const),
-    ...metainfo.httpSeeds.map((url) => ["pieces", url] as const)
-  ]
-  const seeds = new Map<string, SeedUrl>()
-  for (const [kind, text] of named) {
-    const url = SourceUrl.parseWebSeed(text)
-    if (url === undefined || seeds.size === mostKnown) continue
-    const isTrusted = webSeeds.includes(text)
-    if (!isTrusted && Destination.shown(url) !== "public") {
-      // A stranger could use a service here that asks for them.
-      url.username = ""
-      url.password = ""
-    }
-    const key = `${kind} ${url.href}`
-    if (!seeds.has(key)) seeds.set(key, { kind, url, isTrusted })
-  }
-  return [...seeds.values()]
-}
-
-const none: ReadonlySet<number> = new Set()
-
-/** What is known of the web seeds of each torrent, by their kinds and URLs. A torrent keeps its assembly when it rests. */
-const records = new WeakMap<Assembly, Map<string, WebSeed.Record>>()
-
-const recordOf = (assembly: Assembly, { kind, url }: SeedUrl): WebSeed.Record => {
-  const known = records.get(assembly) ?? new Map<string, WebSeed.Record>()
-  records.set(assembly, known)
-  const key = `${kind} ${url.href}`
-  const record = known.get(key) ?? WebSeed.record(assembly)
-  known.set(key, record)
-  return record
-}
-
-/**
- * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
- * closes with its scope.
- */
-export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>): SupplierSource => ({
-  mayHave: (torrent) => seedsOf(torrent).length > 0,
-  supply: Effect.fnUntraced(function* (context: SupplierContext) {
-    const seeds = seedsOf(context)
-    if (seeds.length === 0) return
-    const places: WebSeed.Places = { semaphore: yield* Semaphore.make(mostAtOnce), waiting: 0 }
-    // Once for all seeds, because a torrent may have hundreds of thousands of files.
-    const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
-    const run = (seed: SeedUrl) =>
-      Effect.flatMap(client, (client) =>
-        WebSeed.run({
-          client,
-          context,
-          seed,
-          record: recordOf(context.assembly, seed),
-          places,
-          unreachable: seed.kind === "files" ? nameless : none
-        })
-      )
-    yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
-  })
-})
-
-/** Provides `SupplierSources` with one source: the web seeds of each torrent. */
+/** Lets the torrents of an engine use their web seeds. */
 export const layer: Layer.Layer<never, never, HttpClient.HttpClient> = Layer.effect(
   SupplierSources,
-  Effect.map(HttpClient.HttpClient, (client) => [make(Effect.succeed(client))])
+  Effect.map(HttpClient.HttpClient, (client) => [WebSeedSource.make(Effect.succeed(client))])
 )

@@ -8,6 +8,7 @@ import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
+import * as WebSeedSource from "../../src/webseed/WebSeedSource.ts"
 import * as WebSeeds from "../../src/webseed/WebSeeds.ts"
 import * as Servers from "../webseed/servers.ts"
 import { make, seed, small } from "./torrents.ts"
@@ -396,7 +397,7 @@ describe("a web seed that fails", () => {
         ? { status: 503, headers: { "retry-after": "10" }, body: new Uint8Array() }
         : Servers.serveFile(file!, asked)
     )
-    const folders = Array.from({ length: WebSeeds.mostAtOnce }, (_, index) => `http://lacking.example/${index}/`)
+    const folders = Array.from({ length: WebSeedSource.mostAtOnce }, (_, index) => `http://lacking.example/${index}/`)
     return withServers({ "lacking.example": lacking, "seed.example": server }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(seeded(small, ...folders, url))
