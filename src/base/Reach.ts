@@ -41,6 +41,15 @@ export const of = (host: string): Reach => {
 }
 
 /**
+ * Whether a host is this machine and nothing else: `loopback` as in `of`, without the IPv6 addresses that a gateway may
+ * turn into 127.0.0.0/8, because packets for those leave the machine. `of` is for refusing, this is for allowing.
+ */
+export const isThisMachine = (host: string): boolean => {
+  const bytes = bytesOf(host)
+  return bytes === undefined ? of(host) === "loopback" : reachOf(bytes) === "loopback"
+}
+
+/**
  * Whether a host is link-local (169.254.0.0/16, fe80::/10): the range of zero configuration, and of clouds' services.
  */
 export const isLinkLocal = (host: string): boolean => {

@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Reach from "../base/Reach.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as IoDaemon from "../io-daemon/IoDaemon.ts"
@@ -63,7 +63,7 @@ const tokenName = "PIECEWISE_IO_DAEMON_TOKEN"
 const endpoint = (text: string): Effect.Effect<IoDaemon.Endpoint, Arguments.WrongUsage> => {
   const url = URL.parse(text)
   // The token is sent unencrypted, so only this machine is allowed.
-  const isHere = url !== null && PeerAddress.isLoopback({ host: url.hostname.replace(/^\[|\]$/g, ""), port: 1 })
+  const isHere = url !== null && Reach.isThisMachine(url.hostname)
   if (!isHere || url.href !== `http://${url.host}/`) {
     const why = `--io-daemon-url ${text} is not an io-daemon address: it must be http://127.0.0.1:PORT`
     return Effect.fail(new Arguments.WrongUsage(why))

@@ -27,7 +27,7 @@ export const isOn = (): boolean => !no.test(process.env[code] ?? "")
 /** Systems take these for loopback. */
 const unspecified: ReadonlySet<string> = new Set(["0.0.0.0", "::"])
 
-const isHere = (host: string): boolean => Reach.of(host) === "loopback" || unspecified.has(host)
+const isHere = (host: string): boolean => Reach.isThisMachine(host) || unspecified.has(host)
 
 /** Returns why nothing may be sent to a host, which may be a name; `undefined` if something may. */
 export const whyNot = (host: string): string | undefined =>
