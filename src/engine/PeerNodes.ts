@@ -32,6 +32,10 @@ export const make = (dht: PeerNodes["dht"]): Effect.Effect<PeerNodes> =>
     }
   }))
 
-/** Passes nodes on to the DHT, for ever. */
+/** Passes nodes on to the DHT, for ever. A DHT that cannot begin is logged, and tried again with the next node. */
 export const run = ({ dht, queue }: PeerNodes): Effect.Effect<never> =>
-  Effect.forever(Effect.flatMap(Queue.take(queue), dht.addNode))
+  Effect.forever(
+    Effect.flatMap(Queue.take(queue), (node) =>
+      Effect.catchDefect(dht.addNode(node), (defect) => Effect.logWarning("the DHT takes no node of a peer", defect))
+    )
+  )

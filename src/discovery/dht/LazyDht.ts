@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -27,14 +28,19 @@ export const layer = <R>(load: Effect.Effect<Layer.Layer<Dht, never, R>>): Layer
         const context = yield* Layer.buildWithScope(yield* load, scope)
         begun = Context.get(context, Dht)
         return begun
-      }).pipe(Effect.provideContext(services))
-      // It begins in a fiber of its own, and so goes on if its first user is interrupted, for whom others may wait.
+        // Nothing of its first user: a torrent's annotations, span and handler of defects would stay in its fibers.
+      }).pipe(Effect.updateContext((_: Context.Context<never>) => services))
+      // It begins in a fiber of its own, and so goes on if its first user is interrupted, for whom others may wait. If
+      // it cannot begin, the next user tries again.
       const get = Effect.suspend(() => {
         if (beginning !== undefined) return Deferred.await(beginning)
         const mine = Deferred.makeUnsafe<Dht["Service"]>()
         beginning = mine
         return begin.pipe(
-          Effect.onExit((exit) => Deferred.done(mine, exit)),
+          Effect.onExit((exit) => {
+            if (Exit.isFailure(exit)) beginning = undefined
+            return Deferred.done(mine, exit)
+          }),
           Effect.forkIn(scope, { startImmediately: true }),
           Effect.andThen(Deferred.await(mine))
         )

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Exit, Layer, References, Stream } from "effect"
 import type { InfoHash } from "../../../src/base/InfoHash.ts"
 import { Dht } from "../../../src/discovery/dht/Dht.ts"
 import * as LazyDht from "../../../src/discovery/dht/LazyDht.ts"
@@ -58,6 +58,45 @@ describe("LazyDht", () => {
       }).pipe(Effect.provide(layer))
 
       assert.deepStrictEqual(counts, { begun: 1, ended: 1 })
+    })
+  )
+
+  it.effect("keeps nothing of the context of its first user", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      const layer = Layer.effect(
+        Dht,
+        Effect.gen(function* () {
+          seen.push(yield* References.CurrentLogAnnotations)
+          return FakeDht.make().service
+        })
+      )
+      yield* Effect.gen(function* () {
+        const dht = yield* Dht
+        yield* Effect.annotateLogs(dht.scrape(infoHash), { torrent: "the first" })
+      }).pipe(Effect.provide(LazyDht.layer(Effect.succeed(layer))))
+
+      assert.deepStrictEqual(seen, [{}])
+    })
+  )
+
+  it.effect("begins again after it could not", () =>
+    Effect.gen(function* () {
+      let attempts = 0
+      const load = Effect.suspend(() => {
+        attempts++
+        return attempts === 1
+          ? Effect.die(new Error("no descriptors"))
+          : Effect.succeed(Layer.succeed(Dht, FakeDht.make().service))
+      })
+      yield* Effect.gen(function* () {
+        const dht = yield* Dht
+
+        assert.isTrue(Exit.hasDies(yield* Effect.exit(dht.scrape(infoHash))))
+        assert.isTrue(Exit.isSuccess(yield* Effect.exit(dht.scrape(infoHash))))
+      }).pipe(Effect.provide(LazyDht.layer(load)))
+
+      assert.strictEqual(attempts, 2)
     })
   )
 })
