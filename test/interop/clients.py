@@ -407,10 +407,6 @@ class RTorrent(Client):
             self._call("add_peer", self.hash, peer)
         self.files = files
 
-    def peers_of_trackers(self) -> int:
-        """How many peers its trackers and its DHT have named."""
-        return sum(count for [count] in self._call("t.multicall", self.hash, "", "t.latest_sum_peers="))
-
     def _is_up(self) -> bool:
         try:
             return self._call("system.pid") is not None

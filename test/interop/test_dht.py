@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-from clients import RTorrent, wait_for
-from conftest import leave_out
 from processes import DhtNodes
 from torrents import KIB, MIB, Torrent, assert_same, make_torrent, write_file
 
@@ -185,35 +183,3 @@ def test_from_us_to_aria2(torrent, target, give, router, nodes, aria2_leech):
     aria2_leech(torrent.link(), target, f"--dht-entry-point={router}").wait_until_complete()
 
     assert_same(torrent, target)
-
-
-@pytest.fixture
-def rtorrent(tmp_path, router, running) -> RTorrent:
-    """An rTorrent in the DHT, without a torrent."""
-    if not RTorrent.is_installed():
-        leave_out("rTorrent is not installed")
-    client = RTorrent(tmp_path / "rtorrent", "127.0.5.9")
-    client.router = router
-    running.callback(client.close)
-    return client
-
-
-def test_from_rtorrent(torrent, target, rtorrent, nodes, piecewise):
-    rtorrent.seed(torrent)
-    eventually(lambda: nodes[1].peers(0, torrent.info_hash.hex()), rtorrent.address, 60)
-
-    piecewise("download", torrent.link(), "-o", target, "--json").finish()
-
-    assert_same(torrent, target)
-
-
-def test_rtorrent_finds_us(torrent, target, give, rtorrent, nodes):
-    """It only finds us: see `RTorrent.no_dht_peers`. From an address on loopback, the system refuses what it dials. That it
-    downloads from us is tested with an address that it is given.
-    """
-    give(torrent, "--bind", "127.0.5.10", "--port", "7010")
-    eventually(lambda: nodes[0].peers(9, torrent.info_hash.hex()), "127.0.5.10:7010")
-
-    rtorrent.add(torrent.link(), target)
-
-    wait_for(lambda: rtorrent.peers_of_trackers() > 0, 30, "rTorrent finds a peer in the DHT", rtorrent.log)
