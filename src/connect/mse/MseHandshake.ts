@@ -87,6 +87,23 @@ export const push = (self: Arrived, chunk: Uint8Array): void => {
   self.end += chunk.length
 }
 
+/**
+ * Adds a chunk to what has arrived, and goes from state to state. `step` returns the next state, or the end of the
+ * handshake, which is returned; `undefined` until more has arrived.
+ */
+export const advance = <State extends { readonly _tag: string }, End extends Established>(
+  self: { readonly arrived: Arrived; state: State },
+  chunk: Uint8Array,
+  step: () => State | End | undefined
+): End | undefined => {
+  push(self.arrived, chunk)
+  while (true) {
+    const next = step()
+    if (next === undefined || !("_tag" in next)) return next
+    self.state = next
+  }
+}
+
 /** Takes the first `length` bytes, decrypted in place if there is a cipher; `undefined` until they have arrived. */
 export const take = (self: Arrived, length: number, cipher?: Rc4.Rc4): Uint8Array | undefined => {
   if (self.end - self.begin < length) return undefined

@@ -65,15 +65,7 @@ export const push = (
   self: MseInitiator,
   chunk: Uint8Array,
   send: (bytes: Uint8Array) => void
-): MseHandshake.Established | undefined => {
-  MseHandshake.push(self.arrived, chunk)
-  while (true) {
-    const next = step(self, send)
-    if (next === undefined) return undefined
-    if (!("_tag" in next)) return next
-    self.state = next
-  }
-}
+): MseHandshake.Established | undefined => MseHandshake.advance(self, chunk, () => step(self, send))
 
 /** The next state, or the end; `undefined` until more has arrived. */
 const step = (self: MseInitiator, send: (bytes: Uint8Array) => void): State | MseHandshake.Established | undefined => {

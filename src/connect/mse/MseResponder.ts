@@ -64,19 +64,8 @@ export interface Accepted extends MseHandshake.Established {
  * Takes what has arrived, and passes what is to be sent to `send`. Returns the end of the handshake once it is
  * complete; nothing may be pushed afterwards. Throws `NotIntroduced` if the peer does not keep to it.
  */
-export const push = (
-  self: MseResponder,
-  chunk: Uint8Array,
-  send: (bytes: Uint8Array) => void
-): Accepted | undefined => {
-  MseHandshake.push(self.arrived, chunk)
-  while (true) {
-    const next = step(self, send)
-    if (next === undefined) return undefined
-    if (!("_tag" in next)) return next
-    self.state = next
-  }
-}
+export const push = (self: MseResponder, chunk: Uint8Array, send: (bytes: Uint8Array) => void): Accepted | undefined =>
+  MseHandshake.advance<State, Accepted>(self, chunk, () => step(self, send))
 
 /** The next state, or the end; `undefined` until more has arrived. */
 const step = (
