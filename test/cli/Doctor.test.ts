@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Diagnosis from "../../src/cli/Diagnosis.ts"
 import * as Doctor from "../../src/cli/Doctor.ts"
-import type { FamilyStatus } from "../../src/discovery/dht/DhtStatus.ts"
+import * as FakeDht from "../discovery/dht/fakeDht.ts"
 import { eventsOf, folderScoped, runScoped } from "./program.ts"
 
 /** The checks that a run printed, by name. */
@@ -76,34 +76,10 @@ describe("piecewise doctor", () => {
 })
 
 describe("Diagnosis.ofFamily", () => {
-  const family = (own: Partial<FamilyStatus>): FamilyStatus => ({
-    id: "00".repeat(20),
-    nodes: 0,
-    goodNodes: 0,
-    replacements: 0,
-    buckets: 1,
-    lookups: 0,
-    storedHashes: 0,
-    storedPeers: 0,
-    traffic: {
-      queriesSent: 0,
-      answersReceived: 0,
-      queriesUnanswered: 0,
-      queriesReceived: 0,
-      answersSent: 0,
-      limited: 0,
-      malformed: 0,
-      unasked: 0,
-      bytesReceived: 0,
-      bytesSent: 0
-    },
-    ...own
-  })
-
   it("says what nodes know of us", () => {
     const found = Diagnosis.ofFamily(
       "DHT IPv4",
-      family({ nodes: 12, goodNodes: 9, externalHost: "203.0.113.7", isReachable: true })
+      FakeDht.family({ nodes: 12, goodNodes: 9, externalHost: "203.0.113.7", isReachable: true })
     )
 
     assert.deepInclude(found, {

@@ -160,6 +160,20 @@ export interface Options {
   readonly now: number
 }
 
+/** Counts of a node that has neither sent nor received anything. */
+export const noTraffic = (): Traffic => ({
+  queriesSent: 0,
+  answersReceived: 0,
+  queriesUnanswered: 0,
+  queriesReceived: 0,
+  answersSent: 0,
+  limited: 0,
+  malformed: 0,
+  unasked: 0,
+  bytesReceived: 0,
+  bytesSent: 0
+})
+
 /** Makes a node that knows no other. */
 export const make = (options: Options): NodeState => {
   const { entropy, family, id, isIdFixed = false, isReadOnly = false, limits, now, random } = options
@@ -176,18 +190,7 @@ export const make = (options: Options): NodeState => {
     external: ExternalAddress.make(),
     reachability: Reachability.make(now),
     tasks: new Map(),
-    counts: {
-      queriesSent: 0,
-      answersReceived: 0,
-      queriesUnanswered: 0,
-      queriesReceived: 0,
-      answersSent: 0,
-      limited: 0,
-      malformed: 0,
-      unasked: 0,
-      bytesReceived: 0,
-      bytesSent: 0
-    },
+    counts: noTraffic(),
     schedule: {
       next: now,
       bootstrap: now,

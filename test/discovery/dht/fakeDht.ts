@@ -4,6 +4,7 @@ import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
 import type { DhtAnnounce } from "../../../src/discovery/dht/Dht.ts"
 import { Dht } from "../../../src/discovery/dht/Dht.ts"
 import type { FamilyStatus } from "../../../src/discovery/dht/DhtStatus.ts"
+import * as NodeState from "../../../src/discovery/dht/NodeState.ts"
 
 /** What a fake DHT knows, and what it was asked. */
 export interface FakeDht {
@@ -26,27 +27,18 @@ export interface FakeDht {
 /** The node that reports. */
 export const node: PeerAddress = { host: "192.0.2.100", port: 6_881 }
 
-const family = (nodes: number): FamilyStatus => ({
+/** The status of a node that knows no other and has done nothing, but for `own`. */
+export const family = (own: Partial<FamilyStatus>): FamilyStatus => ({
   id: "00".repeat(20),
-  nodes,
-  goodNodes: nodes,
+  nodes: 0,
+  goodNodes: 0,
   replacements: 0,
   buckets: 1,
   lookups: 0,
   storedHashes: 0,
   storedPeers: 0,
-  traffic: {
-    queriesSent: 0,
-    answersReceived: 0,
-    queriesUnanswered: 0,
-    queriesReceived: 0,
-    answersSent: 0,
-    limited: 0,
-    malformed: 0,
-    unasked: 0,
-    bytesReceived: 0,
-    bytesSent: 0
-  }
+  traffic: NodeState.noTraffic(),
+  ...own
 })
 
 /** Makes a DHT of 8 nodes that report the given peers. */
@@ -62,7 +54,10 @@ export const make = (...reports: ReadonlyArray<ReadonlyArray<PeerAddress>>): Fak
     scrape: () => Effect.succeed({ seeds: 3, downloaders: 2, nodes: self.knownNodes }),
     addNode: (address) => Effect.sync(() => void self.nodes.push(address)),
     portUnsafe: () => self.port,
-    status: Effect.sync(() => ({ ipv4: family(self.knownNodes), isReadOnly: false }))
+    status: Effect.sync(() => ({
+      ipv4: family({ nodes: self.knownNodes, goodNodes: self.knownNodes }),
+      isReadOnly: false
+    }))
   })
   const self: FakeDht = {
     service,
