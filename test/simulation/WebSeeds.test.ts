@@ -40,6 +40,15 @@ const withServers = <A, E, R>(
   )
 }
 
+/** A server each of whose bytes is wrong. */
+const makeLiar = (): Servers.Server =>
+  Servers.make(small, (asked, file) =>
+    Servers.serveFile(
+      file!.map((byte) => byte ^ 1),
+      asked
+    )
+  )
+
 const tagsOf = ({ events }: Swarms.Download) => events.map(({ _tag }) => _tag)
 
 /** Why web seeds failed. */
@@ -313,12 +322,7 @@ describe("a web seed that fails", () => {
   })
 
   it.effect("fault 87: that sends wrong bytes is set aside once another source has the piece right", () => {
-    const liar = Servers.make(small, (asked, file) =>
-      Servers.serveFile(
-        file!.map((byte) => byte ^ 1),
-        asked
-      )
-    )
+    const liar = makeLiar()
     return withServers({ "seed.example": liar }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(withSeed, {
@@ -339,12 +343,7 @@ describe("a web seed that fails", () => {
   it.effect(
     "fault 87: that alone has wrong bytes is asked again and again, ever more rarely, and nothing is stored",
     () => {
-      const liar = Servers.make(small, (asked, file) =>
-        Servers.serveFile(
-          file!.map((byte) => byte ^ 1),
-          asked
-        )
-      )
+      const liar = makeLiar()
       return withServers({ "seed.example": liar }, (world) =>
         Effect.gen(function* () {
           const download = yield* world.download(withSeed)
@@ -360,12 +359,7 @@ describe("a web seed that fails", () => {
   )
 
   it.effect("fault 87: that sends wrong bytes is not asked again sooner because the torrent pauses", () => {
-    const liar = Servers.make(small, (asked, file) =>
-      Servers.serveFile(
-        file!.map((byte) => byte ^ 1),
-        asked
-      )
-    )
+    const liar = makeLiar()
     return withServers({ "seed.example": liar }, (world) =>
       Effect.gen(function* () {
         const download = yield* world.download(withSeed, {
