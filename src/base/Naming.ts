@@ -43,5 +43,5 @@ export const whyNot = (from: Reach.Reach, { host, port }: PeerAddress): string |
 /** Whether an address may be used that was named from `from`; see `whyNot`. */
 export const mayName = (from: Reach.Reach, address: PeerAddress): boolean => whyNot(from, address) === undefined
 
-/** Whether the host of an address is a name, of which nobody knows yet where it leads. */
+/** Whether the host of an address is a name, so that its addresses are known only when it is resolved. */
 export const isName = ({ host }: PeerAddress): boolean => IpAddress.parse(IpAddress.withoutZone(host)) === undefined

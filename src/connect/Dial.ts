@@ -13,8 +13,8 @@ export const timeout = "10 seconds"
 
 /**
  * Opens a connection, which is closed when the scope closes. Fails with a `ConnectionError` whose `why` is `timed out`
- * if the connection takes longer than `timeout` to open. `from` is the reach of whoever named the address: if it is a
- * name, it must not lead to where they could not send us.
+ * if the connection takes longer than `timeout` to open. `from` is the reach of whoever named the address. If its host is
+ * a name, only addresses that they may name (`base/Naming.ts`) are dialled.
  */
 export const connect = (
   dialer: Dialer["Service"],
