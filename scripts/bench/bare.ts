@@ -17,6 +17,8 @@ const frameLength = 17
 const depth = 256
 const batch = 32
 const pieceId = 7
+/** The most bytes in a write: longer ones cost more (docs/benchmarks.md). */
+const longestWrite = 131_072
 
 const [planFile, folder, ...peers] = process.argv.slice(2) as [string, string, ...Array<string>]
 const plan = JSON.parse(fs.readFileSync(planFile, "utf8")) as Plan
@@ -86,7 +88,7 @@ const finish = ({ index, length, memory }: Piece): void => {
   for (let at = from; at < from + length; ) {
     const file = fileAt(at)
     const fileEnd = begins[file]! + plan.files[file]!.length
-    const count = Math.min(from + length, fileEnd) - at
+    const count = Math.min(from + length, fileEnd, at + longestWrite) - at
     pending++
     fs.write(handleOf(file), bytes, at - from, count, at - begins[file]!, written)
     at += count

@@ -9,42 +9,23 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as TestClock from "effect/testing/TestClock"
 import { PieceHasher } from "../../src/hash/PieceHasher.ts"
-import * as HashThread from "../../src/hash/provider/node/HashThread.ts"
+import * as PieceThread from "../../src/hash/provider/node/PieceThread.ts"
 import * as SharedMemory from "../../src/hash/provider/node/SharedMemory.ts"
+import * as SideThread from "../../src/hash/provider/node/SideThread.ts"
 import * as ThreadedPieceHasher from "../../src/hash/provider/node/ThreadedPieceHasher.ts"
 import { suite } from "./PieceHasher.suite.ts"
+import { piece, until, watch } from "./threads.ts"
 
 suite("a thread, started at once", Layer.effect(PieceHasher, ThreadedPieceHasher.make({ startAfter: 0 })))
 
-const { minLength } = ThreadedPieceHasher
-
-const nextTurn = Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void)))
-
-/** Waits for what happens outside of this program. */
-const until = (isTrue: () => boolean) =>
-  Effect.whileLoop({ while: () => !isTrue(), body: () => nextTurn, step: () => {} })
-
-/** Shared memory of so many bytes, with a digest of its own. */
-const piece = (length: number, seed = 1): Uint8Array => {
-  const bytes = SharedMemory.memory.make(length)
-  for (let at = 0; at < length; at += 997) bytes[at] = at * seed
-  return bytes
-}
+const { minLength } = PieceThread
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
 const sha1 = (bytes: Uint8Array) => Crypto.hash("sha1", bytes)
 
 /** A hasher whose threads a test sees. */
-const watched = Effect.fnUntraced(function* (options: ThreadedPieceHasher.Options = {}) {
-  const threads: Array<HashThread.HashThread> = []
-  const start = () => {
-    const thread = HashThread.start()
-    threads.push(thread)
-    return thread
-  }
-  const hasher = yield* ThreadedPieceHasher.make({ startAfter: 0, start, ...options })
-  return { hasher, threads }
-})
+const watched = (options?: PieceThread.Options) =>
+  Effect.map(watch(ThreadedPieceHasher.make, options), ({ made, threads }) => ({ hasher: made, threads }))
 
 /** The same, and its first thread, which is ready. */
 const ready = Effect.gen(function* () {
@@ -109,7 +90,7 @@ describe("ThreadedPieceHasher", () => {
         startImmediately: true
       })
       assert.strictEqual(thread.waiting.length, 2)
-      yield* HashThread.stop(thread)
+      yield* SideThread.stop(thread)
       const digests = yield* Fiber.join(asked)
       const after = yield* hasher.sha1(pieces[0]!)
 
@@ -167,12 +148,12 @@ describe("ThreadedPieceHasher", () => {
     Effect.gen(function* () {
       const { hasher, thread, threads } = yield* ready
       const size = 16 << 20
-      const count = ThreadedPieceHasher.maxShownBytes / size + 2
+      const count = PieceThread.maxShownBytes / size + 2
 
       for (let at = 0; at < count; at++) yield* hasher.sha1(piece(size, at))
       yield* until(() => thread.isOver)
 
-      assert.isAtMost(thread.shownBytes, ThreadedPieceHasher.maxShownBytes)
+      assert.isAtMost(thread.shownBytes, PieceThread.maxShownBytes)
       const bytes = piece(minLength, 11)
       assert.strictEqual(hex(yield* hasher.sha1(bytes)), sha1(bytes))
       assert.strictEqual(threads.length, 2)

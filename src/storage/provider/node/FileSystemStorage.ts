@@ -1,7 +1,7 @@
 /**
  * Torrents as files below a download folder: the embedded default.
  *
- * The part of a piece in one file is one positional write, so a piece of 1 MiB in one file is one `pwrite`. Files grow
+ * The part of a piece in one file is written at its place, in calls of at most 128 KiB (`NodeFile.ts`). Files grow
  * as pieces are stored: nothing is preallocated, and a later piece that is stored first leaves a hole before it. Only a
  * claim makes a file or opens one for writing, so seeding never changes a file.
  *
@@ -23,6 +23,7 @@ import * as Scope from "effect/Scope"
 import * as Descriptors from "../../../base/Descriptors.ts"
 import * as Environment from "../../../base/Environment.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
+import { PieceThread } from "../../../hash/provider/node/PieceThread.ts"
 import { Storage } from "../../Storage.ts"
 import * as DescriptorLimit from "./DescriptorLimit.ts"
 import * as FileHandles from "./FileHandles.ts"
@@ -66,12 +67,14 @@ export const defaultMaxOpenFiles = 512
 const maxOpenFilesOf = (limit: number | undefined): number =>
   Math.max(FileHandles.maxInUse, Math.min(defaultMaxOpenFiles, Math.floor((limit ?? 1_024) / 8)))
 
-/** Makes the storage. Tests pass their own `fs`. */
+/** Makes the storage. Tests pass their own `calls`. */
 export const make = Effect.fnUntraced(function* (
   options: FileSystemStorageOptions,
-  fs: NodeFile.NodeFileSystem = NodeFile.nodeFileSystem
+  calls: NodeFile.NodeFileSystem = NodeFile.nodeFileSystem
 ) {
   const hasher = yield* PieceHasher
+  const thread = yield* PieceThread
+  const fs = thread === undefined ? calls : NodeFile.withThread(calls, thread)
   const handles = FileHandles.make({
     capacity: options.maxOpenFiles ?? maxOpenFilesOf(DescriptorLimit.ofProcess()),
     close: (fd) => NodeFile.call((done) => fs.close(fd, done)),

@@ -7,6 +7,7 @@ import * as NFS from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Descriptors from "../../../base/Descriptors.ts"
+import type { PieceThread } from "../../../hash/provider/node/PieceThread.ts"
 import type { SystemError } from "./FileSystemError.ts"
 import * as NodeFolders from "./NodeFolders.ts"
 
@@ -30,6 +31,15 @@ export interface NodeFileSystem {
     position: number,
     done: (error: SystemError | null, read: number) => void
   ) => void
+  /**
+   * Writes a part in calls of at most `longestWrite` bytes, all in one trip to another thread, and passes on how many
+   * bytes it wrote; returns `false` and does nothing if there is no such thread, or it has no time.
+   */
+  readonly writeAll?: (
+    fd: number,
+    part: FilePart,
+    done: (error: SystemError | null, written: number) => void
+  ) => boolean
   /** What is at a path, or open, in numbers wide enough to distinguish all files and times. */
   readonly fstatExact: (fd: number, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
   readonly lstatExact: (path: string, done: (error: SystemError | null, stats: NFS.BigIntStats) => void) => void
@@ -158,6 +168,13 @@ const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
  */
 export const longestWrite = 131_072
 
+/** Calls that write long parts on the thread of whoever hashes pieces. Each other call is a trip to libuv's threads. */
+export const withThread = (fs: NodeFileSystem, thread: PieceThread): NodeFileSystem => ({
+  ...fs,
+  writeAll: (fd, { begin, bytes, length, position }, done) =>
+    length > longestWrite && thread.write([fd, bytes.subarray(begin, begin + length), position, longestWrite], done)
+})
+
 /** Writes a part, in calls of at most `longestWrite` bytes. */
 export const writePart = (
   fs: NodeFileSystem,
@@ -174,13 +191,16 @@ export const writePart = (
       Math.min(length - offset, longestWrite),
       position + offset,
       (error, written) => {
-        if (error) done(error)
-        else if (offset + written === length) done(undefined)
-        else if (written === 0) done(noProgress)
-        else from(offset + written)
+        if (!error && written === 0) done(noProgress)
+        else goOn(error, offset + written)
       }
     )
-  from(0)
+  const goOn = (error: SystemError | null, offset: number): void => {
+    if (error) done(error)
+    else if (offset === length) done(undefined)
+    else from(offset)
+  }
+  if (fs.writeAll?.(fd, part, goOn) !== true) from(0)
 }
 
 /** The same, as an effect. */

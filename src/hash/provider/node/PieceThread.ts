@@ -1,0 +1,149 @@
+/**
+ * When a thread beside the event loop works on the memory of pieces, so that the event loop serves peers meanwhile. It
+ * computes digests, and writes pieces to files. What it has no time for is done as if there were no thread: all work if
+ * there is much to do.
+ *
+ * The thread is started once it is worth it, and stopped when it was asked for nothing for a while. It sees the memory
+ * that pieces are kept in; short pieces and other memory are not for it. Nothing waits behind a write, because a disk
+ * may let that wait for long. (Digests that did wait behind writes made no download faster.)
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Signal from "../../../base/Signal.ts"
+import * as SharedMemory from "./SharedMemory.ts"
+import * as SideThread from "./SideThread.ts"
+
+/** The shortest bytes that are digested there: 128 KiB. To ask it costs as much as to digest a third of that. */
+export const minLength = 128 * 1024
+
+/** How many bytes are digested before a thread is started: 64 MiB, which cost as much as the start. */
+export const startAfter = 64 << 20
+
+/** How much the thread is asked for at a time: while it does one thing, the next one waits for it. */
+export const maxAsked = 2
+
+/** A thread that was asked for nothing for this long is stopped. */
+export const idleFor = "30 seconds"
+
+/**
+ * How many bytes of memory a thread is shown before another one takes its place: 128 MiB. V8 keeps memory for as long
+ * as a thread may still see it, also what the engine has long given back.
+ */
+export const maxShownBytes = 128 << 20
+
+/** How the thread is used. */
+export interface Options {
+  /** How many bytes are digested before a thread is started; default `startAfter`. */
+  readonly startAfter?: number | undefined
+  /** Starts a thread; tests have one that fails. */
+  readonly start?: (() => SideThread.SideThread) | undefined
+}
+
+/** What is done beside the event loop, if there is time for it. */
+export interface PieceThread {
+  /** The digest of `bytes`; `undefined` if the caller is to compute it. */
+  readonly digest: (algorithm: SideThread.Algorithm, bytes: Uint8Array) => Effect.Effect<Uint8Array | undefined>
+  /**
+   * Does a write. The bytes must not change before `done` is called with how many of them were written: less than all
+   * if the caller is to go on. Returns `false`, and does nothing, if the caller is to do it all.
+   */
+  readonly write: (
+    task: SideThread.WriteTask,
+    done: (error: SideThread.CallError | null, written: number) => void
+  ) => boolean
+}
+
+/** The thread of whoever hashes pieces, which others may ask too; default none. */
+export const PieceThread = Context.Reference<PieceThread | undefined>("piecewise/hash/PieceThread", {
+  defaultValue: () => undefined
+})
+
+/** Makes one, until the scope closes. A process needs one. */
+export const make = Effect.fnUntraced(function* (options: Options = {}) {
+  const { start = SideThread.start } = options
+  const startsAfter = options.startAfter ?? startAfter
+  /** The thread that is asked. */
+  let thread: SideThread.SideThread | undefined
+  /** Bytes that were digested on the event loop since there is no thread. */
+  let digested = 0
+  /** Whether a thread could not start, or ended by itself, or the scope has closed: there is not another one. */
+  let isBroken = false
+  const started = Signal.make()
+
+  const stop = Effect.suspend(() => {
+    const ending = thread
+    thread = undefined
+    return ending === undefined ? Effect.void : SideThread.stop(ending)
+  }).pipe(Effect.uninterruptible)
+
+  /** Stops the thread when it was not asked for a while. */
+  const watch = Effect.gen(function* () {
+    for (let asked = -1; thread !== undefined && thread.asked !== asked; ) {
+      asked = thread.asked
+      yield* Effect.sleep(idleFor)
+    }
+    yield* stop
+  })
+
+  const begin = (): void => {
+    digested = 0
+    try {
+      thread = start()
+      Signal.set(started)
+    } catch {
+      isBroken = true
+    }
+  }
+
+  /** Lets a new thread take the place of one that was shown much. Whoever waits for that one asks the event loop. */
+  const replace = Effect.suspend(() => {
+    digested = startsAfter
+    return stop
+  })
+
+  /** Whether it may ever see these bytes. */
+  const isFor = (bytes: Uint8Array): boolean =>
+    !isBroken && bytes.buffer.byteLength <= maxShownBytes && SharedMemory.isShared(bytes)
+
+  const wouldSeeMuch = (thread: SideThread.SideThread, bytes: Uint8Array): boolean =>
+    thread.shownBytes + SideThread.unseenBytes(thread, bytes) > maxShownBytes
+
+  /** The thread, if it has time. */
+  const free = (): SideThread.SideThread | undefined => {
+    if (thread?.isOver) {
+      isBroken = true
+      thread = undefined
+    }
+    return thread?.isReady && !thread.isWriting && thread.waiting.length < maxAsked ? thread : undefined
+  }
+
+  yield* Effect.addFinalizer(() => {
+    isBroken = true
+    return stop
+  })
+  yield* Signal.attend(started, watch)
+
+  const self: PieceThread = {
+    digest: (algorithm, bytes) =>
+      Effect.suspend(() => {
+        if (bytes.length < minLength || !isFor(bytes)) return Effect.undefined
+        if (thread === undefined) {
+          digested += bytes.length
+          if (digested >= startsAfter) begin()
+          return Effect.undefined
+        }
+        const asked = free()
+        if (asked === undefined) return Effect.undefined
+        if (wouldSeeMuch(asked, bytes)) return Effect.as(replace, undefined)
+        return SideThread.digest(asked, algorithm, bytes)
+      }),
+    write: (task, done) => {
+      const [, bytes] = task
+      const asked = isFor(bytes) ? free() : undefined
+      if (asked === undefined || wouldSeeMuch(asked, bytes)) return false
+      SideThread.write(asked, task, done)
+      return true
+    }
+  }
+  return self
+})

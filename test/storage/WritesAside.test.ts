@@ -1,0 +1,90 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as PieceThread from "../../src/hash/provider/node/PieceThread.ts"
+import * as ThreadedPieceHasher from "../../src/hash/provider/node/ThreadedPieceHasher.ts"
+import { longestWrite } from "../../src/storage/provider/node/NodeFile.ts"
+import * as FakeDisk from "./disk.ts"
+import { Disk, listFiles } from "./disk.ts"
+import { contentOf, layoutOf, pieceOf, sliceOf } from "./layouts.ts"
+import { openToWrite } from "./openings.ts"
+
+/** One piece over two files, of which one takes more than one call. */
+const layout = layoutOf(longestWrite * 4, ["t/long", longestWrite * 3], ["t/short", longestWrite])
+const content = contentOf(layout)
+
+/** Stores the piece, and returns how many calls wrote it. */
+const stored = Effect.gen(function* () {
+  const { calls, root } = yield* Disk
+  const torrent = yield* openToWrite(layout)
+  yield* torrent.writePiece(pieceOf(layout, 0), sliceOf(layout, content, pieceOf(layout, 0)))
+  const files = listFiles(root)
+  assert.deepStrictEqual(
+    [files.get("t/long"), files.get("t/short")],
+    [content.slice(0, longestWrite * 3), content.slice(longestWrite * 3)]
+  )
+  return calls.count("write")
+})
+
+/** The same on a disk beside a thread. */
+const beside = (write: PieceThread.PieceThread["write"]) =>
+  stored.pipe(
+    Effect.provide(FakeDisk.layer()),
+    Effect.provideService(PieceThread.PieceThread, { digest: () => Effect.undefined, write })
+  )
+
+describe("FileSystemStorage beside the thread of a hasher", () => {
+  it.live("writes there what takes more than one call", () =>
+    Effect.gen(function* () {
+      const lengths: Array<number> = []
+
+      const writes = yield* beside(([fd, bytes, position, step], done) => {
+        lengths.push(bytes.length, step)
+        FakeDisk.makeCalls().fs.write(fd, bytes, 0, bytes.length, position, done)
+        return true
+      })
+
+      assert.deepStrictEqual(lengths, [longestWrite * 3, longestWrite])
+      assert.strictEqual(writes, 1)
+    })
+  )
+
+  it.live("writes itself what the thread has no time for", () =>
+    Effect.gen(function* () {
+      const writes = yield* beside(() => false)
+
+      assert.strictEqual(writes, 4)
+    })
+  )
+
+  it.live("writes itself what the thread left over", () =>
+    Effect.gen(function* () {
+      const writes = yield* beside(([fd, bytes, position], done) => {
+        FakeDisk.makeCalls().fs.write(fd, bytes, 0, longestWrite + 1, position, done)
+        return true
+      })
+
+      assert.strictEqual(writes, 3)
+    })
+  )
+
+  it.live("fails if the thread cannot write", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        beside((_, done) => {
+          setImmediate(done, { code: "ENOSPC", message: "no space left on device" }, 0)
+          return true
+        })
+      )
+
+      assert.strictEqual(error.reason._tag, "DiskFull")
+    })
+  )
+
+  it.live("knows the thread of the hasher that programs use", () =>
+    Effect.gen(function* () {
+      const thread = yield* PieceThread.PieceThread
+
+      assert.isDefined(thread)
+    }).pipe(Effect.provide(ThreadedPieceHasher.layerConfig(Effect.succeed(true) as never)))
+  )
+})
