@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as PieceThread from "../../src/hash/provider/node/PieceThread.ts"
 import * as ThreadedPieceHasher from "../../src/hash/provider/node/ThreadedPieceHasher.ts"
-import { longestWrite } from "../../src/storage/provider/node/NodeFile.ts"
+import { longestInRow, longestWrite } from "../../src/storage/provider/node/NodeFile.ts"
 import * as FakeDisk from "./disk.ts"
 import { Disk, listFiles } from "./disk.ts"
 import { contentOf, layoutOf, pieceOf, sliceOf } from "./layouts.ts"
 import { openToWrite } from "./openings.ts"
 
-/** One piece over two files, of which one takes more than one call. */
-const layout = layoutOf(longestWrite * 4, ["t/long", longestWrite * 3], ["t/short", longestWrite])
+/** One piece over two files, of which one is long. */
+const layout = layoutOf(longestWrite * 3 + longestInRow, ["t/long", longestWrite * 3], ["t/short", longestInRow])
 const content = contentOf(layout)
 
 /** Stores the piece, and returns how many calls wrote it. */
@@ -33,7 +33,7 @@ const beside = (write: PieceThread.PieceThread["write"]) =>
   )
 
 describe("FileSystemStorage beside the thread of a hasher", () => {
-  it.live("writes there what takes more than one call", () =>
+  it.live("writes there what is long", () =>
     Effect.gen(function* () {
       const lengths: Array<number> = []
 
@@ -43,7 +43,7 @@ describe("FileSystemStorage beside the thread of a hasher", () => {
         return true
       })
 
-      assert.deepStrictEqual(lengths, [longestWrite * 3, longestWrite])
+      assert.deepStrictEqual(lengths, [longestWrite * 3, longestInRow])
       assert.strictEqual(writes, 1)
     })
   )

@@ -27,10 +27,10 @@ use super::writers::Writers;
 use crate::error::{Error, Result};
 use crate::mutex::lock;
 
-/// The most bytes that one call writes. Linux keeps a longer write in blocks of memory of half a MiB and more, and on a
-/// virtual machine it is slow to get them: 1 GiB took 1.2 to 1.8 s in the kernel with calls of 1 MiB, and 0.2 s with
-/// these.
-const LONGEST_WRITE: usize = 128 * 1024;
+/// The most bytes that one call writes. Linux keeps what a longer one writes in larger blocks of memory, and on a
+/// virtual machine it may be slow to get them: 1 GiB took up to 2.5 s in the kernel with calls of 128 KiB or 1 MiB, and
+/// 0.3 s with these, whatever memory there was.
+const LONGEST_WRITE: usize = 32 * 1024;
 
 /// A registered set.
 pub struct FileSet {

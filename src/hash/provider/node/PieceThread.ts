@@ -4,7 +4,7 @@
  * there is much to do.
  *
  * The thread is started once it is worth it, and stopped when it was asked for nothing for a while. It sees the memory
- * that pieces are kept in; short pieces and other memory are not for it. Nothing waits behind a write, because a disk
+ * that pieces are kept in; short pieces and other memory are not for it. No digest waits behind a write, because a disk
  * may let that wait for long. (Digests that did wait behind writes made no download faster.)
  */
 import * as Context from "effect/Context"
@@ -19,8 +19,11 @@ export const minLength = 128 * 1024
 /** How many bytes are digested before a thread is started: 64 MiB, which cost as much as the start. */
 export const startAfter = 64 << 20
 
-/** How much the thread is asked for at a time: while it does one thing, the next one waits for it. */
-export const maxAsked = 2
+/** Digests that the thread is asked for at a time: while it computes one, the next one waits for it. */
+export const maxDigests = 2
+
+/** The most tasks that the thread has when it is given a write. */
+export const maxWrites = 4
 
 /** A thread that was asked for nothing for this long is stopped. */
 export const idleFor = "30 seconds"
@@ -108,13 +111,13 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   const wouldSeeMuch = (thread: SideThread.SideThread, bytes: Uint8Array): boolean =>
     thread.shownBytes + SideThread.unseenBytes(thread, bytes) > maxShownBytes
 
-  /** The thread, if it has time. */
-  const free = (): SideThread.SideThread | undefined => {
+  /** The thread, if it works and is to do fewer things than `most`. */
+  const free = (most: number): SideThread.SideThread | undefined => {
     if (thread?.isOver) {
       isBroken = true
       thread = undefined
     }
-    return thread?.isReady && !thread.isWriting && thread.waiting.length < maxAsked ? thread : undefined
+    return thread?.isReady && thread.waiting.length < most ? thread : undefined
   }
 
   yield* Effect.addFinalizer(() => {
@@ -132,14 +135,14 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
           if (digested >= startsAfter) begin()
           return Effect.undefined
         }
-        const asked = free()
-        if (asked === undefined) return Effect.undefined
+        const asked = free(maxDigests)
+        if (asked === undefined || asked.writes > 0) return Effect.undefined
         if (wouldSeeMuch(asked, bytes)) return Effect.as(replace, undefined)
         return SideThread.digest(asked, algorithm, bytes)
       }),
     write: (task, done) => {
       const [, bytes] = task
-      const asked = isFor(bytes) ? free() : undefined
+      const asked = isFor(bytes) ? free(maxWrites) : undefined
       if (asked === undefined || wouldSeeMuch(asked, bytes)) return false
       SideThread.write(asked, task, done)
       return true

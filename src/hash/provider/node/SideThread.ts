@@ -42,8 +42,8 @@ export interface SideThread {
   asked: number
   /** Whether it has started. Before that, it is given nothing. */
   isReady: boolean
-  /** Whether it writes, or will when it has computed the digests before that. A disk may let it wait for long. */
-  isWriting: boolean
+  /** How many of its tasks are writes. A disk may let those wait for long. */
+  writes: number
   /** Whether it is being stopped: the process must not end before that is done. */
   isStopping: boolean
   /** Whether it has ended. */
@@ -81,7 +81,7 @@ export const start = (): SideThread => {
     shownBytes: 0,
     asked: 0,
     isReady: false,
-    isWriting: false,
+    writes: 0,
     isStopping: false,
     isOver: false
   }
@@ -140,9 +140,9 @@ export const write = (
   task: WriteTask,
   done: (error: CallError | null, written: number) => void
 ): void => {
-  self.isWriting = true
+  self.writes++
   ask(self, task, (answer = 0) => {
-    self.isWriting = false
+    self.writes--
     if (typeof answer === "number") done(null, answer)
     else done(answer as CallError, 0)
   })

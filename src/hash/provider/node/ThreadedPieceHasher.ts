@@ -25,7 +25,7 @@ const over = (thread: PieceThread.PieceThread): PieceHasher["Service"] => {
   return PieceHasher.of({
     sha1: digest("sha1"),
     sha256: digest("sha256"),
-    atOnce: PieceThread.maxAsked + 1,
+    atOnce: PieceThread.maxDigests + 1,
     memory: SharedMemory.memory
   })
 }

@@ -32,8 +32,8 @@ export interface NodeFileSystem {
     done: (error: SystemError | null, read: number) => void
   ) => void
   /**
-   * Writes a part in calls of at most `longestWrite` bytes, all in one trip to another thread, and passes on how many
-   * bytes it wrote; returns `false` and does nothing if there is no such thread, or it has no time.
+   * Writes a part in one trip to another thread, and passes on how many bytes it wrote; returns `false` and does nothing
+   * if there is no such thread, or it has no time.
    */
   readonly writeAll?: (
     fd: number,
@@ -162,17 +162,23 @@ export interface FilePart {
 const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
 
 /**
- * The most bytes that one call writes. Linux keeps a longer write in blocks of memory of half a MiB and more, and on a
- * virtual machine it is slow to get them: 1 GiB took 1.2 to 1.8 s in the kernel with calls of 1 MiB, and 0.2 s with
- * these. With still shorter ones, the calls cost more than they save (docs/benchmarks.md).
+ * The most bytes that one call writes. Linux keeps what a longer one writes in blocks of memory of half a MiB and more,
+ * and on a virtual machine it is slow to get them: 1 GiB took 1.2 to 1.8 s in the kernel with calls of 1 MiB. With
+ * shorter ones than these, the trips to libuv's threads cost more than they save (docs/benchmarks.md).
  */
 export const longestWrite = 131_072
 
-/** Calls that write long parts on the thread of whoever hashes pieces. Each other call is a trip to libuv's threads. */
+/**
+ * The most bytes that one of several calls in a row writes, which need no trips: with these, 1 GiB takes 0.3 s in the
+ * kernel, whatever memory there is. Still shorter ones cost more (docs/benchmarks.md).
+ */
+export const longestInRow = 32_768
+
+/** Calls that write long parts on the thread of whoever hashes pieces. */
 export const withThread = (fs: NodeFileSystem, thread: PieceThread): NodeFileSystem => ({
   ...fs,
   writeAll: (fd, { begin, bytes, length, position }, done) =>
-    length > longestWrite && thread.write([fd, bytes.subarray(begin, begin + length), position, longestWrite], done)
+    length > longestInRow && thread.write([fd, bytes.subarray(begin, begin + length), position, longestInRow], done)
 })
 
 /** Writes a part, in calls of at most `longestWrite` bytes. */
