@@ -97,7 +97,7 @@ const useEntries = async (
 }
 
 /** Entry points that need `effect` alone. */
-const coreEntries = [".", "./testing"]
+const coreEntries = [".", "./http", "./testing"]
 
 /** Installs the package for the whole system, as npm does, with no other package. Returns its program. */
 const installProgram = async ({ manifest, tarball }: Pack, prefix: string): Promise<string> => {
