@@ -7,7 +7,8 @@ import { createServer } from "node:http"
 import { NodeHttpServer, NodeRuntime } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { HttpRouter } from "effect/http"
-import { Engine, Metainfo, TorrentHttp } from "piecewise"
+import { Engine, Metainfo } from "piecewise"
+import { TorrentHttp } from "piecewise/http"
 import { NodeEngine } from "piecewise/node"
 
 /** Downloads a torrent, and serves its files and a list of them, until the scope of the layer closes. */

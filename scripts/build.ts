@@ -1,6 +1,6 @@
 /**
- * Builds the contents of the package into a clean `dist`: the entry points, one file for each source, and the command
- * line, bundled and executable.
+ * Builds the contents of the package into a clean `dist`: one file for each source, with its types; the entry points,
+ * bundled for Node; and the command line, bundled and executable.
  */
 import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
@@ -36,12 +36,17 @@ const licencesOf = async (packages: ReadonlyArray<string>): Promise<string> => {
 }
 
 /**
- * The parts of the bundle that commands have in common, each with the modules that need it. A module is in the first
- * part that its need leads to. What is in none is bundled with the dynamic import that leads to it. By default the
- * bundler makes a file for each combination of commands, and finding, reading and linking 60 of them took a third of
- * the CPU time until a download connects. One file for all would take longer still (ADR 20).
+ * The parts of a bundle, each with the modules that need it. A module is in the first part that its need leads to. What
+ * is in none is bundled with the entry or the dynamic import that leads to it.
  */
-const parts: Readonly<Record<string, ReadonlyArray<string>>> = {
+type Parts = Readonly<Record<string, ReadonlyArray<string>>>
+
+/**
+ * The parts that commands have in common. By default the bundler makes a file for each combination of commands, and
+ * finding, reading and linking 60 of them took a third of the CPU time until a download connects. One file for all would
+ * take longer still (ADR 20).
+ */
+const programParts: Parts = {
   start: ["src/node/main.ts"],
   common: ["src/cli/Run.ts", "src/cli/Info.ts"],
   files: ["src/cli/Verify.ts"],
@@ -49,8 +54,11 @@ const parts: Readonly<Record<string, ReadonlyArray<string>>> = {
   http: ["src/node/NodeRoutedHttp.ts", "src/discovery/tracker/provider/HttpTracker.ts"]
 }
 
+/** The part that entry points have in common: what `piecewise` exports. */
+const entryParts: Parts = { common: ["src/index.ts"] }
+
 /** Finds the parts of modules, once the bundler has read them all. */
-const makeParts = () => {
+const makeParts = (parts: Parts) => {
   const imports = new Map<string, ReadonlyArray<string>>()
   const found = new Map<string, string | null>()
   const visit = (id: string, part: string): void => {
@@ -131,8 +139,8 @@ export const https = { request: (...args) => load().request(...args), get Agent(
  * Bundles the command line with its dependencies: loading some 400 files took more than half of its start-up time. Each
  * command still loads only its own parts.
  */
-const bundle = async (main: string): Promise<void> => {
-  const { collect, groups } = makeParts()
+const bundleProgram = async (main: string): Promise<void> => {
+  const { collect, groups } = makeParts(programParts)
   const { output } = await Rolldown.build({
     cwd: Command.root,
     input: { main: "src/node/main.ts" },
@@ -165,14 +173,58 @@ const bundle = async (main: string): Promise<void> => {
   await chmod(path.join(Command.root, main), 0o755)
 }
 
+interface Manifest {
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly bin: { readonly piecewise: string }
+  readonly peerDependencies: Readonly<Record<string, string>>
+}
+
+/** Where an entry point is: its source, and the file that Node loads. */
+interface Entry {
+  readonly "@piecewise/source": string
+  readonly node: string
+}
+
+/** The folder of the entry points for Node. */
+const entryFolder = "dist/bundle"
+
+/**
+ * Bundles the entry points for Node, without the packages that they need: finding, reading and linking a file for each
+ * of 320 sources took a third of the CPU time of importing `piecewise`. A bundler of pages is given those files instead,
+ * because it leaves out the ones that a page does not use (ADR 23).
+ */
+const bundleEntries = async ({ exports, peerDependencies }: Manifest): Promise<void> => {
+  const { collect, groups } = makeParts(entryParts)
+  const entries = Object.values(exports).filter((entry): entry is Entry => typeof entry === "object")
+  await Rolldown.build({
+    cwd: Command.root,
+    input: Object.fromEntries(
+      entries.map(({ "@piecewise/source": source, node }) => [path.posix.relative(entryFolder, node), source])
+    ),
+    external: Object.keys(peerDependencies).map((name) => new RegExp(`^${name}(?:/|$)`)),
+    platform: "node",
+    logLevel: "warn",
+    plugins: [collect],
+    output: {
+      dir: entryFolder,
+      entryFileNames: "[name]",
+      chunkFileNames: "[name]-[hash].js",
+      codeSplitting: { groups },
+      comments: false,
+      sourcemap: true,
+      sourcemapExcludeSources: true,
+      format: "esm"
+    }
+  })
+}
+
 /** Builds everything. Fails with `CommandFailed` if the compiler finds an error. */
 export const build = async (): Promise<void> => {
   await rm(path.join(Command.root, "dist"), { recursive: true, force: true })
   await Command.capture("tsc", ["-p", "tsconfig.build.json"])
-  const { bin } = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as {
-    readonly bin: { readonly piecewise: string }
-  }
-  await bundle(bin.piecewise)
+  const manifest = JSON.parse(await readFile(path.join(Command.root, "package.json"), "utf8")) as Manifest
+  await bundleEntries(manifest)
+  await bundleProgram(manifest.bin.piecewise)
 }
 
 if (import.meta.main) {

@@ -8,6 +8,7 @@ import { once } from "node:events"
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import * as Rolldown from "rolldown"
 import { build } from "./build.ts"
 import * as Command from "./command.ts"
 
@@ -96,8 +97,27 @@ const useEntries = async (
   await Command.capture("node", ["out/program.js"], { cwd: project })
 }
 
+/**
+ * Bundles the compiled program as for a page, and runs it: a page has one file for each source, not the entry points
+ * that are bundled for Node.
+ */
+const usePage = async (project: string): Promise<void> => {
+  const file = path.join(project, "out", "page.js")
+  const { output } = await Rolldown.build({
+    cwd: project,
+    input: "out/program.js",
+    platform: "browser",
+    logLevel: "warn",
+    output: { file }
+  })
+  const modules = output.flatMap((part) => (part.type === "chunk" ? part.moduleIds : []))
+  const ours = modules.filter((id) => id.includes(`${path.sep}piecewise${path.sep}dist${path.sep}`))
+  if (ours.length < 100) throw new Command.CommandFailed("rolldown", `found ${ours.length} files for pages`, "")
+  await Command.capture("node", [file], { cwd: project })
+}
+
 /** Entry points that need `effect` alone. */
-const coreEntries = [".", "./testing"]
+const coreEntries = [".", "./http", "./testing"]
 
 /** Installs the package for the whole system, as npm does, with no other package. Returns its program. */
 const installProgram = async ({ manifest, tarball }: Pack, prefix: string): Promise<string> => {
@@ -199,7 +219,9 @@ export const checkPackage = async (): Promise<string> => {
     await Command.capture("attw", [tarball, "--profile", "esm-only", "--no-definitely-typed", "--no-emoji"])
     const program = await installProgram(built, path.join(temporary, "system"))
     await useProgram(program, manifest.version, temporary)
-    await useEntries(built, path.join(temporary, "core"), coreEntries, ["effect"])
+    const core = path.join(temporary, "core")
+    await useEntries(built, core, coreEntries, ["effect"])
+    await usePage(core)
     const entries = Object.keys(manifest.exports).filter((entry) => entry !== "./package.json")
     await useEntries(built, path.join(temporary, "all"), entries, Object.keys(manifest.peerDependencies))
     return `${packed.files.length} files, ${Math.ceil(packed.size / 1024)} KiB packed; they import, compile and run`

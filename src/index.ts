@@ -1,6 +1,6 @@
 /**
- * The engine and what it is made of, for a process as for a page. What needs Node is in `piecewise/node`, what helps to
- * test in `piecewise/testing`.
+ * The engine and what it is made of, for a process as for a page. What needs Node is in `piecewise/node`, what serves
+ * torrents over HTTP in `piecewise/http`, what helps to test in `piecewise/testing`.
  */
 
 export * as PiecePriority from "./assembly/PiecePriority.ts"
@@ -60,7 +60,6 @@ export * as TorrentEvent from "./torrent/TorrentEvent.ts"
 export * as TorrentOptions from "./torrent/TorrentOptions.ts"
 export * as TorrentStatus from "./torrent/TorrentStatus.ts"
 export * as TorrentStopped from "./torrent/TorrentStopped.ts"
-export * as TorrentHttp from "./web/TorrentHttp.ts"
 export * as WebSeeds from "./webseed/WebSeeds.ts"
 export * as FrameDecoder from "./wire/FrameDecoder.ts"
 export * as FrameEncoder from "./wire/FrameEncoder.ts"

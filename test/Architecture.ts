@@ -82,7 +82,14 @@ const contracts = [
 ]
 
 /** The only files that re-export other modules. */
-const indexes = ["index.ts", "node/index.ts", "testing/index.ts", "testing/property/index.ts", "promise/node/index.ts"]
+const indexes = [
+  "index.ts",
+  "node/index.ts",
+  "web/index.ts",
+  "testing/index.ts",
+  "testing/property/index.ts",
+  "promise/node/index.ts"
+]
 
 /** A file past this holds two nouns. */
 const maximumLines = 400

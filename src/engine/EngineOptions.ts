@@ -15,7 +15,9 @@ import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 export interface EngineOptions {
   /**
    * Most bytes that the piece buffers of all torrents may take together; default 64 MiB. A quarter is reserved for
-   * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB.
+   * torrents that have no buffer yet (`BufferBudget`), so two pieces of 32 MiB at once need 86 MiB. A piece that is
+   * larger than all buffers is held alone, while other torrents wait. With at least four times the largest piece, a slow
+   * torrent holds up no other one.
    */
   readonly bufferBytes?: Size | undefined
   /** Bytes of stored pieces that are cached for uploads, over all torrents; default 16 MiB. */

@@ -68,15 +68,21 @@ export const make = (options: {
     if (buffered <= bufferBytes) return
     // A piece that is larger than all buffers is held alone. A repair after a failed flush does not wait, so one more
     // piece may be above the bound.
-    let largest = 0
+    const alone: Array<number> = []
     let repairBytes = 0
     for (const { known, torrent } of options.subjects()) {
-      const pieceLength = known()?.metainfo.layout.geometry.pieceLength ?? 0
-      largest = Math.max(largest, pieceLength)
-      if ((yield* torrent.status).state._tag === "StorageFailing") repairBytes = Math.max(repairBytes, pieceLength)
+      const layout = known()?.metainfo.layout
+      if (layout === undefined) continue
+      const largest = Math.min(layout.geometry.pieceLength, layout.geometry.totalLength)
+      if (largest > bufferBytes) alone.push(largest)
+      if ((yield* torrent.status).state._tag === "StorageFailing") repairBytes = Math.max(repairBytes, largest)
     }
-    const allowed = Math.max(bufferBytes, largest) + repairBytes
-    if (buffered > allowed) return yield* broken(`buffers of ${buffered} bytes, of ${allowed} allowed`)
+    const isAllowed =
+      repairBytes === 0 ? alone.includes(buffered) : buffered <= Math.max(bufferBytes, ...alone) + repairBytes
+    if (isAllowed) return
+    return yield* broken(
+      `buffers of ${buffered} bytes, of ${bufferBytes}, and larger pieces of ${alone.join(", ") || "none"}`
+    )
   })
 
   /** Whether the files hold the right bytes of a piece, whichever program wrote them. */

@@ -164,7 +164,7 @@ const ofNobody = (facts: Facts): Bottleneck => {
 
 const ofPipeline = (facts: Facts): Bottleneck => {
   if (facts.isRateLimited) return { _tag: "RateLimited" }
-  const isFull = facts.lentBuffers > 0 && (facts.lentBuffers >= facts.bufferCapacity || facts.isBudgetSpent)
+  const isFull = facts.isBudgetSpent || facts.lentBuffers >= facts.bufferCapacity
   if (facts.hungryPeers > 0 && isFull) {
     const waiting = facts.writingPieces + facts.verifyingPieces
     // More than half of the buffers wait for verifying or writing, so the peers are not the reason.

@@ -7,7 +7,8 @@
  * import assert from "node:assert/strict"
  * import { Effect } from "effect"
  * import { HttpRouter } from "effect/http"
- * import { Engine, TorrentHttp } from "piecewise"
+ * import { Engine } from "piecewise"
+ * import { TorrentHttp } from "piecewise/http"
  * import { KnownTorrent, PeerBehaviour, TestEngine } from "piecewise/testing"
  *
  * const files = [{ path: ["film.mp4"], length: 300_000 }]
@@ -28,9 +29,10 @@
  * await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(TestEngine.layer())))
  * ```
  *
- * Answers GET and HEAD. A request for a torrent whose metadata is being fetched waits for that. The files are below the prefix by their paths, and the prefix itself is a list of them: a page
- * for clients that prefer HTML, otherwise JSON (`Listing.ts`). One range of bytes is served (RFC 9110, section 14), also
- * under `If-Range`. A file's ETag is strong and made of the info hash and its index, because its bytes never change.
+ * Answers GET and HEAD. A request for a torrent whose metadata is being fetched waits for that. The files are below the
+ * prefix by their paths, and the prefix itself is a list of them: a page for clients that prefer HTML, otherwise JSON
+ * (`Listing.ts`). One range of bytes is served (RFC 9110, section 14), also under `If-Range`. A file's ETag is strong and
+ * made of the info hash and its index, because its bytes never change.
  *
  * Whoever reaches the server can read the torrent. Names and bytes are a stranger's: a browser treats them as the type
  * that their extension says, and runs nothing in them with the rights of other pages of the server.

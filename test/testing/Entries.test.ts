@@ -8,28 +8,54 @@ const house = Architecture.make(
   globSync("**/*.ts", { cwd: root }).map((file) => [file, readFileSync(path.join(root, file), "utf8")])
 )
 
-/** The packages that an entry imports, directly or through others, with the files that name them. Types count too. */
-const packagesOf = (entry: string): ReadonlyMap<string, string> => {
-  const found = new Map<string, string>()
+/**
+ * The modules of packages that an entry imports, directly or through others of our files, in statements and
+ * expressions alike. `accepts` chooses the imports that count, by the text between `import` and `from`.
+ */
+const modulesOf = (entry: string, accepts: (clause: string) => boolean = () => true): ReadonlySet<string> => {
+  const found = new Set<string>()
   const seen = new Set<string>()
   const visit = (file: string): void => {
     if (seen.has(file)) return
     seen.add(file)
-    for (const { specifier, target } of house.get(file)!.imports) {
+    for (const { clause, specifier, target } of house.get(file)!.imports) {
+      if (!accepts(clause)) continue
       if (target !== undefined) visit(target)
-      else found.set(specifier.split("/")[0]!, file)
+      else found.add(specifier)
     }
   }
   visit(entry)
   return found
 }
 
+/** The packages of these modules. Types count too. */
+const packagesOf = (entry: string): ReadonlyArray<string> =>
+  [...new Set([...modulesOf(entry)].map((module) => module.split("/")[0]!))].sort()
+
+/** The modules that importing an entry loads at once, besides those that Effect's modules load. */
+const loadedBy = (entry: string): ReadonlyArray<string> =>
+  [...modulesOf(entry, (clause) => !/^(?:type\b|$)/.test(clause))].sort()
+
 describe("the entries of the package", () => {
   it("piecewise/testing needs Effect and nothing else: no fast-check, no test runner, no Node", () => {
-    assert.deepStrictEqual([...packagesOf("testing/index.ts").keys()], ["effect"])
+    assert.deepStrictEqual(packagesOf("testing/index.ts"), ["effect"])
   })
 
   it("piecewise/testing/property needs fast-check as well", () => {
-    assert.deepStrictEqual([...packagesOf("testing/property/index.ts").keys()].sort(), ["effect", "fast-check"])
+    assert.deepStrictEqual(packagesOf("testing/property/index.ts"), ["effect", "fast-check"])
+  })
+
+  it("piecewise and piecewise/http need Effect and nothing else", () => {
+    for (const entry of ["index.ts", "web/index.ts"]) assert.deepStrictEqual(packagesOf(entry), ["effect"], entry)
+  })
+
+  it("only piecewise/http loads Effect's HTTP server, which takes 30 ms", () => {
+    const serverOf = (entry: string) =>
+      loadedBy(entry).filter((module) => /^effect\/http\/Http(?:Router|Server)/.test(module))
+
+    for (const entry of ["index.ts", "node/index.ts", "promise/node/index.ts", "testing/index.ts"]) {
+      assert.deepStrictEqual(serverOf(entry), [], entry)
+    }
+    assert.include(serverOf("web/index.ts"), "effect/http/HttpRouter")
   })
 })

@@ -149,6 +149,12 @@ const cases: ReadonlyArray<readonly [why: string, changes: Partial<Bottleneck.Fa
     "the buffers are full"
   ],
   [
+    "other torrents have the whole budget, and it has no buffer at all",
+    { hungryPeers: 1, isBudgetSpent: true, lentBuffers: 0, verifyingPieces: 0, writingPieces: 0 },
+    "BuffersFull",
+    "the buffers are full"
+  ],
+  [
     "all buffers are lent, and no peer would send more",
     { lentBuffers: 20, writingPieces: 15 },
     "PeersSlow",
