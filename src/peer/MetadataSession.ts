@@ -36,6 +36,8 @@ export interface Options {
   readonly introduced: Introduced
   /** Our node of the DHT (BEP 5); absent: there is none. */
   readonly dht?: DhtContact.OurNode | undefined
+  /** Whether we prefer encrypted connections, or accept no others. */
+  readonly prefersEncryption: boolean
   /** Called once, when the peer says that it has the info dict; what it returns ends the session. */
   readonly onOpen: (session: MetadataSession) => SessionError | undefined
   /** The info dict of the peer has `size` bytes; called again when it says so again. */
@@ -49,6 +51,8 @@ export interface MetadataSession {
   readonly peerId: Uint8Array
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
+  /** Whether the peer prefers encrypted connections: as it says, or else if its handshake was encrypted. */
+  readonly prefersEncryption: () => boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
   /** Where the peer can be dialled, if it connected to us and has sent the port at which it listens (BEP 10). */
@@ -85,6 +89,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const session: MetadataSession = {
     peerId,
     isIncoming,
+    prefersEncryption: () => theirs.prefersEncryption ?? connection.canEncrypt === true,
     openedAt: yield* Monotonic.now,
     dialAddress: () =>
       isIncoming && theirs.port !== undefined ? PeerAddress.make(connection.remote.host, theirs.port) : undefined,
@@ -144,7 +149,11 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (contact !== undefined) DhtContact.send(contact, outbox)
     send(
       ExtensionHandshake.id,
-      ExtensionHandshake.encode({ ids: new Map([[MetadataMessage.extensionName, ourId]]), client: Version.userAgent })
+      ExtensionHandshake.encode({
+        ids: new Map([[MetadataMessage.extensionName, ourId]]),
+        client: Version.userAgent,
+        prefersEncryption: options.prefersEncryption
+      })
     )
     connection.receiveUnsafe(sink)
     return Effect.raceAllFirst([connection.closed, Deferred.await(failed), inTime])

@@ -33,6 +33,8 @@ export interface TorrentExtensions {
   readonly info: Uint8Array
   /** Whether its trackers are the only source of peers (BEP 27). */
   readonly isPrivate: boolean
+  /** Whether we prefer encrypted connections, or accept no others. */
+  readonly prefersEncryption: boolean
   /** Whether we want nothing more from any peer, for now (BEP 21). */
   readonly isUploadOnly: () => boolean
   /** The port that the peer can connect to now, if any. */
@@ -148,7 +150,8 @@ export const make = (options: {
       externalHost: remote.host,
       maxRequests: UploadQueue.defaultMaxRequests,
       metadataSize: torrent.info.length > 0 ? torrent.info.length : undefined,
-      uploadOnly: wantNothing || undefined
+      uploadOnly: wantNothing || undefined,
+      prefersEncryption: torrent.prefersEncryption
     })
   )
   return {

@@ -53,6 +53,8 @@ export interface PeerSession {
   readonly isEncrypted: boolean
   /** Whether its handshake was, even if what follows is not. */
   readonly canEncrypt: boolean
+  /** Whether the peer prefers encrypted connections: as it says, or else if its handshake was encrypted. */
+  readonly prefersEncryption: () => boolean
   /** When the session began, in milliseconds. */
   readonly openedAt: number
   /** The name and version that the peer gives itself (BEP 10 `v`), once it has. */
@@ -210,6 +212,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         isIncoming,
         isEncrypted: connection.isEncrypted === true,
         canEncrypt: connection.canEncrypt === true,
+        prefersEncryption: () => protocol.extensions?.theirs.prefersEncryption ?? connection.canEncrypt === true,
         openedAt: protocol.openedAt,
         client: () => protocol.extensions?.theirs.client,
         failUnsafe

@@ -16,8 +16,8 @@ export interface Connected {
   readonly remote: PeerAddress.PeerAddress
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
-  /** Whether the peer has encrypted its handshake. */
-  readonly canEncrypt: boolean
+  /** Whether the peer prefers encrypted connections, as far as it is known. */
+  readonly prefersEncryption: () => boolean
 }
 
 /**
@@ -37,12 +37,12 @@ export function* others(sessions: Iterable<Connected>, remote: PeerAddress.PeerA
   }
 }
 
-const flagsOf = ({ canEncrypt, isIncoming, protocol }: Connected): number => {
+const flagsOf = ({ isIncoming, prefersEncryption, protocol }: Connected): number => {
   const wantsNothing = protocol.isUploadOnly || Bitfield.isFull(protocol.has)
   return (
     (wantsNothing ? PexMessage.flag.uploadOnly : 0) |
     (isIncoming ? 0 : PexMessage.flag.isReachable) |
-    (canEncrypt ? PexMessage.flag.prefersEncryption : 0)
+    (prefersEncryption() ? PexMessage.flag.prefersEncryption : 0)
   )
 }
 

@@ -173,6 +173,7 @@ const extensionsOf = (parts: PieceExchange, key: SupplierId, { connection, peerI
   const { offers, options, swarm } = parts
   return {
     ...options.extensions,
+    prefersEncryption: swarm.encryption.policy !== "off",
     isUploadOnly: () => isFinished(options) && !isOffering(offers),
     contacts: (remote) => Contacts.others(swarm.roster.members.values(), remote),
     contactsVersion: () => parts.contactsVersion,

@@ -18,8 +18,8 @@ export interface Member {
   readonly peerId: Uint8Array
   /** Whether the peer opened the connection. */
   readonly isIncoming: boolean
-  /** Whether the peer has encrypted its handshake; default: it has not. */
-  readonly canEncrypt?: boolean
+  /** Whether the peer prefers encrypted connections, as far as it is known. */
+  readonly prefersEncryption: () => boolean
   /** When the session began (milliseconds). */
   readonly openedAt: number
   /** The name that the peer gives itself (BEP 10 `v`), if that is known when it joins. */

@@ -358,7 +358,7 @@ const rememberWhereItListens = <M extends Roster.Member>(
   const origin = Candidate.isGiven(named) ? named : Candidate.incoming
   const known = address && { address, origin, peerId: member.peerId }
   if (known === undefined || (end !== "not admitted" && !Admission.admits(admission, known))) return
-  if (member.canEncrypt === true) encryption.notePreference(known.address)
+  if (member.prefersEncryption()) encryption.notePreference(known.address)
   const peer = PeerBook.add(book, known.address, now, known.origin)
   if (peer === undefined) return
   PeerBook.disconnected(book, peer, now, end)

@@ -239,6 +239,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       MetadataSession.run({
         introduced,
         dht: options.dht,
+        prefersEncryption: encryption.policy !== "off",
         onOpen: join,
         onSize: (size) => {
           const now = Monotonic.nowUnsafe(clock)

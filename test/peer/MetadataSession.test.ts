@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import type { InfoHash } from "../../src/base/InfoHash.ts"
 import type { Sink } from "../../src/network/Transport.ts"
@@ -8,15 +9,22 @@ import * as MetadataSession from "../../src/peer/MetadataSession.ts"
 import { PeerDropped } from "../../src/peer/PeerPatience.ts"
 import * as ExtensionHandshake from "../../src/wire/extension/ExtensionHandshake.ts"
 import * as MetadataMessage from "../../src/wire/extension/MetadataMessage.ts"
+import * as FrameDecoder from "../../src/wire/FrameDecoder.ts"
 import * as FrameEncoder from "../../src/wire/FrameEncoder.ts"
 import { settle } from "./sessions.ts"
 
 /** A session with a peer that says what the test delivers. */
 const begin = Effect.fnUntraced(function* (
-  options: { readonly extensionProtocol?: boolean; readonly refuses?: PeerDropped } = {}
+  options: {
+    readonly extensionProtocol?: boolean
+    readonly refuses?: PeerDropped
+    readonly canEncrypt?: boolean
+    readonly prefersEncryption?: boolean
+  } = {}
 ) {
   let sink: Sink = () => true
-  const opened: Array<number> = []
+  const opened: Array<MetadataSession.MetadataSession> = []
+  const said: Array<Uint8Array> = []
   const sizes: Array<number> = []
   const session = { ended: undefined as string | undefined }
   yield* MetadataSession.run({
@@ -27,7 +35,11 @@ const begin = Effect.fnUntraced(function* (
           sink = receiver
         },
         resumeUnsafe: () => {},
-        writeUnsafe: () => true,
+        canEncrypt: options.canEncrypt,
+        writeUnsafe: (bytes) => {
+          said.push(bytes.slice())
+          return true
+        },
         drained: Effect.void,
         closed: Effect.never
       },
@@ -36,8 +48,9 @@ const begin = Effect.fnUntraced(function* (
       features: { ...MetadataSession.features, extensionProtocol: options.extensionProtocol !== false },
       isIncoming: false
     },
-    onOpen: ({ openedAt }) => {
-      opened.push(openedAt)
+    prefersEncryption: options.prefersEncryption ?? true,
+    onOpen: (session) => {
+      opened.push(session)
       return options.refuses
     },
     onSize: (size) => sizes.push(size),
@@ -54,17 +67,18 @@ const begin = Effect.fnUntraced(function* (
   )
   yield* settle
   /** The peer says that it has an info dict of `size` bytes. */
-  const greet = (size: number) => {
+  const greet = (size: number, more: Partial<ExtensionHandshake.ExtensionHandshake> = {}) => {
     const out = FrameEncoder.make()
     const greeting = ExtensionHandshake.encode({
       ids: new Map([[MetadataMessage.extensionName, 3]]),
-      metadataSize: size
+      metadataSize: size,
+      ...more
     })
     FrameEncoder.extended(out, ExtensionHandshake.id, greeting)
     sink(FrameEncoder.take(out))
     return settle
   }
-  return { greet, opened, sizes, session }
+  return { greet, said, opened, sizes, session }
 })
 
 describe("MetadataSession", () => {
@@ -76,7 +90,45 @@ describe("MetadataSession", () => {
       yield* greet(200)
       yield* TestClock.adjust("1 minute")
 
-      assert.deepStrictEqual([opened, sizes, session.ended], [[0], [100, 200], undefined])
+      assert.deepStrictEqual(
+        [opened.map(({ openedAt }) => openedAt), sizes, session.ended],
+        [[0], [100, 200], undefined]
+      )
+    })
+  )
+
+  it.effect("says whether it prefers encrypted connections", () =>
+    Effect.gen(function* () {
+      const greetings: Array<boolean | undefined> = []
+      for (const prefersEncryption of [true, false]) {
+        const { said } = yield* begin({ prefersEncryption })
+        const decoder = FrameDecoder.make({
+          ...FrameDecoder.ignoreAll,
+          extended: (_, payload) =>
+            greetings.push(Result.getOrThrow(ExtensionHandshake.decode(payload)).prefersEncryption)
+        })
+        for (const bytes of said) FrameDecoder.push(decoder, bytes)
+      }
+
+      assert.deepStrictEqual(greetings, [true, false])
+    })
+  )
+
+  it.effect("knows what a peer prefers: as it says, or else as its handshake came", () =>
+    Effect.gen(function* () {
+      const found: Array<boolean | undefined> = []
+      for (const [canEncrypt, says] of [
+        [false, undefined],
+        [true, undefined],
+        [false, true],
+        [true, false]
+      ] as const) {
+        const { greet, opened } = yield* begin({ canEncrypt })
+        yield* greet(100, { prefersEncryption: says })
+        found.push(opened[0]?.prefersEncryption())
+      }
+
+      assert.deepStrictEqual(found, [false, true, true, false])
     })
   )
 

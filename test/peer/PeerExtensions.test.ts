@@ -24,6 +24,7 @@ const connect = (
     readonly isPrivate?: boolean
     readonly contacts?: ReadonlyArray<Contact>
     readonly port?: () => number | undefined
+    readonly prefersEncryption?: boolean
     readonly info?: Uint8Array
   } = {}
 ) => {
@@ -37,6 +38,7 @@ const connect = (
       info: options.info ?? info,
       isPrivate: options.isPrivate ?? false,
       port: options.port ?? (() => 6_881),
+      prefersEncryption: options.prefersEncryption ?? true,
       isUploadOnly: () => wants.nothing,
       contacts: () => options.contacts ?? [],
       portChanged: () => void ports.changes++,
@@ -86,6 +88,15 @@ describe("PeerExtensions", () => {
     const after = connect({ port })
 
     assert.deepStrictEqual([before.greeting.port, after.greeting.port], [undefined, 51_413])
+  })
+
+  it("says whether it prefers encrypted connections", () => {
+    const preferences = [true, false].map((prefersEncryption) => connect({ prefersEncryption }).greeting)
+
+    assert.deepStrictEqual(
+      preferences.map(({ prefersEncryption }) => prefersEncryption),
+      [true, false]
+    )
   })
 
   it("announces what it supports and what it has", () => {

@@ -150,6 +150,7 @@ export const cost = Effect.fnUntraced(function* (kind: Kind, pieceCount: number,
         torrent: {
           info: new Uint8Array(10),
           isPrivate: false,
+          prefersEncryption: true,
           isUploadOnly: () => false,
           port: () => undefined,
           contacts: () => [],

@@ -4,6 +4,7 @@ import type { TorrentExtensions } from "../../src/peer/PeerExtensions.ts"
 export const torrentExtensions = (own: Partial<TorrentExtensions> = {}): TorrentExtensions => ({
   info: new Uint8Array(1),
   isPrivate: false,
+  prefersEncryption: true,
   port: () => undefined,
   isUploadOnly: () => false,
   contacts: () => [],

@@ -45,6 +45,23 @@ const meet = (theirs: Policy | undefined, ours: Policy | undefined, seconds = 30
     })
   )
 
+/** How an engine dials a peer that has connected to it before, and has left since. */
+const dialBack = (theirs: Policy) =>
+  Swarms.use({ seed, engine: { listen, encryption: theirs } }, (world) =>
+    Effect.gen(function* () {
+      const second = yield* world.beside({ engine: { listen } })
+      const listener = yield* second.download(small)
+      const caller = yield* world.download(small, { peers: [addressOf(second)] })
+      yield* world.advance("5 seconds")
+      const [before] = yield* listener.torrent.peers
+      yield* caller.stop
+      yield* world.download(small)
+      yield* world.advance("1 minute")
+      const [after] = yield* listener.torrent.peers
+      return [before, after].map((peer) => peer && [peer.isIncoming, peer.hasEncryptedHandshake])
+    })
+  )
+
 const encrypted = [true, true]
 const plain = [false, false]
 
@@ -113,6 +130,62 @@ describe("two engines", () => {
         assert.deepStrictEqual(metainfo.infoBytes, small.metainfo.infoBytes)
         assert.isTrue((yield* second.summary(half)).isRight)
         assert.isTrue((yield* third.summary(last)).isRight)
+      })
+    )
+  )
+
+  it.effect("dial a peer that called in plain as it says that it prefers", () =>
+    Effect.gen(function* () {
+      const preferring = yield* dialBack("prefer")
+      const without = yield* dialBack("off")
+
+      assert.deepStrictEqual(preferring, [
+        [true, false],
+        [false, true]
+      ])
+      assert.deepStrictEqual(without, [
+        [true, false],
+        [false, false]
+      ])
+    })
+  )
+
+  it.effect("dial a peer whose metadata they fetched as it says that it prefers", () =>
+    Swarms.use({ seed, engine: { listen } }, (world) =>
+      Effect.gen(function* () {
+        const second = yield* world.beside({ engine: { listen } })
+        const link = Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btih:${InfoHash.toHex(small.metainfo.infoHash)}`))
+        const fetching = yield* Effect.forkScoped(second.engine.metadata(link))
+        yield* world.advance("1 second")
+        yield* world.download(small, { seed: true, from: everything, peers: [addressOf(second)] })
+        yield* world.until(() => fetching.pollUnsafe() !== undefined, "1 minute")
+        const { peers } = yield* Fiber.join(fetching)
+
+        const download = yield* second.download(small, { peers })
+        yield* world.until(() => download.events.some(({ _tag }) => _tag === "PeerConnected"), "1 minute")
+        const [met] = yield* download.torrent.peers
+
+        assert.deepStrictEqual(peers, [addressOf(world)])
+        assert.deepStrictEqual([met?.isIncoming, met?.hasEncryptedHandshake], [false, true])
+      })
+    )
+  )
+
+  it.effect("meet with encryption through peer exchange if they prefer it", () =>
+    Swarms.use({ seed, engine: { listen } }, (world) =>
+      Effect.gen(function* () {
+        const second = yield* world.beside({ engine: { listen } })
+        const third = yield* world.beside({ engine: { listen } })
+        yield* world.download(small)
+        yield* second.download(small, { peers: [addressOf(world)] })
+        const download = yield* third.download(small, { peers: [addressOf(world)] })
+
+        yield* world.advance("5 minutes")
+
+        const peers = yield* download.torrent.peers
+        // Plain with the one whose address was given, encrypted with the one that was heard of.
+        const ways = peers.map(({ hasEncryptedHandshake }) => hasEncryptedHandshake)
+        assert.deepStrictEqual(ways.sort(), [false, true])
       })
     )
   )

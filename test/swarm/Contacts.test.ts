@@ -19,7 +19,7 @@ const peer = (
     speaks?: boolean
     has?: "all"
     isUploadOnly?: boolean
-    canEncrypt?: boolean
+    prefersEncryption?: boolean
   } = {}
 ): Contacts.Connected => {
   const remote: PeerAddress = { host, port: 50_000 }
@@ -34,7 +34,7 @@ const peer = (
   return {
     remote,
     isIncoming: options.isIncoming === true,
-    canEncrypt: options.canEncrypt === true,
+    prefersEncryption: () => options.prefersEncryption === true,
     protocol: {
       extensions: options.speaks === false ? undefined : extensions,
       has: options.has === "all" ? Bitfield.full(3) : Bitfield.make(3),
@@ -70,7 +70,7 @@ describe("Contacts", () => {
       peer("10.0.0.3", { isIncoming: true }),
       peer("10.0.0.4", { has: "all" }),
       peer("10.0.0.5", { isUploadOnly: true, isIncoming: true, port: 6_885 }),
-      peer("10.0.0.6", { canEncrypt: true })
+      peer("10.0.0.6", { prefersEncryption: true })
     ]
 
     assert.deepStrictEqual(

@@ -17,6 +17,7 @@ const member = (
   return {
     peerId: new Uint8Array(20).fill(id),
     isIncoming: options.isIncoming === true,
+    prefersEncryption: () => false,
     openedAt: options.openedAt ?? 0,
     listensAt: options.port === undefined ? undefined : { host: "10.0.0.1", port: options.port },
     ends,

@@ -41,6 +41,8 @@ export interface ExtensionHandshake {
   readonly metadataSize: number | undefined
   /** `upload_only`: the peer wants nothing more (BEP 21). */
   readonly uploadOnly: boolean | undefined
+  /** `e`: whether the peer prefers encrypted connections. BEP 10 does not name it; BEP 11 refers to it. */
+  readonly prefersEncryption: boolean | undefined
   /**
    * `info_hash2`: the v2 info hash whose first 20 bytes opened the connection, as libtorrent sends it; 32 bytes, a
    * copy.
@@ -59,6 +61,7 @@ export const empty: ExtensionHandshake = {
   maxRequests: undefined,
   metadataSize: undefined,
   uploadOnly: undefined,
+  prefersEncryption: undefined,
   infoHashV2: undefined
 }
 
@@ -97,6 +100,7 @@ export const decode = (payload: Uint8Array): Result.Result<ExtensionHandshake, W
     maxRequests: readInt(root, "reqq", Number.MAX_SAFE_INTEGER),
     metadataSize: readInt(root, "metadata_size", Number.MAX_SAFE_INTEGER),
     uploadOnly: readFlag(root, "upload_only"),
+    prefersEncryption: readFlag(root, "e"),
     infoHashV2: InfoHash.v2FromBytes(Bencode.getBytes(root, "info_hash2")?.slice() ?? new Uint8Array())
   })
 }
@@ -153,6 +157,7 @@ export const merge = (self: ExtensionHandshake, later: ExtensionHandshake): Exte
     maxRequests: later.maxRequests ?? self.maxRequests,
     metadataSize: later.metadataSize ?? self.metadataSize,
     uploadOnly: later.uploadOnly ?? self.uploadOnly,
+    prefersEncryption: later.prefersEncryption ?? self.prefersEncryption,
     infoHashV2: later.infoHashV2 ?? self.infoHashV2
   }
 }
@@ -173,9 +178,12 @@ export const encode = (handshake: Partial<ExtensionHandshake>): Uint8Array =>
     ipv6: ipBytes(handshake.ipv6Host),
     reqq: handshake.maxRequests,
     metadata_size: handshake.metadataSize,
-    upload_only: handshake.uploadOnly === undefined ? undefined : Number(handshake.uploadOnly),
+    upload_only: flagOf(handshake.uploadOnly),
+    e: flagOf(handshake.prefersEncryption),
     info_hash2: handshake.infoHashV2
   })
+
+const flagOf = (flag: boolean | undefined): number | undefined => (flag === undefined ? undefined : Number(flag))
 
 const ipBytes = (host: string | undefined): Uint8Array | undefined =>
   host === undefined ? undefined : IpAddress.parse(IpAddress.withoutZone(host))

@@ -25,7 +25,7 @@ const libtorrent =
 
 /** Every field that is read, by hand. */
 const full =
-  "d10:info_hash232:0123456789abcdef0123456789abcdef4:ipv44:\xc6\x33\x64\x07" +
+  "d1:ei1e10:info_hash232:0123456789abcdef0123456789abcdef4:ipv44:\xc6\x33\x64\x07" +
   "4:ipv616:\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x011:md11:ut_metadatai2ee" +
   "13:metadata_sizei31235e1:pi6881e4:reqqi250e11:upload_onlyi1e1:v15:piecewise/0.1.06:yourip4:\xcb\x00\x71\x05e"
 
@@ -61,6 +61,7 @@ const handshake: fc.Arbitrary<ExtensionHandshake.ExtensionHandshake> = fc.record
     maxRequests: optional(fc.integer({ min: 1 })),
     metadataSize: optional(fc.integer({ min: 1, max: 2 ** 40 })),
     uploadOnly: optional(fc.boolean()),
+    prefersEncryption: optional(fc.boolean()),
     infoHashV2: optional(fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => InfoHash.v2FromBytes(bytes)!))
   },
   { noNullPrototype: true }
@@ -115,6 +116,7 @@ describe("ExtensionHandshake.decode", () => {
       maxRequests: 250,
       metadataSize: 31_235,
       uploadOnly: true,
+      prefersEncryption: true,
       infoHashV2: InfoHash.v2FromBytes(Bytes.fromText("0123456789abcdef0123456789abcdef"))
     })
     assert.deepStrictEqual(ExtensionHandshake.encode(read), captures[2])
