@@ -54,6 +54,11 @@ export interface PeerSourceContext {
   readonly peerId: PeerId
   /** The port that peers can connect to. It may change; a source announces its current value. */
   readonly port: ListeningPort
+  /**
+   * How connections to peers are encrypted, which trackers may be told: we prefer it, accept nothing else, or have none.
+   * Default `off`.
+   */
+  readonly encryption?: "prefer" | "require" | "off" | undefined
   /** Whether only trackers may find peers (BEP 27). Always `false` for a magnet link, which cannot carry the flag. */
   readonly isPrivate: boolean
   /** The trackers' URLs in tiers (BEP 12), as in the metainfo. Some may not be valid tracker URLs. */
@@ -160,6 +165,8 @@ export type PeerSourceEvent =
       readonly _tag: "Peers"
       readonly source: string
       readonly addresses: ReadonlyArray<PeerAddress>
+      /** Those of them that are said to prefer encrypted connections, or to accept no others. */
+      readonly preferringEncryption?: ReadonlyArray<PeerAddress> | undefined
       /** How many peers have everything (`seeders`), and how many do not (`leechers`), if the source knows. */
       readonly seeders?: number | undefined
       readonly leechers?: number | undefined

@@ -192,6 +192,7 @@ export const run = Effect.fnUntraced(function* (options: Options) {
         infoHash,
         peerId: options.peerId,
         port: options.port,
+        encryption: encryption.policy,
         isPrivate: false,
         trackers,
         allTiers: true,
@@ -201,7 +202,10 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       },
       (event) =>
         Effect.sync(() => {
-          if (event._tag === "Peers") Addresses.add(swarm, event.addresses, Sources.originOf(from, event))
+          if (event._tag === "Peers") {
+            Sources.notePreferences(encryption, event)
+            Addresses.add(swarm, event.addresses, Sources.originOf(from, event))
+          }
           reportChange(event)
         })
     )

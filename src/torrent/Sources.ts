@@ -10,6 +10,7 @@ import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import type { Tally } from "../base/Tally.ts"
 import * as Ticker from "../base/Ticker.ts"
+import type { Encryption } from "../connect/Encryption.ts"
 import type { PeerSource, PeerSourceContext, PeerSourceEvent, Rounds } from "../discovery/PeerSource.ts"
 import * as SourceRun from "../discovery/SourceRun.ts"
 import type { Origin } from "../swarm/Candidate.ts"
@@ -215,6 +216,11 @@ const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknow
   return true
 }
 
+/** Remembers which of the addresses prefer encryption, before they are dialled. */
+export const notePreferences = (encryption: Encryption | undefined, { preferringEncryption = [] }: Found): void => {
+  for (const address of preferringEncryption) encryption?.notePreference(address)
+}
+
 /** Notes what a source reports, and adds the addresses that it found to the swarm. */
 const onEvent = (self: Sources, options: Options, from: PeerSource<unknown>) => {
   const { context, report, swarm, tally } = options
@@ -225,6 +231,7 @@ const onEvent = (self: Sources, options: Options, from: PeerSource<unknown>) => 
       return PieceSwarm.refuse(swarm, origin, addresses.length, notOfTracker)
     }
     const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
+    notePreferences(swarm.options.encryption, event)
     PieceSwarm.add(swarm, addresses, vote, origin)
   }
   return (event: PeerSourceEvent): Effect.Effect<void> =>

@@ -360,6 +360,7 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   infoHash: lasting.options.metainfo.infoHash,
   peerId: lasting.options.peerId,
   port: lasting.options.port,
+  encryption: swarm.options.encryption?.policy,
   isPrivate: lasting.options.metainfo.isPrivate,
   trackers: lasting.options.metainfo.trackers,
   nodes: lasting.options.metainfo.nodes,

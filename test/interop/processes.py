@@ -237,12 +237,14 @@ class Tracker(LineProcess):
 
 
 class WebServer:
-    """An HTTP server on loopback. `answers` has by path a function that answers, and may be changed at any time."""
+    """An HTTP server on loopback. `answers` has by path, without the query, a function that answers, and may be changed
+    at any time.
+    """
 
     def __init__(self, answers: dict[str, Callable[[BaseHTTPRequestHandler], None]]) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answers.get(self.path, lambda handler: handler.send_error(404))(self)
+                answers.get(self.path.partition("?")[0], lambda handler: handler.send_error(404))(self)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import libtorrent
 import pytest
 from torrents import KIB, MIB, assert_same, make_torrent, write_file
 
@@ -112,6 +116,66 @@ def test_we_say_why_we_do_not_meet(torrent, target, seed, piecewise, ours, their
 
     assert str(event["why"]).endswith(f"; {hint}"), event
     assert hung_up["encryption"] == ours
+
+
+class TrackerOfOnePeer:
+    """A tracker that sends every client the address of one peer, and whether that peer requires encryption."""
+
+    def __init__(self, web, peer: str | None = None, requires: bool = False) -> None:
+        self.told: list[set[str]] = []
+        """By announce, the parameters about encryption that are set."""
+        self._answer = {b"interval": 60, b"peers": b""}
+        if peer is not None:
+            self._answer[b"peers"] = bytes([127, 0, 0, 1]) + int(peer.rpartition(":")[2]).to_bytes(2)
+            self._answer[b"crypto_flags"] = bytes([requires])
+        self.url = web({"/announce": self._announce}).url + "/announce"
+
+    def wait(self) -> set[str]:
+        deadline = time.monotonic() + 10
+        while not self.told and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.told[0]
+
+    def _announce(self, handler) -> None:
+        query = parse_qs(urlsplit(handler.path).query)
+        self.told.append({name for name in ("supportcrypto", "requirecrypto") if query.get(name) == ["1"]})
+        body = libtorrent.bencode(self._answer)
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.mark.parametrize(
+    ("ours", "told"),
+    [("off", set()), ("prefer", {"supportcrypto"}), ("require", {"supportcrypto", "requirecrypto"})],
+)
+def test_we_tell_trackers_how_we_encrypt(torrent, target, web, piecewise, ours, told):
+    tracker = TrackerOfOnePeer(web)
+    tracked = make_torrent(torrent.content, 64 * KIB, [tracker.url])
+    piecewise("download", tracked.file, "-o", target, "--encryption", ours, "--json")
+
+    assert tracker.wait() == told
+
+
+@pytest.mark.parametrize(("theirs", "told"), [("disabled", set()), ("enabled", {"supportcrypto"})])
+def test_we_tell_trackers_the_same_as_libtorrent(torrent, web, seed, theirs, told):
+    tracker = TrackerOfOnePeer(web)
+    seed(make_torrent(torrent.content, 64 * KIB, [tracker.url]), trackers=True, **options(theirs))
+
+    assert tracker.wait() == told
+
+
+@pytest.mark.parametrize("requires", [False, True])
+def test_we_dial_as_the_tracker_says(torrent, target, web, seed, piecewise, requires):
+    peer = seed(torrent, bytes_per_second=SLOWLY, **options("enabled"))
+    tracker = TrackerOfOnePeer(web, peer.address, requires)
+    tracked = make_torrent(torrent.content, 64 * KIB, [tracker.url])
+    program = piecewise("download", tracked.file, "-o", target, "--json")
+
+    status = peer.wait_until(lambda status: status["peers"] > 0 and status["uploaded"] > 0)
+    program.finish()
+    assert (status["rc4"] + status["plaintext"] > 0) == requires, status
 
 
 @pytest.mark.parametrize("ours", ["prefer", "require"])

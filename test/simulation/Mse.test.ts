@@ -2,10 +2,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as PeerAddress from "../../src/base/PeerAddress.ts"
 import type { Policy } from "../../src/connect/Encryption.ts"
+import type * as PeerSource from "../../src/discovery/PeerSource.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "./torrents.ts"
@@ -167,6 +169,45 @@ describe("two engines", () => {
 
         assert.deepStrictEqual(peers, [addressOf(world)])
         assert.deepStrictEqual([met?.isIncoming, met?.hasEncryptedHandshake], [false, true])
+      })
+    )
+  )
+
+  it.effect("dial as a source says that the peer prefers, which is told how they encrypt", () =>
+    Swarms.use({ seed, engine: { listen, encryption: "prefer" } }, (world) =>
+      Effect.gen(function* () {
+        yield* world.download(small, { seed: true, from: everything, limits: { uploadBytesPerSecond: 2_000 } })
+        const told: Array<PeerSource.PeerSourceContext["encryption"]> = []
+        const sourceOf = (isPreferred: boolean): PeerSource.PeerSource => ({
+          isLocal: true,
+          peers: ({ encryption }) => {
+            told.push(encryption)
+            const addresses = [addressOf(world)]
+            const preferring = isPreferred && { preferringEncryption: addresses }
+            return Stream.make({ _tag: "Peers", source: "a tracker", addresses, ...preferring })
+          }
+        })
+        const link = Result.getOrThrow(Magnet.parse(`magnet:?xt=urn:btih:${InfoHash.toHex(small.metainfo.infoHash)}`))
+        const ways: Array<boolean | undefined> = []
+        for (const [isPreferred, encryption, first] of [
+          [true, "prefer", "torrent"],
+          [false, "prefer", "torrent"],
+          [true, "off", "torrent"],
+          [true, "prefer", "link"]
+        ] as const) {
+          const second = yield* world.beside({ engine: { encryption } })
+          const sources = [sourceOf(isPreferred)]
+          if (first === "link") {
+            const fetching = yield* Effect.forkScoped(second.engine.metadata(link, { sources }))
+            yield* world.until(() => fetching.pollUnsafe() !== undefined, "1 minute")
+          }
+          const download = yield* second.download(small, first === "link" ? { peers: [addressOf(world)] } : { sources })
+          yield* world.until(() => download.events.some(({ _tag }) => _tag === "PeerConnected"), "1 minute")
+          ways.push((yield* download.torrent.peers)[0]?.hasEncryptedHandshake)
+        }
+
+        assert.deepStrictEqual(ways, [true, false, false, true])
+        assert.deepStrictEqual(told, ["prefer", "prefer", "off", "prefer"])
       })
     )
   )

@@ -1,6 +1,7 @@
 /**
  * An announce to an HTTP tracker: the request URL and the bencoded response (BEP 3, BEP 7 `peers6`, BEP 23 compact
- * peers, BEP 24 external address, BEP 31 `retry in`). Pure; `HttpTracker.ts` sends and receives.
+ * peers, BEP 24 external address, BEP 31 `retry in`, and the tracker extension of Message Stream Encryption:
+ * `supportcrypto`, `requirecrypto`, `crypto_flags`). Pure; `HttpTracker.ts` sends and receives.
  *
  * An optional value that is malformed counts as absent, and `TrackerAnswer.ts` cleans the others. A malformed response
  * fails with `TrackerRefused`. Nothing that is returned points into the input.
@@ -36,6 +37,9 @@ export const toUrl = (trackerUrl: string, request: AnnounceRequest): string => {
     `key=${request.key.toString(16).padStart(8, "0")}`
   ]
   if (request.event !== undefined) parameters.push(`event=${request.event}`)
+  if (request.encryption === "prefer" || request.encryption === "require") parameters.push("supportcrypto=1")
+  // A tracker that knows it leaves out peers that do not encrypt.
+  if (request.encryption === "require") parameters.push("requirecrypto=1")
   if (request.trackerId !== undefined) parameters.push(`trackerid=${percentEncode(request.trackerId)}`)
   return withParameters(trackerUrl, parameters)
 }
@@ -59,6 +63,7 @@ export const decode = (bytes: Uint8Array): Result.Result<AnnounceResponse, Track
   Result.flatMap(decodeDictionary(bytes), (root) =>
     Result.map(readPeers(root), (peers) => ({
       peers: TrackerAnswer.takePeers(peers),
+      ...readPreferences(root),
       ...readIntervals(root),
       seeders: readCount(root, "complete"),
       leechers: readCount(root, "incomplete"),
@@ -156,6 +161,23 @@ const readPeers = (root: Bencode.Dictionary): Result.Result<ReadonlyArray<PeerAd
   if (Result.isFailure(given6))
     return refuse(`the IPv6 peers take ${given6.failure.length} bytes, which is not a multiple of 18`)
   return Result.succeed([...given.success, ...given6.success])
+}
+
+/**
+ * `crypto_flags`: a byte for each compact IPv4 peer, 1 if it requires encryption. Absent unless the lengths agree and a
+ * byte is set.
+ */
+const readPreferences = (root: Bencode.Dictionary): Pick<AnnounceResponse, "preferringEncryption"> => {
+  const flags = Bencode.getBytes(root, "crypto_flags")
+  const peers = Bencode.getBytes(root, "peers")
+  const size = CompactPeers.entryLength.ipv4
+  if (flags === undefined || peers === undefined || flags.length * size !== peers.length) return {}
+  const preferring: Array<PeerAddress.PeerAddress> = []
+  for (const [index, flag] of flags.entries()) {
+    const address = flag === 0 ? undefined : CompactPeers.read(peers, index * size, "ipv4")
+    if (address !== undefined) preferring.push(address)
+  }
+  return preferring.length === 0 ? {} : { preferringEncryption: TrackerAnswer.takePeers(preferring) }
 }
 
 /** BEP 3's form of the peers: a list of dictionaries. Leaves out entries without a valid address. */

@@ -28,12 +28,19 @@ export interface AnnounceRequest {
   readonly key: number
   /** The tracker id of this tracker's last answer that had one, sent back unchanged. */
   readonly trackerId: Uint8Array | undefined
+  /**
+   * How connections to us are encrypted, which an HTTP tracker is told so that it can send peers that suit: preferably,
+   * always (`require`), or never. Default `off`.
+   */
+  readonly encryption?: "prefer" | "require" | "off" | undefined
 }
 
 /** A tracker's response to an announce. */
 export interface AnnounceResponse {
   /** Addresses to dial, possibly including ours. A host is an IP address or, from unusual trackers, a name. */
   readonly peers: ReadonlyArray<PeerAddress>
+  /** Those of them of which the tracker says that they require encryption; absent if it says nothing about that. */
+  readonly preferringEncryption?: ReadonlyArray<PeerAddress> | undefined
   /** Seconds until the next announce. Clamped to a sane range. */
   readonly intervalSeconds: number
   /** The shortest wait, if the tracker allows an earlier announce. Never more than `intervalSeconds`. */

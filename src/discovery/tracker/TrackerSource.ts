@@ -156,7 +156,8 @@ const start = Effect.fnUntraced(function* (
         event,
         numWant: event === "stopped" ? 0 : (options.numWant ?? defaultNumWant),
         key,
-        trackerId
+        trackerId,
+        encryption: context.encryption
       },
       tracker
     )
@@ -222,10 +223,18 @@ const record = (
     return { _tag: "Failed", source: step.url, why, ...(hasRefused && { isFinal: true }) }
   }
   AnnounceSchedule.answered(schedule, step, answer.success, now)
-  const { externalHost, from = hostOf(step.url), leechers, peers, seeders, warning } = answer.success
+  const {
+    externalHost,
+    from = hostOf(step.url),
+    leechers,
+    peers,
+    preferringEncryption,
+    seeders,
+    warning
+  } = answer.success
   const counts = { source: step.url, seeders, leechers, warning, externalHost, from }
   // A private torrent has the peers of one tracker (BEP 27).
   return isPrivate && schedule.lastAnswered !== step.url
     ? { _tag: "Peers", ...counts, addresses: [], isBeside: true }
-    : { _tag: "Peers", ...counts, addresses: peers }
+    : { _tag: "Peers", ...counts, addresses: peers, ...(preferringEncryption && { preferringEncryption }) }
 }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Result from "effect/Result"
 import * as fc from "fast-check"
 import * as Bytes from "../../../src/base/Bytes.ts"
+import * as CompactPeers from "../../../src/base/CompactPeers.ts"
 import * as Bencode from "../../../src/bencode/Bencode.ts"
 import * as AnnounceCodec from "../../../src/discovery/tracker/AnnounceCodec.ts"
 import type { AnnounceRequest } from "../../../src/discovery/tracker/Tracker.ts"
@@ -55,6 +56,19 @@ describe("AnnounceCodec.toUrl", () => {
   })
 
   it.each([
+    [undefined, ""],
+    ["off", ""],
+    ["prefer", "&supportcrypto=1"],
+    ["require", "&supportcrypto=1&requirecrypto=1"]
+  ] as const)("says that encryption is %s as other clients do", (encryption, end) => {
+    const [without, url] = [request, { ...request, encryption }].map((asked) =>
+      AnnounceCodec.toUrl("http://t.example/announce", asked)
+    )
+
+    assert.strictEqual(url, `${without}${end}`)
+  })
+
+  it.each([
     ["http://t.example/announce?passkey=a%20b", "http://t.example/announce?passkey=a%20b&info_hash="],
     ["http://t.example/announce?", "http://t.example/announce?info_hash="],
     ["http://t.example/announce?x=1&", "http://t.example/announce?x=1&info_hash="],
@@ -98,6 +112,39 @@ describe("AnnounceCodec.decode", () => {
       warning: undefined,
       externalHost: undefined
     })
+  })
+
+  it("reads which compact peers require encryption, by their places", () => {
+    const peers = CompactPeers.encode([1, 2, 3, 4].map((last) => ({ host: `1.2.3.${last}`, port: 80 }))).ipv4
+    // The second does not listen, and the third has port 1, which clients announce that do not listen.
+    peers.set([0, 0], 10)
+    peers.set([0, 1], 16)
+
+    const preferring = [
+      [0, 1, 1, 1],
+      [1, 1, 0, 0],
+      [0, 0, 0, 255],
+      [0, 0, 0, 0]
+    ].map((flags) => decoded({ peers, crypto_flags: Uint8Array.from(flags) }).preferringEncryption)
+
+    const hosts = preferring.map((addresses) => addresses?.map(({ host }) => host))
+    assert.deepStrictEqual(hosts, [["1.2.3.4"], ["1.2.3.1"], ["1.2.3.4"], undefined])
+  })
+
+  it("ignores flags of encryption that do not suit the peers", () => {
+    const peers = CompactPeers.encode([{ host: "1.2.3.4", port: 80 }]).ipv4
+    const list = [{ ip: "1.2.3.4", port: 80 }]
+
+    for (const [given, flags] of [
+      [peers, Uint8Array.of(1, 1)],
+      [peers, new Uint8Array(0)],
+      [peers, 1],
+      [peers, [1]],
+      [list, Uint8Array.of(1)],
+      [undefined, Uint8Array.of(1)]
+    ] as const) {
+      assert.isUndefined(decoded({ peers: given, crypto_flags: flags }).preferringEncryption)
+    }
   })
 
   it("reads peers as a list of dictionaries, and skips entries without a valid address", () => {

@@ -127,6 +127,23 @@ describe("TrackerSource", () => {
     })
   )
 
+  it.effect("tells trackers how connections are encrypted, and emits which peers require that", () =>
+    Effect.gen(function* () {
+      const reply = () => Effect.succeed({ ...response, preferringEncryption: response.peers })
+      const require = yield* start({ tiers: ["a"], reply, context: { encryption: "require" } })
+      const none = yield* start({ tiers: ["a"], reply: () => ok })
+
+      assert.deepStrictEqual(
+        [require, none].map(({ asked: [first] }) => first?.encryption),
+        ["require", undefined]
+      )
+      assert.deepStrictEqual(
+        [require, none].map(({ events: [event] }) => event?._tag === "Peers" && event.preferringEncryption),
+        [response.peers, undefined]
+      )
+    })
+  )
+
   it.effect("fault 93: emits no peers of a tracker that a private torrent has left, whatever that one is told", () =>
     Effect.gen(function* () {
       let isDown = false
