@@ -5,15 +5,22 @@
 import * as Net from "node:net"
 import { assert, it, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
+import * as Introduction from "../../src/connect/Introduction.ts"
+import * as Preamble from "../../src/connect/Preamble.ts"
+import * as NodeDiffieHellman from "../../src/connect/provider/node/NodeDiffieHellman.ts"
 import * as NodePieceHasher from "../../src/hash/provider/node/NodePieceHasher.ts"
 import { IoDaemon } from "../../src/io-daemon/IoDaemon.ts"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
 import * as IoDaemonProcess from "../../src/io-daemon/node/IoDaemonProcess.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
+import * as TcpTransport from "../../src/network/provider/node/TcpTransport.ts"
+import type { Connection } from "../../src/network/Transport.ts"
+import { Dialer, Listener } from "../../src/network/Transport.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
 import * as Daemon from "../io-daemon/daemon.ts"
 import * as Disk from "../storage/disk.ts"
 import * as Chromium from "./chromium.ts"
+import * as Encrypted from "./encrypted.ts"
 import * as Site from "./site.ts"
 import * as Tasks from "./tasks.ts"
 
@@ -76,6 +83,36 @@ const echoServer = Effect.acquireRelease(
       for (const socket of sockets) socket.destroy()
     })
 ).pipe(Effect.map(({ server }) => (server.address() as Net.AddressInfo).port))
+
+/** Sends back what a connection delivers. */
+const echo = (connection: Connection) =>
+  connection.receiveUnsafe((view) => {
+    connection.writeUnsafe(view.slice())
+    return true
+  })
+
+/**
+ * Starts an echo server whose first connections are encrypted, both ways: one that it accepts, and one that it dials at
+ * the port that is sent over the first, as two bytes. Returns its port.
+ */
+const encryptingPeer = Effect.gen(function* () {
+  const ourselves = Encrypted.ourselves(2)
+  const dialer = yield* Dialer
+  const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+
+  const meet = Effect.gen(function* () {
+    const caller = yield* Introduction.accepted(yield* listening.accept)
+    const { connection } = yield* Introduction.answer(caller, ourselves)
+    const heard = yield* Preamble.read(connection, (view) =>
+      view.length < 2 ? undefined : { value: (view[0]! << 8) | view[1]!, rest: view.slice(2) }
+    )
+    echo(heard.connection)
+    const raw = yield* dialer.connect({ host: "127.0.0.1", port: heard.value })
+    echo((yield* Introduction.dialled(raw, ourselves, "encrypted")).connection)
+  })
+  yield* Effect.forkScoped(Encrypted.provide(meet))
+  return { port: listening.address.port }
+}).pipe(Effect.provide([TcpTransport.layerDialer, TcpTransport.layerListener, NodeDiffieHellman.layer]))
 
 const suite = () =>
   layer(Page.layer, { excludeTestServices: true, timeout: "30 seconds" })("a page in Chromium", (it) => {
@@ -175,6 +212,19 @@ const suite = () =>
         })
 
         assert.strictEqual(right, length)
+      })
+    )
+
+    it.effect("encrypts connections to peers and from them, which use another implementation of its keys", () =>
+      Effect.gen(function* () {
+        const { address } = yield* startDaemon()
+        const peer = yield* encryptingPeer
+        const length = 1 << 20
+
+        const page = yield* Page
+        const right = yield* page.visit("127.0.0.1", { name: "encrypt", needs: { daemon: address, ...peer, length } })
+
+        assert.deepStrictEqual(right, { dialled: length, accepted: length, hasModule: true })
       })
     )
   })

@@ -13,16 +13,20 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Bytes from "../../src/base/Bytes.ts"
 import * as PieceGeometry from "../../src/base/PieceGeometry.ts"
+import * as Introduction from "../../src/connect/Introduction.ts"
+import * as Rc4Module from "../../src/connect/mse/Rc4Module.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as IoDaemon from "../../src/io-daemon/IoDaemon.ts"
 import * as IoDaemonProtocol from "../../src/io-daemon/IoDaemonProtocol.ts"
 import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as Metainfo from "../../src/metainfo/Metainfo.ts"
 import * as IoDaemonTransport from "../../src/network/provider/io-daemon/IoDaemonTransport.ts"
-import { Dialer } from "../../src/network/Transport.ts"
+import type { Connection } from "../../src/network/Transport.ts"
+import { Dialer, Listener } from "../../src/network/Transport.ts"
 import * as IoDaemonStorage from "../../src/storage/provider/io-daemon/IoDaemonStorage.ts"
 import { Storage } from "../../src/storage/Storage.ts"
 import * as KnownTorrent from "../../src/testing/KnownTorrent.ts"
+import * as Encrypted from "./encrypted.ts"
 import * as Tasks from "./tasks.ts"
 
 /** Writes in flight at once, as many peers would finish them. More than the storage allows at once. */
@@ -103,8 +107,10 @@ const echo = Effect.fnUntraced(function* ({ daemon, length, port }: Tasks.Tasks[
 })
 
 const echoThrough = Effect.fnUntraced(function* (port: number, length: number) {
-  const dialer = yield* Dialer
-  const connection = yield* dialer.connect({ host: "127.0.0.1", port })
+  return yield* echoOver(yield* (yield* Dialer).connect({ host: "127.0.0.1", port }), length)
+})
+
+const echoOver = Effect.fnUntraced(function* (connection: Connection, length: number) {
   const sent = new Uint8Array(length)
   KnownTorrent.fill(sent, 0, 1)
 
@@ -123,6 +129,26 @@ const echoThrough = Effect.fnUntraced(function* (port: number, length: number) {
   return right
 })
 
+const encrypt = Effect.fnUntraced(function* ({ daemon, length, port }: Tasks.Tasks["encrypt"]["needs"]) {
+  const layer = IoDaemonTransport.layer.pipe(Layer.provide(daemonAt(daemon)))
+  return yield* Encrypted.provide(Effect.provide(encryptThrough(port, length), layer))
+})
+
+const encryptThrough = Effect.fnUntraced(function* (port: number, length: number) {
+  const ourselves = Encrypted.ourselves(1)
+  const listening = yield* (yield* Listener).listen({ host: "127.0.0.1", port: 0 })
+  const raw = yield* (yield* Dialer).connect({ host: "127.0.0.1", port })
+  const dialled = yield* Introduction.dialled(raw, ourselves, "encrypted")
+  dialled.connection.writeUnsafe(Uint8Array.of(listening.address.port >> 8, listening.address.port))
+  const caller = yield* Introduction.accepted(yield* listening.accept)
+  const accepted = yield* Introduction.answer(caller, ourselves)
+  return {
+    dialled: yield* echoOver(dialled.connection, length),
+    accepted: yield* echoOver(accepted.connection, length),
+    hasModule: Rc4Module.make() !== undefined
+  }
+})
+
 const perform = (task: Tasks.Task): Effect.Effect<unknown, unknown, Scope.Scope> => {
   switch (task.name) {
     case "store":
@@ -131,6 +157,8 @@ const perform = (task: Tasks.Task): Effect.Effect<unknown, unknown, Scope.Scope>
       return writeByte(task.needs)
     case "echo":
       return echo(task.needs)
+    case "encrypt":
+      return encrypt(task.needs)
   }
 }
 

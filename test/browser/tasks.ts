@@ -34,6 +34,14 @@ export interface Tasks {
     readonly needs: { readonly daemon: DaemonAddress; readonly port: number; readonly length: number }
     readonly knows: number
   }
+  /**
+   * The same over two encrypted connections: to the peer at `port`, and from that peer to a port of the daemon, which it
+   * is sent first, as two bytes. The results are as of `echo`, and whether the page has the WebAssembly module of RC4.
+   */
+  readonly encrypt: {
+    readonly needs: { readonly daemon: DaemonAddress; readonly port: number; readonly length: number }
+    readonly knows: { readonly dialled: number; readonly accepted: number; readonly hasModule: boolean }
+  }
 }
 
 export type Task = { readonly [K in keyof Tasks]: { readonly name: K; readonly needs: Tasks[K]["needs"] } }[keyof Tasks]

@@ -99,6 +99,33 @@ def test_they_dial_and_upload(torrent, target, seed, piecewise, ours, theirs):
     assert_same(torrent, target)
 
 
+SOCKETS_OF_A_DAEMON = ("--network", "io-daemon", "--storage", "io-daemon")
+"""The options of a download in which a daemon opens all sockets and files, as for a page."""
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("prefer", "plaintext"), ("require", "rc4")])
+def test_we_dial_through_the_io_daemon(torrent, target, seed, piecewise, ours, theirs):
+    peer = seed(torrent, bytes_per_second=SLOWLY, **options(theirs))
+    arguments = ["-o", target, "--peer", peer.address, "--encryption", ours, "--json"]
+    program = piecewise("download", torrent.file, *arguments, *SOCKETS_OF_A_DAEMON)
+
+    assert_payload(peer, payload(ours, theirs))
+    program.finish()
+    assert_same(torrent, target)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("prefer", "plaintext"), ("require", "rc4")])
+def test_they_dial_through_the_io_daemon(torrent, target, seed, piecewise, ours, theirs):
+    arguments = ["-o", target, "--encryption", ours, "--seed", "--json"]
+    program = piecewise("download", torrent.file, *arguments, *SOCKETS_OF_A_DAEMON)
+    program.wait_for(lambda event: event["_tag"] == "Listening")
+    peer = seed(torrent, bytes_per_second=SLOWLY, dials=program.address, **options(theirs))
+
+    assert_payload(peer, payload(ours, theirs))
+    program.wait_for(lambda event: event["_tag"] == "Completed")
+    assert_same(torrent, target)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "hint"),
     [
