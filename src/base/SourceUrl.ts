@@ -46,6 +46,37 @@ export const placeOf = (text: string): { readonly host: string; readonly port: n
   return { host: url.hostname, port: url.port === "" ? undefined : Number(url.port) }
 }
 
+/**
+ * Whether two URLs belong to one tracker: they have the same host, port and path in the normal form of RFC 3986 (section
+ * 6.2). When a private torrent changes its tracker, its peers have to leave (BEP 27), which a change of the URL alone
+ * should not cause.
+ *
+ * - The scheme does not count, because many trackers support several. So the default ports of HTTP and HTTPS are equal.
+ * - The query does not count: one program answers at a path, and the query only says who asks, often by a passkey.
+ * - The path counts, and so does any other port. Two paths may contain two passkeys of one tracker, or lead to two
+ *   trackers of one host, and only the tracker knows. If it is one tracker, the cost is that its peers are dialled
+ *   again; two that were taken for one would mix their peers.
+ */
+export const isSameTracker = (one: string, other: string): boolean => {
+  const [a, b] = [serviceOf(one), serviceOf(other)]
+  return a === undefined || b === undefined ? one === other : a === b
+}
+
+/** The host, port (0: the default one of HTTP or HTTPS) and path of a URL; `undefined` if it is none with a host. */
+const serviceOf = (text: string): string | undefined => {
+  const url = URL.parse(text.trim())
+  if (url === null || url.hostname === "") return undefined
+  // The parser does not normalize the host of a scheme that it does not know, such as `udp`.
+  const host = url.hostname.toLowerCase().replace(/\.$/, "")
+  return `${host}:${url.port || 0}${normalPath(url.pathname)}`
+}
+
+const normalPath = (path: string): string =>
+  (path || "/").replace(/%[0-9a-f]{2}/gi, (escape) => {
+    const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16))
+    return /[A-Za-z0-9\-._~]/.test(character) ? character : escape.toUpperCase()
+  })
+
 /** Parts of a URL that are shorter than this are no secret, and may be words of a sentence. */
 const shortestSecret = 6
 

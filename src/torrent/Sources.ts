@@ -36,7 +36,7 @@ export interface Sources {
   reports: Reports | undefined
   /** How many trackers there are to ask. */
   trackers: number
-  /** The tracker of a private torrent that answered last: its peers are from there (BEP 27). */
+  /** The URL of a private torrent's tracker that answered last: its peers are from there (BEP 27). */
   current: string | undefined
 }
 
@@ -209,10 +209,10 @@ const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknow
   const isTracker = (name: string) => context.trackers.some((tier) => tier.some((url) => url.trim() === name))
   if (source.isGiven === true) return true
   if (!isTracker(event.source)) return false
-  if (event.isBeside === true || event.source === self.current) return true
-  const isFirst = self.current === undefined
+  if (event.isBeside === true) return true
+  const isOther = self.current !== undefined && !SourceUrl.isSameTracker(event.source, self.current)
   self.current = event.source
-  if (!isFirst) PieceSwarm.giveUp(swarm, (origin) => !Candidate.isGiven(origin), otherTracker)
+  if (isOther) PieceSwarm.giveUp(swarm, (origin) => !Candidate.isGiven(origin), otherTracker)
   return true
 }
 

@@ -33,6 +33,34 @@ describe("SourceUrl", () => {
     assert.isUndefined(SourceUrl.placeOf("a list"))
   })
 
+  it.each([
+    ["http://t.example/announce", "https://t.example/announce"],
+    ["http://t.example:80/announce", "https://T.Example.:443/announce"],
+    ["http://t.example:6969/announce", "udp://T.EXAMPLE:6969/announce"],
+    ["http://t.example:6969", "udp://t.example:6969"],
+    ["http://t.example/a/../%61nnounce#x", " https://t.example/announce "],
+    ["http://t.example/%7Ea%2f", "http://t.example/~a%2F"],
+    ["http://t.example/a.php?passkey=1", "http://me:secret@t.example/a.php?passkey=2"],
+    ["http://[2001:DB8::1]/a", "https://[2001:db8:0::1]/a"],
+    ["not a URL", "not a URL"]
+  ])("takes %s and %s for one tracker", (one, other) => {
+    assert.deepStrictEqual([SourceUrl.isSameTracker(one, other), SourceUrl.isSameTracker(other, one)], [true, true])
+  })
+
+  it.each([
+    ["http://t.example/announce", "http://u.example/announce"],
+    ["http://t.example/announce", "http://t.example:8080/announce"],
+    ["http://t.example/announce", "udp://t.example:6969/announce"],
+    ["http://127.0.0.1:1001/announce", "http://127.0.0.1:1002/announce"],
+    ["http://t.example/0123456789abcdef/announce", "http://t.example/fedcba9876543210/announce"],
+    ["http://t.example/a", "http://t.example/A"],
+    ["http://t.example/a%2Fb", "http://t.example/a/b"],
+    ["a URL", "another one"],
+    ["http://t.example/announce", "t.example/announce"]
+  ])("takes %s and %s for two trackers", (one, other) => {
+    assert.deepStrictEqual([SourceUrl.isSameTracker(one, other), SourceUrl.isSameTracker(other, one)], [false, false])
+  })
+
   it("hides a key without a value, and what stands behind a semicolon", () => {
     for (const url of [
       "http://t.example/announce?0123456789abcdef",

@@ -31,14 +31,20 @@ const large = await make({ name: "large", seed: 3, pieceLength: 16_384, files: [
 
 const url = (name: string) => `http://${name}.example/announce`
 
-const closed = await make({
-  name: "closed",
-  seed: 4,
-  pieceLength: 16_384,
-  files: [{ path: [], length: 400 * 16_384 }],
-  trackers: [[url("a")], [url("b")]],
-  isPrivate: true
-})
+const makeClosed = (...trackers: ReadonlyArray<string>) =>
+  make({
+    name: "closed",
+    seed: 4,
+    pieceLength: 16_384,
+    files: [{ path: [], length: 400 * 16_384 }],
+    trackers: trackers.map((tracker) => [tracker]),
+    isPrivate: true
+  })
+
+const closed = await makeClosed(url("a"), url("b"))
+
+/** With one tracker, which is called `a` over HTTP and `b` over HTTPS below. */
+const closedTwice = await makeClosed(url("a"), url("a").replace("http", "https"))
 
 const at = (host: string, port = listen.port): PeerAddress => ({ host, port })
 
@@ -342,7 +348,8 @@ const trackers = Effect.fnUntraced(function* (replies: Replies) {
     Effect.provideService(Tracker, {
       announce: (url, { event }) =>
         Effect.suspend(() => {
-          const name = new URL(url).hostname[0] as keyof Replies
+          const { hostname, protocol } = new URL(url)
+          const name = protocol === "https:" ? "b" : (hostname[0] as keyof Replies)
           const { peers } = replies[name]
           asked.push(event === undefined ? name : `${name} ${event}`)
           if (peers === undefined) return Effect.fail(new TrackerError({ url, why: "it is down" }))
@@ -431,6 +438,25 @@ describe("a private torrent (fault 93)", () => {
       yield* serveAt(world, later, closed)
       yield* world.advance("10 minutes")
       assert.include(connected(download), later)
+    }))
+
+  test("keeps its peers when its tracker is asked by another scheme", (world) =>
+    Effect.gen(function* () {
+      const replies: Replies = { a: { peers: [first] }, b: { peers: [second] } }
+      const { asked, source } = yield* trackers(replies)
+      const peers = yield* Effect.forEach([first, second], (host) => serveAt(world, host, closedTwice))
+      const download = yield* world.download(closedTwice, { sources: [source] })
+      yield* world.advance("10 seconds")
+
+      replies.a = { peers: undefined }
+      yield* world.advance("3 minutes")
+
+      assert.includeMembers(asked, ["a started", "b started"])
+      assert.deepStrictEqual(left(download), [])
+      assert.deepStrictEqual(
+        peers.map(({ counters }) => counters.openConnections),
+        [1, 1]
+      )
     }))
 
   test("keeps its peers while its tracker answers, or nobody does", (world) =>
