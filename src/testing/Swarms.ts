@@ -184,6 +184,15 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       }
     ) {
       const scope = yield* Scope.fork(yield* Effect.scope)
+      let watched: SwarmLaws.Subject | undefined
+      // Added first, so that it runs last: a torrent that ends has its buffers until its writes have ended.
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.sync(() => {
+          if (watched !== undefined) subjects.delete(watched)
+          running.delete(scope)
+        })
+      )
       if ("layout" in source) KnownTorrents.note(torrents, source)
       const hadFiles = "layout" in source && memory.medium.torrent(source.layout).paths.length > 0
       const torrent = yield* bare.add(source, options).pipe(
@@ -192,16 +201,9 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       )
       const { infoHash } = torrent
       const known = () => KnownTorrents.of(torrents, infoHash)
-      const watched: SwarmLaws.Subject = { ...subject, torrent, infoHash, known, hadFiles }
+      watched = { ...subject, torrent, infoHash, known, hadFiles }
       subjects.add(watched)
       running.add(scope)
-      yield* Scope.addFinalizer(
-        scope,
-        Effect.sync(() => {
-          subjects.delete(watched)
-          running.delete(scope)
-        })
-      )
       const note = Effect.map(torrent.metainfo, (metainfo) => KnownTorrents.note(torrents, metainfo))
       if (!("layout" in source)) yield* Effect.forkIn(Effect.ignore(note), scope)
       yield* Effect.forkIn(

@@ -184,6 +184,21 @@ describe("a piece larger than all buffers", () => {
     )
   )
 
+  it.effect("is held until its write has ended if its torrent is stopped", () =>
+    Swarms.use({ seed: 1, engine: { bufferBytes: leastBytes } }, (world) =>
+      Effect.gen(function* () {
+        world.faults.delay("write", 5_000)
+        const large = yield* fileOf(1, 4 * leastBytes, 8 * leastBytes)
+        const stopped = yield* world.download(large, { behaviours: [{}] })
+        const other = yield* world.download(yield* torrentOf(2, 2), { behaviours: [{}] })
+        yield* world.advance("2 seconds")
+
+        yield* world.during(stopped.halt)
+        yield* completed(world, [other], "1 minute")
+      })
+    )
+  )
+
   it.effect("is checked and fetched beside any other torrents, also if the storage is slow or fails", () => {
     const torrent = fc.record({
       pieceLength: fc.constantFrom(16_384, 65_536, 131_072, 262_144, 524_288),
