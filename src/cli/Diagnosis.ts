@@ -4,6 +4,7 @@
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -20,6 +21,7 @@ import * as NodeUdpPort from "../network/provider/node/NodeUdpPort.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import { Listener, UdpPort } from "../network/Transport.ts"
+import { UdpHub } from "../network/UdpHub.ts"
 import * as NodeDht from "../node/NodeDht.ts"
 import * as NodeIoDaemon from "../node/NodeIoDaemon.ts"
 import * as NodeUdpHub from "../node/NodeUdpHub.ts"
@@ -70,12 +72,16 @@ const late = (...names: ReadonlyArray<string>): ReadonlyArray<Finding> =>
 
 /** Runs all checks. Never fails, and ends within a little more than `timeout`. */
 export const run = (options: Options): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.flatMap(Deferred.make<number | undefined>(), (port) => runAll(options, port))
+
+/** `port` completes with the TCP port on which peers can connect, if there is one, because the DHT takes its number. */
+const runAll = (options: Options, port: ListeningAt) =>
   Effect.map(
     Effect.all(
       [
-        within(listening(options), "listening", "incoming"),
+        within(listening(options, port), "listening", "incoming"),
         within(udp(options), "UDP"),
-        within(dht(options), "DHT IPv4", "DHT IPv6"),
+        within(dht(options, port), "DHT IPv4", "DHT IPv6"),
         within(Effect.succeed(encryption(options)), "encryption"),
         within(disk(options), "disk", "flush"),
         within(Effect.sync(files), "files"),
@@ -86,6 +92,8 @@ export const run = (options: Options): Effect.Effect<ReadonlyArray<Finding>> =>
     (findings) => findings.flat()
   )
 
+type ListeningAt = Deferred.Deferred<number | undefined>
+
 const within = (check: Effect.Effect<ReadonlyArray<Finding>>, ...names: ReadonlyArray<string>) =>
   Effect.map(
     Effect.timeoutOption(check, timeout),
@@ -94,8 +102,9 @@ const within = (check: Effect.Effect<ReadonlyArray<Finding>>, ...names: Readonly
 
 /** Whether the port is free, and whether somebody connects while the DHT is being asked. */
 const listening = Effect.fnUntraced(
-  function* ({ dht, listen }: Options) {
+  function* ({ dht, listen }: Options, port: ListeningAt) {
     if (listen === undefined) {
+      yield* Deferred.succeed(port, undefined)
       return [
         unknown("listening", "nobody may connect, because of --no-listen"),
         unknown("incoming", "nobody may connect")
@@ -107,6 +116,7 @@ const listening = Effect.fnUntraced(
     const attempt = yield* Effect.result(
       Effect.firstSuccessOf(hosts.flatMap((host) => ports.map((port) => listener.listen({ host, port }))))
     )
+    yield* Deferred.succeed(port, attempt._tag === "Success" ? attempt.success.address.port : undefined)
     if (attempt._tag === "Failure") {
       const advice = "choose another port with --port, or another address with --bind"
       return [fails("listening", attempt.failure.why, advice), unknown("incoming", "nobody can connect")]
@@ -164,7 +174,7 @@ const udp = Effect.fnUntraced(
 )
 
 /** Whether nodes of the DHT answer. */
-const dht = ({ dht, from }: Options): Effect.Effect<ReadonlyArray<Finding>> =>
+const dht = ({ dht, from }: Options, listeningAt: ListeningAt): Effect.Effect<ReadonlyArray<Finding>> =>
   dht === false
     ? Effect.succeed([
         unknown("DHT IPv4", "not asked, because of --no-dht"),
@@ -172,6 +182,8 @@ const dht = ({ dht, from }: Options): Effect.Effect<ReadonlyArray<Finding>> =>
       ])
     : Effect.gen(function* () {
         const node = yield* Dht
+        const port = yield* Deferred.await(listeningAt)
+        if (port !== undefined) yield* Effect.flatMap(UdpHub, (hub) => hub.follow(port))
         // A lookup of nobody's torrent asks the nodes that are known, and those that they name.
         const infoHash = crypto.getRandomValues(new Uint8Array(20)) as InfoHash
         const lookup = Effect.forever(Effect.andThen(Stream.runDrain(node.peers(infoHash)), Effect.sleep(pollTime)))
@@ -182,20 +194,30 @@ const dht = ({ dht, from }: Options): Effect.Effect<ReadonlyArray<Finding>> =>
         yield* Effect.timeoutOption(joined, dhtTime)
         const status = yield* node.status
         yield* Fiber.interrupt(looking)
-        return [ofFamily("DHT IPv4", status.ipv4), ofFamily("DHT IPv6", status.ipv6)]
-      }).pipe(Effect.scoped, Effect.provide(Layer.provide(NodeDht.layerHub(dht), NodeUdpHub.layerPort({ host: from }))))
+        return [ofFamily("DHT IPv4", status.ipv4, port), ofFamily("DHT IPv6", status.ipv6, port)]
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.provideMerge(NodeDht.layerHub(dht), NodeUdpHub.layerPort({ host: from })))
+      )
 
 const isJoined = ({ ipv4, ipv6 }: DhtStatus): boolean =>
   [ipv4, ipv6].some((family) => (family?.goodNodes ?? 0) >= enoughNodes)
 
-/** What the state of a node says. */
-export const ofFamily = (name: string, family: FamilyStatus | undefined): Finding => {
+/** What the state of a node says. `listeningAt` is the TCP port on which peers can connect. */
+export const ofFamily = (name: string, family: FamilyStatus | undefined, listeningAt?: number): Finding => {
   if (family === undefined) return unknown(name, "this machine has no such address, or no free UDP port")
-  const { externalHost, goodNodes, isReachable, nodes } = family
+  const { externalHost, goodNodes, isReachable, local, nodes } = family
   if (goodNodes > 0) {
     const seen = externalHost === undefined ? "" : `; they see us at ${externalHost}`
     const reached = isReachable === true ? "; others reach us" : ""
-    return works(name, `${Units.count(goodNodes, "node")} answered${seen}${reached}`)
+    const isTaken = listeningAt !== undefined && listeningAt !== local.port
+    return works(
+      name,
+      `${Units.count(goodNodes, "node")} answered UDP port ${local.port}${seen}${reached}`,
+      isTaken
+        ? `another program uses UDP port ${listeningAt}, so others may not reach the DHT through a router; choose another --port`
+        : undefined
+    )
   }
   if (Offline.isOn()) return unknown(name, "no node was asked elsewhere, because PIECEWISE_OFFLINE is set")
   const what = nodes === 0 ? "no node answered, and no router" : `none of ${Units.count(nodes, "known node")} answered`

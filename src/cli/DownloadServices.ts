@@ -11,7 +11,6 @@ import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
 import type { Listener } from "../network/Transport.ts"
-import * as UdpHub from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as PeerPolicy from "../swarm/PeerPolicy.ts"
@@ -121,10 +120,7 @@ const throughDaemon = (options: Options) =>
       const daemon = endpoint === undefined ? NodeIoDaemon.layerProcess(kept) : IoDaemon.layer(endpoint)
       const root = endpoint === undefined ? Effect.succeed(NodeIoDaemon.rootName) : NodeIoDaemon.findRoot(directory)
       const storage = Layer.unwrap(Effect.map(root, (root) => NodeIoDaemon.layerStorage({ root, directory })))
-      const network = Layer.provideMerge(
-        UdpHub.layer({ host: options.from }),
-        Offline.layer(IoDaemonTransport.layerFrom(options.from))
-      )
+      const network = Offline.layer(IoDaemonTransport.layerFrom(options.from))
       const parts = {
         storage: options.storage === "io-daemon" ? storage : Layer.empty,
         network: options.network === "io-daemon" ? network : Layer.empty

@@ -37,6 +37,7 @@ import type { Metainfo, MetainfoError } from "../metainfo/Metainfo.ts"
 import * as ListeningPort from "../network/ListeningPort.ts"
 import type { ConnectionError, Listening } from "../network/Transport.ts"
 import { Dialer, Listener } from "../network/Transport.ts"
+import { UdpHub } from "../network/UdpHub.ts"
 import * as RateLimits from "../rate/RateLimits.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import * as ReadCache from "../storage/ReadCache.ts"
@@ -166,7 +167,8 @@ export class Engine extends Context.Service<
 
 /**
  * Makes an engine from the services in the context. If `listen` is set, it listens until the scope closes, and fails
- * with `ConnectionError` if the port is not available.
+ * with `ConnectionError` if the port is not available. A `UdpHub` in the context then takes the same number for UDP
+ * (`follow`).
  */
 export function make(options?: WithoutListener): Effect.Effect<Engine["Service"], never, Requirements>
 export function make(
@@ -177,6 +179,8 @@ export function make(options: EngineOptions = {}) {
   if (listen === undefined) return Effect.map(makeParts(options, undefined), ({ engine }) => engine)
   return Effect.gen(function* () {
     const listening = yield* listenOn(listen)
+    const hub = Option.getOrUndefined(yield* Effect.serviceOption(UdpHub))
+    if (hub !== undefined) yield* hub.follow(listening.address.port)
     const { accept, callers, encryption, engine } = yield* makeParts(options, listening)
     const policy = yield* PeerPolicy.PeerPolicy
     const admits = (address: PeerAddress) => policy.admits(Candidate.ofCaller(address))

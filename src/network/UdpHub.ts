@@ -1,7 +1,8 @@
 /**
  * One UDP socket a family for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
- * others know us by one port, and one port needs to be opened or mapped. What arrives is told apart by its first byte,
- * and goes to whoever has claimed that protocol; what nobody has claimed is dropped and counted.
+ * others know us by one port, and one port needs to be opened or mapped. With an engine that listens it is the number of
+ * its TCP port (`follow`). What arrives is told apart by its first byte, and goes to whoever has claimed that protocol;
+ * what nobody has claimed is dropped and counted.
  *
  * Leaves to the protocols to look whether a datagram is what it seems to be.
  */
@@ -30,7 +31,7 @@ export type HubSocket = Omit<UdpSocket, "receiveUnsafe">
 
 /** How a hub binds its sockets. */
 export interface UdpHubOptions {
-  /** The port of both families; default 0, any free one for each. */
+  /** The port of both families, 0 for any free one; default the one that `follow` says. */
   readonly port?: number | undefined
   /** The only local address to use; default all of them. There is no socket of another family then. */
   readonly host?: string | undefined
@@ -58,6 +59,13 @@ export class UdpHub extends Context.Service<
      * breaks, its users see that by `closed`, and whoever asks next gets another socket.
      */
     readonly socket: (family: CompactPeers.Family) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
+    /**
+     * Binds sockets to `port` until the scope closes, unless the hub has a port of its own. The engine calls it with the
+     * port at which peers connect to it, because users forward one number, and other clients expect one. If the port is
+     * in use, those of other callers are tried, in the order of their calls, and then any free one. A socket that is
+     * open keeps its port.
+     */
+    readonly follow: (port: number) => Effect.Effect<void, never, Scope.Scope>
     /** How many datagrams were dropped because nobody had claimed their protocol, or because they have none. */
     readonly unclaimed: Effect.Effect<number>
   }
@@ -87,11 +95,12 @@ export const protocolOf = (payload: Uint8Array): Protocol | undefined => {
 /** A hub over the `UdpPort` at hand, until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
   host,
-  port = 0
+  port: ownPort
 }: UdpHubOptions = {}): Effect.fn.Return<UdpHub["Service"], never, UdpPort | Scope.Scope> {
   const udp = yield* UdpPort
   const scope = yield* Effect.scope
   const sinks: Record<Protocol, Array<DatagramSink>> = { tracker: [], dht: [], utp: [] }
+  const followed: Array<number> = []
   let unclaimed = 0
 
   const receive: DatagramSink = (payload, from) => {
@@ -103,9 +112,17 @@ export const make = Effect.fnUntraced(function* ({
   const open = Effect.fnUntraced(function* (family: CompactPeers.Family) {
     const every = family === "ipv6" ? "::" : "0.0.0.0"
     if (host !== undefined && host.includes(":") !== every.includes(":")) {
-      return yield* new ConnectionError({ address: { host: every, port }, why: `${host} has no connection to it` })
+      const address = { host: every, port: ownPort ?? 0 }
+      return yield* new ConnectionError({ address, why: `${host} has no connection to it` })
     }
-    const socket = yield* Descriptors.retry(udp.bind({ host: host ?? every, port }))
+    const ports = ownPort === undefined ? [...followed, 0] : [ownPort]
+    const socket = yield* Effect.firstSuccessOf(
+      ports.map((port) => Descriptors.retry(udp.bind({ host: host ?? every, port })))
+    )
+    const { local } = socket
+    if (ports[0] !== 0 && local.port !== ports[0]) {
+      yield* Effect.logInfo(`UDP port ${ports[0]} of ${local.host} is not free, so UDP port ${local.port} is used`)
+    }
     socket.receiveUnsafe(receive)
     // Ends with the socket. In the scope of the hub, so that it can close the scope of a broken socket.
     yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, family)).pipe(
@@ -132,6 +149,11 @@ export const make = Effect.fnUntraced(function* ({
       Effect.acquireRelease(Scope.make(), (user, exit) =>
         Effect.updateService(Scope.close(user, exit), Clock.Clock, Monotonic.clock)
       ).pipe(Effect.flatMap((user) => Scope.provide(RcMap.get(sockets, family), user))),
+    follow: (port) =>
+      Effect.acquireRelease(
+        Effect.sync(() => void followed.push(port)),
+        () => Effect.sync(() => void followed.splice(followed.indexOf(port), 1))
+      ),
     unclaimed: Effect.sync(() => unclaimed)
   })
 })

@@ -84,8 +84,17 @@ describe("Diagnosis.ofFamily", () => {
 
     assert.deepInclude(found, {
       state: "works",
-      what: "9 nodes answered; they see us at 203.0.113.7; others reach us"
+      what: "9 nodes answered UDP port 6881; they see us at 203.0.113.7; others reach us",
+      advice: undefined
     })
+  })
+
+  it("says if the number of the TCP port was in use", () => {
+    const ofPort = (listeningAt: number) =>
+      Diagnosis.ofFamily("DHT IPv4", FakeDht.family({ nodes: 12, goodNodes: 9 }), listeningAt)
+
+    assert.isUndefined(ofPort(6_881).advice)
+    assert.match(ofPort(7_000).advice!, /^another program uses UDP port 7000, .* choose another --port$/)
   })
 
   it("takes a family without a socket for unknown", () => {

@@ -1,15 +1,16 @@
 """A libtorrent session with one torrent, run in its own process so that it can be killed.
 
 Prints one JSON line with its port, then one with its state for every line on standard input, and ends when that
-closes. A number on such a line sets its upload limit in bytes per second; 0 means no limit. Uses plain TCP on
-loopback: no uTP, local discovery or port mapping, no DHT without `--dht`, and no encryption unless `--encryption` says
-so.
+closes. A number on such a line sets its upload limit in bytes per second; 0 means no limit. The answer to `nodes` has
+the nodes of the DHT that it knows. Uses plain TCP on loopback: no uTP, local discovery or port mapping, no DHT without
+`--dht`, and no encryption unless `--encryption` says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import socket
 import sys
 import time
 
@@ -77,6 +78,13 @@ def flush(session: libtorrent.session, handle: libtorrent.torrent_handle) -> Non
     sys.exit("libtorrent does not flush")
 
 
+def known_nodes(session: libtorrent.session) -> list[str]:
+    """The IPv4 addresses in the routing table of its DHT node."""
+    state = libtorrent.bdecode(libtorrent.write_session_params_buf(session.session_state()))
+    entries = state.get(b"dht state", {}).get(b"nodes", [])
+    return [f"{socket.inet_ntoa(entry[:4])}:{int.from_bytes(entry[4:], 'big')}" for entry in entries]
+
+
 def is_interested(peer: libtorrent.peer_info) -> bool:
     return bool(peer.flags & libtorrent.peer_info.remote_interested)
 
@@ -142,6 +150,9 @@ def main() -> None:
     print(json.dumps({"port": port}), flush=True)
 
     for line in sys.stdin:
+        if line == "nodes\n":
+            print(json.dumps({"nodes": known_nodes(session)}), flush=True)
+            continue
         if line.strip():
             handle.set_upload_limit(int(line))
         status = handle.status()

@@ -129,6 +129,13 @@ class LibtorrentPeer(LineProcess):
         assert line is not None, self.errors
         return json.loads(line)
 
+    def nodes(self) -> list[str]:
+        """The addresses of the nodes of the DHT that it knows."""
+        self.send_line("nodes")
+        line = self.next_line()
+        assert line is not None, self.errors
+        return json.loads(line)["nodes"]
+
     def wait_until(self, reached: Callable[[dict[str, int]], bool]) -> dict[str, int]:
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:

@@ -5,6 +5,7 @@ Every other client is put into a DHT by the interop matrix, some only in its net
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -130,6 +131,36 @@ def test_a_torrent_file_that_names_nodes(torrent, target, give, router, nodes, t
     piecewise("download", file, "-o", target, "--json").finish()
 
     assert_same(torrent, target)
+
+
+NOWHERE = "127.0.0.1:9"
+"""A router that is not there."""
+
+
+def test_a_peer_finds_our_node_at_the_number_of_our_tcp_port(torrent, target, give, leech, monkeypatch):
+    monkeypatch.setenv("PIECEWISE_DHT_ROUTERS", "none")
+    give(torrent, "--bind", "127.0.5.9", "--port", "7009")
+
+    # Our `port` message is all that it hears of a DHT.
+    peer = leech(torrent, target, "127.0.5.9:7009", dht=NOWHERE)
+
+    eventually(peer.nodes, "127.0.5.9:7009")
+
+
+def test_a_peer_finds_our_node_if_the_number_is_taken(torrent, target, give, leech, monkeypatch):
+    monkeypatch.setenv("PIECEWISE_DHT_ROUTERS", "none")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.5.10", 7_010))
+        give(torrent, "--bind", "127.0.5.10", "--port", "7010")
+
+        peer = leech(torrent, target, "127.0.5.10:7010", dht=NOWHERE)
+        deadline = time.monotonic() + 30
+        while peer.nodes() == [] and time.monotonic() < deadline:
+            time.sleep(1)
+        [node] = peer.nodes()
+
+    assert node.startswith("127.0.5.10:")
+    assert node != "127.0.5.10:7010"
 
 
 def test_no_dht(torrent, target, router, piecewise):

@@ -101,6 +101,70 @@ describe("UdpHub", () => {
       )
   )
 
+  it.effect("takes the number that it follows, for both families, for as long as somebody wants it", () =>
+    Effect.gen(function* () {
+      const hub = yield* UdpHub.make()
+      const portOf = (family: UdpHub.Family) => Effect.scoped(Effect.map(hub.socket(family), ({ local }) => local.port))
+      const closeIdle = TestClock.adjust(UdpHub.idleTime)
+
+      const followed = yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* hub.follow(6_881)
+          yield* Effect.scoped(hub.follow(6_999))
+          return [yield* portOf("ipv4"), yield* portOf("ipv6")]
+        })
+      )
+      const kept = yield* portOf("ipv4")
+      yield* closeIdle
+      const after = yield* portOf("ipv4")
+
+      assert.deepStrictEqual(followed, [6_881, 6_881])
+      assert.strictEqual(kept, 6_881, "an open socket keeps its port")
+      assert.notStrictEqual(after, 6_881)
+    }).pipe(
+      Effect.provideServiceEffect(
+        UdpPort,
+        Effect.map(MemoryUdpNetwork.MemoryUdpNetwork, (network) => network.host("10.0.0.1", "2001:db8::1"))
+      ),
+      inNetwork
+    )
+  )
+
+  it.effect("takes the number of the next one, or any free one, while the number that it follows is in use", () =>
+    Effect.gen(function* () {
+      const port = yield* UdpPort
+      const hub = yield* UdpHub.make()
+      yield* hub.follow(6_881)
+      const other = yield* Scope.make()
+      yield* Scope.provide(port.bind({ host: "0.0.0.0", port: 6_881 }), other)
+      const take = Effect.scoped(Effect.map(hub.socket("ipv4"), ({ local }) => local.port))
+
+      const any = yield* take
+      yield* TestClock.adjust(UdpHub.idleTime)
+      yield* hub.follow(6_882)
+      const next = yield* take
+      yield* TestClock.adjust(UdpHub.idleTime)
+      yield* Scope.close(other, Exit.void)
+      const first = yield* take
+
+      assert.isAtLeast(any, 49_152)
+      assert.deepStrictEqual([next, first], [6_882, 6_881])
+    }).pipe(inNetwork)
+  )
+
+  it.effect("follows nobody if it has a port of its own, 0 included", () =>
+    Effect.gen(function* () {
+      const [fixed, any] = [yield* UdpHub.make({ port: 7_000 }), yield* UdpHub.make({ port: 0 })]
+      yield* fixed.follow(6_881)
+      yield* any.follow(6_881)
+
+      const ports = yield* Effect.forEach([fixed, any], (hub) => hub.socket("ipv4"))
+
+      assert.strictEqual(ports[0]!.local.port, 7_000)
+      assert.notStrictEqual(ports[1]!.local.port, 6_881)
+    }).pipe(inNetwork)
+  )
+
   it.effect("serves a tracker and a DHT by one socket", () =>
     Effect.gen(function* () {
       const hub = yield* UdpHub.make({ port: 6_881 })

@@ -1,3 +1,5 @@
+import * as Dgram from "node:dgram"
+import type { AddressInfo } from "node:net"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -5,8 +7,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as DiffieHellman from "../../src/connect/mse/DiffieHellman.ts"
+import { Dht } from "../../src/discovery/dht/Dht.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
+import * as Engine from "../../src/engine/Engine.ts"
 import * as NodeEngine from "../../src/node/NodeEngine.ts"
 import { request } from "../discovery/tracker/requests.ts"
 import * as Disk from "../storage/disk.ts"
@@ -44,6 +50,57 @@ describe("NodeEngine.layerServices", () => {
       const used = yield* Effect.provide(DiffieHellman.DiffieHellman, NodeEngine.layerServices({ directory }))
 
       assert.notStrictEqual(used, DiffieHellman.bigInt)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("NodeEngine.layer", () => {
+  const host = "127.0.0.1"
+
+  /** The TCP port of an engine, and the UDP port of its DHT, which begins with its first use. */
+  const portsOf = Effect.fnUntraced(function* (directory: string, port: number) {
+    return yield* Effect.gen(function* () {
+      const { listening } = yield* Engine.Engine
+      const dht = Option.getOrThrow(yield* Effect.serviceOption(Dht))
+      yield* dht.announce(InfoHash.fromHex("17".repeat(20))!, { port: 1 })
+      const { ipv4 } = yield* dht.status
+      assert.strictEqual(dht.portUnsafe("ipv4"), ipv4?.local.port)
+      return { tcp: listening?.port, udp: ipv4?.local.port }
+    }).pipe(Effect.provide(NodeEngine.layer({ directory, from: host, listen: { host, port }, dht: { bootstrap: [] } })))
+  })
+
+  /** A UDP port that another program uses until the scope closes. */
+  const taken = Effect.acquireRelease(
+    Effect.callback<Dgram.Socket>((resume) => {
+      const socket = Dgram.createSocket("udp4")
+      socket.bind(0, host, () => resume(Effect.succeed(socket)))
+    }),
+    (socket) => Effect.sync(() => socket.close())
+  ).pipe(Effect.map((socket) => (socket.address() as AddressInfo).port))
+
+  it.live("has its DHT at the number of the TCP port, a chosen one or any", () =>
+    Effect.gen(function* () {
+      const directory = yield* Disk.temporaryFolder
+
+      const any = yield* portsOf(directory, 0)
+      const chosen = yield* portsOf(directory, any.tcp!)
+
+      assert.isAbove(any.tcp!, 0)
+      assert.strictEqual(any.udp, any.tcp)
+      assert.deepStrictEqual(chosen, any)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has its DHT at another number if that is in use, and says at which", () =>
+    Effect.gen(function* () {
+      const directory = yield* Disk.temporaryFolder
+      const port = yield* taken
+
+      const { tcp, udp } = yield* portsOf(directory, port)
+
+      assert.strictEqual(tcp, port)
+      assert.isAbove(udp!, 0)
+      assert.notStrictEqual(udp, port)
     }).pipe(Effect.scoped)
   )
 })

@@ -259,11 +259,15 @@ export const make = Effect.fnUntraced(function* (
         })
         return Effect.asVoid(Effect.forkIn(named, scope))
       }),
-    portUnsafe: (family) => nodeOf(family)?.port(),
+    portUnsafe: (family) => nodeOf(family)?.local()?.port,
     status: Effect.sync(() => {
       const now = Monotonic.nowUnsafe(clock)
-      const open = nodes.filter((node) => node.isOpen())
-      const parts = open.map(({ machine }) => [machine.family, DhtMachine.status(machine, now)])
+      const parts = nodes.flatMap(({ local, machine }) => {
+        const address = local()
+        return address === undefined
+          ? []
+          : [[machine.family, { local: address, ...DhtMachine.status(machine, now) }] as const]
+      })
       return {
         ...(Object.fromEntries(parts) as Pick<DhtStatus, "ipv4" | "ipv6">),
         isReadOnly: options.isReadOnly === true

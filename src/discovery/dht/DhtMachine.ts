@@ -199,8 +199,8 @@ export const save = (
   return { id: Bytes.toHex(self.table.id), nodes: [...addresses, ...others].slice(0, DhtStore.maxSavedNodes) }
 }
 
-/** What is reported of the node. */
-export const status = (self: DhtMachine, now: number): FamilyStatus => {
+/** What is reported of the node, apart from its socket. */
+export const status = (self: DhtMachine, now: number): Omit<FamilyStatus, "local"> => {
   const { buckets, good, nodes, waiting } = RoutingTable.count(self.table, now)
   const externalHost = ExternalAddress.agreed(self.external)
   const isReachable = self.isReadOnly ? undefined : Reachability.isReachable(self.reachability, now)

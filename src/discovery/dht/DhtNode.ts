@@ -41,10 +41,8 @@ interface Listener {
 /** A node. */
 export interface DhtNode {
   readonly machine: DhtMachine.DhtMachine
-  /** Whether there is a socket. */
-  readonly isOpen: () => boolean
-  /** The port of the socket. */
-  readonly port: () => number | undefined
+  /** The local address of the socket; `undefined` while there is none. */
+  readonly local: () => PeerAddress | undefined
   readonly receiveUnsafe: DatagramSink
   /** Hears of nodes of this family from the node of the other one. */
   readonly named: (nodes: ReadonlyArray<NodeInfo>) => void
@@ -163,8 +161,7 @@ export const make = Effect.fnUntraced(function* (options: {
 
   return {
     machine,
-    isOpen: () => socket !== undefined,
-    port: () => socket?.local.port,
+    local: () => socket?.local,
     act,
     opened: Deferred.await(opened),
     receiveUnsafe: (payload, from) => {

@@ -2,9 +2,15 @@
  * What is reported of a DHT: for people, for `doctor` commands and for metrics.
  */
 import * as Schema from "effect/Schema"
+import { PeerAddress } from "../../base/PeerAddress.ts"
 
 /** The schema of `FamilyStatus`. */
 export const FamilyStatus = Schema.Struct({
+  /**
+   * The local address of its socket; its host may stand for all addresses. The port is that of the TCP port at which
+   * the engine listens, unless another program uses that number for UDP or the program chose one.
+   */
+  local: PeerAddress,
   /** Our id: 40 hexadecimal digits. */
   id: Schema.String,
   /** Nodes in the routing table that answered lately or may still answer. */

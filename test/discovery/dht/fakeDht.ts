@@ -29,6 +29,7 @@ export const node: PeerAddress = { host: "192.0.2.100", port: 6_881 }
 
 /** The status of a node that knows no other and has done nothing, but for `own`. */
 export const family = (own: Partial<FamilyStatus>): FamilyStatus => ({
+  local: { host: "0.0.0.0", port: 6_881 },
   id: "00".repeat(20),
   nodes: 0,
   goodNodes: 0,
