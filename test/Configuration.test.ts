@@ -204,6 +204,12 @@ describe("the configuration", () => {
       host: undefined
     })
     assert.deepStrictEqual(
+      right(UdpHub.fromEnvironment(), { PIECEWISE_UDP_BIND: "127.0.0.1, 2001:DB8::1,127.0.0.1", PIECEWISE_BIND: "::" }),
+      { port: undefined, host: ["127.0.0.1", "2001:db8::1"] }
+    )
+    const both = { PIECEWISE_UDP_BIND: "127.0.0.1", PIECEWISE_BIND: "127.0.0.2" }
+    assert.strictEqual(right(UdpHub.fromEnvironment(), both).host, "127.0.0.2")
+    assert.deepStrictEqual(
       right(IoDaemonProcess.fromEnvironment(), {
         PIECEWISE_IO_DAEMON: "/bin/d",
         PIECEWISE_IO_DAEMON_ROOTS: "a=/srv/a, b=/srv/b=c",
@@ -240,6 +246,7 @@ describe("the configuration", () => {
     ["source", "PIECEWISE_TRACKER_PEERS", "many", "a whole number from 1 to 10000"],
     ["udp", "PIECEWISE_UDP_PORT", "70000", "a whole number from 0 to 65535"],
     ["udp", "PIECEWISE_BIND", "eth0", "an IP address"],
+    ["udp", "PIECEWISE_UDP_BIND", "127.0.0.1,eth0", "IP addresses with commas between them"],
     ["dht", "PIECEWISE_DHT", "perhaps", "PIECEWISE_DHT"],
     ["dht", "PIECEWISE_DHT_ROUTERS", "router.example", "addresses as HOST:PORT with commas between them, or none"],
     ["dht", "PIECEWISE_DHT_ROUTERS", "0.0.0.0:1", "addresses as HOST:PORT with commas between them, or none"],

@@ -104,6 +104,15 @@ export const ipAddress = (name: string): Config.Config<string> =>
     return bytes === undefined ? undefined : IpAddress.format(bytes)
   })
 
+/** IP addresses of this machine in their canonical form, with commas between them, none of them twice. */
+export const ipAddresses = (name: string): Config.Config<ReadonlyArray<string>> =>
+  variable(name, "IP addresses with commas between them", (text) => {
+    const found = text.split(",").map((part) => IpAddress.parse(part.trim()))
+    return found.every((bytes) => bytes !== undefined)
+      ? [...new Set(found.map((bytes) => IpAddress.format(bytes)!))]
+      : undefined
+  })
+
 /** Addresses `HOST:PORT` or `[IPV6]:PORT` with commas between them, or `none`. */
 export const addresses = (name: string): Config.Config<ReadonlyArray<PeerAddress.PeerAddress>> =>
   variable(name, "addresses as HOST:PORT with commas between them, or none", (text) => {
@@ -151,6 +160,13 @@ export const fromOf = (host: string | undefined): string | undefined =>
 
 /** The local address of connections: `PIECEWISE_BIND`, unless that stands for all addresses. */
 export const from = (): Config.Config<string | undefined> => Config.map(optional(ipAddress(bindName)), fromOf)
+
+/** The port and the local addresses of UDP: `PIECEWISE_UDP_PORT` and `PIECEWISE_UDP_BIND`. */
+export const udp = () =>
+  Config.all({
+    port: optional(integer("PIECEWISE_UDP_PORT", 0, maxPort)),
+    hosts: optional(ipAddresses("PIECEWISE_UDP_BIND"))
+  })
 
 /** How long one announce to a tracker may take: `PIECEWISE_TRACKER_TIMEOUT`. */
 export const trackerTimeout = (): Config.Config<Duration.Duration | undefined> =>

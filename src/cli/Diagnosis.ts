@@ -21,7 +21,7 @@ import * as NodeUdpPort from "../network/provider/node/NodeUdpPort.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
 import { Listener, UdpPort } from "../network/Transport.ts"
-import { UdpHub } from "../network/UdpHub.ts"
+import { UdpHub, type UdpHubOptions } from "../network/UdpHub.ts"
 import * as NodeDht from "../node/NodeDht.ts"
 import * as NodeIoDaemon from "../node/NodeIoDaemon.ts"
 import * as NodeUdpHub from "../node/NodeUdpHub.ts"
@@ -48,6 +48,8 @@ export interface Options {
   readonly listen: ListenOptions | undefined
   readonly from: string | undefined
   readonly dht: DhtOptions
+  /** The port and the local addresses of UDP. */
+  readonly udp: UdpHubOptions
   readonly encryption: EngineOptions["encryption"]
 }
 
@@ -174,7 +176,7 @@ const udp = Effect.fnUntraced(
 )
 
 /** Whether nodes of the DHT answer. */
-const dht = ({ dht, from }: Options, listeningAt: ListeningAt): Effect.Effect<ReadonlyArray<Finding>> =>
+const dht = ({ dht, udp }: Options, listeningAt: ListeningAt): Effect.Effect<ReadonlyArray<Finding>> =>
   dht === false
     ? Effect.succeed([
         unknown("DHT IPv4", "not asked, because of --no-dht"),
@@ -194,28 +196,26 @@ const dht = ({ dht, from }: Options, listeningAt: ListeningAt): Effect.Effect<Re
         yield* Effect.timeoutOption(joined, dhtTime)
         const status = yield* node.status
         yield* Fiber.interrupt(looking)
-        return [ofFamily("DHT IPv4", status.ipv4, port), ofFamily("DHT IPv6", status.ipv6, port)]
-      }).pipe(
-        Effect.scoped,
-        Effect.provide(Layer.provideMerge(NodeDht.layerHub(dht), NodeUdpHub.layerPort({ host: from })))
-      )
+        const wanted = udp.port ?? port
+        return [ofFamily("DHT IPv4", status.ipv4, wanted), ofFamily("DHT IPv6", status.ipv6, wanted)]
+      }).pipe(Effect.scoped, Effect.provide(Layer.provideMerge(NodeDht.layerHub(dht), NodeUdpHub.layerPort(udp))))
 
 const isJoined = ({ ipv4, ipv6 }: DhtStatus): boolean =>
   [ipv4, ipv6].some((family) => (family?.goodNodes ?? 0) >= enoughNodes)
 
-/** What the state of a node says. `listeningAt` is the TCP port on which peers can connect. */
-export const ofFamily = (name: string, family: FamilyStatus | undefined, listeningAt?: number): Finding => {
+/** What the state of a node says. `wanted` is the UDP port that it should have, 0 for any: that of TCP, or a chosen one. */
+export const ofFamily = (name: string, family: FamilyStatus | undefined, wanted = 0): Finding => {
   if (family === undefined) return unknown(name, "this machine has no such address, or no free UDP port")
   const { externalHost, goodNodes, isReachable, local, nodes } = family
   if (goodNodes > 0) {
     const seen = externalHost === undefined ? "" : `; they see us at ${externalHost}`
     const reached = isReachable === true ? "; others reach us" : ""
-    const isTaken = listeningAt !== undefined && listeningAt !== local.port
+    const isTaken = wanted !== 0 && wanted !== local.port
     return works(
       name,
       `${Units.count(goodNodes, "node")} answered UDP port ${local.port}${seen}${reached}`,
       isTaken
-        ? `another program uses UDP port ${listeningAt}, so others may not reach the DHT through a router; choose another --port`
+        ? `another program uses UDP port ${wanted}, so others may not reach the DHT through a router; choose another --port`
         : undefined
     )
   }

@@ -14,9 +14,9 @@ import * as Units from "./Units.ts"
 
 /** Runs the checks and prints a line for each. Fails if something does not work. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
-  const { dht, encryption, from, listen } = yield* PeerOptions.read(args)
+  const { dht, encryption, from, listen, udp } = yield* PeerOptions.read(args)
   const directory = Arguments.get(args, "output") ?? "."
-  const findings = yield* Diagnosis.run({ directory, listen, from, dht, encryption })
+  const findings = yield* Diagnosis.run({ directory, listen, from, dht, udp, encryption })
   if (Arguments.has(args, "json")) {
     yield* JsonResult.print(output, { _tag: "Diagnosed", version: 1, checks: findings })
   } else {

@@ -11,6 +11,7 @@ import * as IoDaemon from "../io-daemon/IoDaemon.ts"
 import * as IoDaemonUrl from "../io-daemon/IoDaemonUrl.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
 import type { Listener } from "../network/Transport.ts"
+import type { UdpHubOptions } from "../network/UdpHub.ts"
 import * as NodeEngine from "../node/NodeEngine.ts"
 import * as MemoryResumeStore from "../resume/provider/MemoryResumeStore.ts"
 import * as PeerPolicy from "../swarm/PeerPolicy.ts"
@@ -38,6 +39,7 @@ export interface Options {
   /** The local address of connections to peers and trackers. */
   readonly from: string | undefined
   readonly dht: DhtOptions
+  readonly udp: UdpHubOptions
   readonly telemetry: Engine.TelemetryOptions
   /** The policy about peers; default the standard one. */
   readonly policy?: Partial<PeerPolicy.PeerPolicy> | undefined

@@ -6,6 +6,7 @@ import * as Environment from "../base/Environment.ts"
 import * as IpAddress from "../base/IpAddress.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import type * as Engine from "../engine/Engine.ts"
+import type { UdpHubOptions } from "../network/UdpHub.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import * as Arguments from "./Arguments.ts"
 import * as DhtOptions from "./DhtOptions.ts"
@@ -25,6 +26,8 @@ export interface PeerOptions {
   /** The local address of all connections; `undefined` for the system's choice. */
   readonly from: string | undefined
   readonly dht: DhtOptions.DhtOptions
+  /** The port and the local addresses of UDP. */
+  readonly udp: UdpHubOptions
 }
 
 /** The ports that are tried first, which BEP 3 names and users open in their routers; then any free one. */
@@ -59,6 +62,13 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   )
 })
 
+/** Reads `PIECEWISE_UDP_PORT` and, if there is no other local address, `PIECEWISE_UDP_BIND`. Fails with `WrongUsage`. */
+const readUdp = (from: string | undefined) =>
+  Effect.map(
+    Effect.mapError(Environment.udp(), ({ message }) => new Arguments.WrongUsage(message)),
+    ({ hosts, port }): UdpHubOptions => ({ host: from ?? hosts, port })
+  )
+
 /**
  * Reads the local address of connections: `--bind`, or else its variable, also for a command without that option.
  * `undefined` for the system's choice. Fails with `WrongUsage`.
@@ -66,8 +76,8 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 export const readFrom = (args: Arguments.Arguments) => Effect.map(readBind(args), Environment.fromOf)
 
 /**
- * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--encryption`, `--limit-down`, `--limit-up`
- * and what `DhtOptions` reads. Fails with `WrongUsage`.
+ * Reads `--peer`, `--max-connections`, `--port`, `--no-listen`, `--bind`, `--encryption`, `--limit-down`, `--limit-up`,
+ * what `DhtOptions` reads, and the variables of UDP. Fails with `WrongUsage`.
  */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const peers: Array<PeerAddress.PeerAddress> = []
@@ -95,7 +105,8 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     // `Arguments.read` accepts no other value.
     encryption: Arguments.get(args, "encryption") as PeerOptions["encryption"],
     from: Environment.fromOf(host),
-    dht: yield* DhtOptions.read(args)
+    dht: yield* DhtOptions.read(args),
+    udp: yield* readUdp(Environment.fromOf(host))
   }
   return options
 })

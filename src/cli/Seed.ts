@@ -30,7 +30,7 @@ import * as TorrentSession from "./TorrentSession.ts"
  */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [torrent, path] = args.operands as [string, string]
-  const { dht, encryption, from, limits, listen, maxConnections, peers } = yield* PeerOptions.read(args)
+  const { dht, encryption, from, limits, listen, maxConnections, peers, udp } = yield* PeerOptions.read(args)
   const goal = yield* SeedOptions.read(args)
   const policy = yield* Blocklist.read(args)
   const show = yield* TorrentSession.readShow(args)
@@ -52,7 +52,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
             policy,
             telemetry: LogOptions.telemetry(args)
           }),
-          services(place, { dht, from })
+          services(place, { dht, from, udp })
         ),
         add: { readOnly: true, peers, maxConnections, seed: goal ?? true, superSeed: Arguments.has(args, "super") },
         show,

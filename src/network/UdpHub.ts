@@ -1,5 +1,5 @@
 /**
- * One UDP socket a family for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
+ * One UDP socket a family, or one for each of the local addresses that are to be used, for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
  * others know us by one port, and one port needs to be opened or mapped. With an engine that listens it is the number of
  * its TCP port (`follow`). What arrives is told apart by its first byte, and goes to whoever has claimed that protocol;
  * what nobody has claimed is dropped and counted.
@@ -18,7 +18,8 @@ import type * as CompactPeers from "../base/CompactPeers.ts"
 import * as Descriptors from "../base/Descriptors.ts"
 import * as Environment from "../base/Environment.ts"
 import * as Monotonic from "../base/Monotonic.ts"
-import type { DatagramSink, UdpSocket } from "./Transport.ts"
+import type { PeerAddress } from "../base/PeerAddress.ts"
+import type { UdpSocket } from "./Transport.ts"
 import { ConnectionError, UdpPort } from "./Transport.ts"
 
 export type { Family } from "../base/CompactPeers.ts"
@@ -29,12 +30,20 @@ export type Protocol = "tracker" | "dht" | "utp"
 /** A socket that is shared: what it receives is handed out by the hub. */
 export type HubSocket = Omit<UdpSocket, "receiveUnsafe">
 
+/**
+ * Receives a datagram as a `DatagramSink` does, and the local address, one of `hosts`, whose socket it has arrived at.
+ */
+export type HubSink = (payload: Uint8Array, from: PeerAddress, host: string) => void
+
 /** How a hub binds its sockets. */
 export interface UdpHubOptions {
   /** The port of both families, 0 for any free one; default the one that `follow` says. */
   readonly port?: number | undefined
-  /** The only local address to use; default all of them. There is no socket of another family then. */
-  readonly host?: string | undefined
+  /**
+   * The only local address to use, or several; default all of them. There is no socket of another family then. Of
+   * several, each has a socket of its own, and the first of its family is the one for trackers.
+   */
+  readonly host?: string | ReadonlyArray<string> | undefined
 }
 
 /**
@@ -52,13 +61,21 @@ export class UdpHub extends Context.Service<
      * protocol has several claims, as with two clients of trackers, each gets every datagram, so a claim must ignore
      * what it did not ask for. What a sink throws closes the socket for all protocols.
      */
-    readonly claim: (protocol: Protocol, sink: DatagramSink) => Effect.Effect<void, never, Scope.Scope>
+    readonly claim: (protocol: Protocol, sink: HubSink) => Effect.Effect<void, never, Scope.Scope>
     /**
-     * The socket of a family, until the scope closes. It is bound for its first user, and closes `idleTime` after the
+     * The local addresses of a family that have a socket: those of the options, or the one that stands for all. Empty if
+     * the options only have addresses of the other family.
+     */
+    readonly hosts: (family: CompactPeers.Family) => ReadonlyArray<string>
+    /**
+     * The socket of a family, at one of its `hosts` (default the first), until the scope closes. It is bound for its first user, and closes `idleTime` after the
      * last one has left. Fails if it cannot be bound. If no descriptor is left for it, others give one up. If it
      * breaks, its users see that by `closed`, and whoever asks next gets another socket.
      */
-    readonly socket: (family: CompactPeers.Family) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
+    readonly socket: (
+      family: CompactPeers.Family,
+      host?: string
+    ) => Effect.Effect<HubSocket, ConnectionError, Scope.Scope>
     /**
      * Binds sockets to `port` until the scope closes, unless the hub has a port of its own. The engine calls it with the
      * port at which peers connect to it, because users forward one number, and other clients expect one. If the port is
@@ -92,49 +109,50 @@ export const protocolOf = (payload: Uint8Array): Protocol | undefined => {
   }
 }
 
+/** The address that stands for all of a family. */
+const every: { readonly [family in CompactPeers.Family]: string } = { ipv4: "0.0.0.0", ipv6: "::" }
+
 /** A hub over the `UdpPort` at hand, until the scope closes. */
 export const make = Effect.fnUntraced(function* ({
-  host,
+  host: own,
   port: ownPort
 }: UdpHubOptions = {}): Effect.fn.Return<UdpHub["Service"], never, UdpPort | Scope.Scope> {
   const udp = yield* UdpPort
   const scope = yield* Effect.scope
-  const sinks: Record<Protocol, Array<DatagramSink>> = { tracker: [], dht: [], utp: [] }
+  const ownHosts = typeof own === "string" ? [own] : own && [...new Set(own)]
+  const sinks: Record<Protocol, Array<HubSink>> = { tracker: [], dht: [], utp: [] }
   const followed: Array<number> = []
   let unclaimed = 0
 
-  const receive: DatagramSink = (payload, from) => {
+  const hosts = (family: CompactPeers.Family): ReadonlyArray<string> =>
+    ownHosts === undefined ? [every[family]] : ownHosts.filter((host) => host.includes(":") === (family === "ipv6"))
+
+  const receive: HubSink = (payload, from, host) => {
     const protocol = protocolOf(payload)
     if (protocol === undefined || sinks[protocol].length === 0) unclaimed++
-    else for (const sink of sinks[protocol]) sink(payload, from)
+    else for (const sink of sinks[protocol]) sink(payload, from, host)
   }
 
-  const open = Effect.fnUntraced(function* (family: CompactPeers.Family) {
-    const every = family === "ipv6" ? "::" : "0.0.0.0"
-    if (host !== undefined && host.includes(":") !== every.includes(":")) {
-      const address = { host: every, port: ownPort ?? 0 }
-      return yield* new ConnectionError({ address, why: `${host} has no connection to it` })
-    }
+  const open = Effect.fnUntraced(function* (host: string) {
     const ports = ownPort === undefined ? [...followed, 0] : [ownPort]
-    const socket = yield* Effect.firstSuccessOf(
-      ports.map((port) => Descriptors.retry(udp.bind({ host: host ?? every, port })))
-    )
+    const socket = yield* Effect.firstSuccessOf(ports.map((port) => Descriptors.retry(udp.bind({ host, port }))))
     const { local } = socket
     if (ports[0] !== 0 && local.port !== ports[0]) {
       yield* Effect.logInfo(`UDP port ${ports[0]} of ${local.host} is not free, so UDP port ${local.port} is used`)
     }
-    socket.receiveUnsafe(receive)
+    socket.receiveUnsafe((payload, from) => receive(payload, from, host))
     // Ends with the socket. In the scope of the hub, so that it can close the scope of a broken socket.
-    yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, family)).pipe(
+    yield* Effect.catchCause(socket.closed, () => RcMap.invalidate(sockets, host)).pipe(
       Effect.forkIn(scope, { startImmediately: true })
     )
     return socket
   })
 
-  const sockets: RcMap.RcMap<CompactPeers.Family, UdpSocket, ConnectionError> = yield* RcMap.make({
+  /** By their local addresses. */
+  const sockets: RcMap.RcMap<string, UdpSocket, ConnectionError> = yield* RcMap.make({
     // Whoever asks after a failure gets another try. Here, because a user that hears of the failure later would drop the
     // socket that another one has got since.
-    lookup: (family: CompactPeers.Family) => Effect.tapError(open(family), () => RcMap.invalidate(sockets, family)),
+    lookup: (host: string) => Effect.tapError(open(host), () => RcMap.invalidate(sockets, host)),
     idleTimeToLive: idleTime
   })
 
@@ -144,11 +162,19 @@ export const make = Effect.fnUntraced(function* ({
         Effect.sync(() => void sinks[protocol].push(sink)),
         () => Effect.sync(() => void sinks[protocol].splice(sinks[protocol].indexOf(sink), 1))
       ),
-    socket: (family) =>
+    hosts,
+    socket: Effect.fnUntraced(function* (family, asked) {
+      const host = asked ?? hosts(family)[0]
+      if (host === undefined || !hosts(family).includes(host)) {
+        const address = { host: host ?? every[family], port: ownPort ?? 0 }
+        return yield* new ConnectionError({ address, why: `${ownHosts?.join(" and ")} has no connection to it` })
+      }
       // The map measures how long a socket is idle by the clock of whoever returns it.
-      Effect.acquireRelease(Scope.make(), (user, exit) =>
+      const user = yield* Effect.acquireRelease(Scope.make(), (user, exit) =>
         Effect.updateService(Scope.close(user, exit), Clock.Clock, Monotonic.clock)
-      ).pipe(Effect.flatMap((user) => Scope.provide(RcMap.get(sockets, family), user))),
+      )
+      return yield* Scope.provide(RcMap.get(sockets, host), user)
+    }),
     follow: (port) =>
       Effect.acquireRelease(
         Effect.sync(() => void followed.push(port)),
@@ -162,12 +188,12 @@ export const make = Effect.fnUntraced(function* ({
 export const layer = (options?: UdpHubOptions): Layer.Layer<UdpHub, never, UdpPort> =>
   Layer.effect(UdpHub, make(options))
 
-/** Reads `PIECEWISE_UDP_PORT` and `PIECEWISE_BIND` (docs/configuration.md). */
+/** Reads `PIECEWISE_UDP_PORT`, `PIECEWISE_BIND` and, if that is not set, `PIECEWISE_UDP_BIND` (docs/configuration.md). */
 export const fromEnvironment = (): Config.Config<UdpHubOptions> =>
-  Config.all({
-    port: Environment.optional(Environment.integer("PIECEWISE_UDP_PORT", 0, 65_535)),
-    host: Environment.from()
-  })
+  Config.map(Config.all({ from: Environment.from(), udp: Environment.udp() }), ({ from, udp: { hosts, port } }) => ({
+    port,
+    host: from ?? hosts
+  }))
 
 /** A hub with options as `config` says. Fails with `ConfigError` if a value is bad. */
 export const layerConfig = (

@@ -15,6 +15,7 @@ import * as TrackerSource from "../discovery/tracker/TrackerSource.ts"
 import * as Engine from "../engine/Engine.ts"
 import * as ThreadedPieceHasher from "../hash/provider/node/ThreadedPieceHasher.ts"
 import * as TcpTransport from "../network/provider/node/TcpTransport.ts"
+import type { UdpHubOptions } from "../network/UdpHub.ts"
 import * as FileResumeStore from "../resume/provider/node/FileResumeStore.ts"
 import * as FileSystemStorage from "../storage/provider/node/FileSystemStorage.ts"
 import * as NodeDht from "./NodeDht.ts"
@@ -36,6 +37,11 @@ export interface Options extends Engine.EngineOptions {
    * nodes beside the resume data.
    */
   readonly dht?: boolean | NodeDht.Options | undefined
+  /**
+   * The port and the local addresses of UDP, for trackers and the DHT, which has a node at each of several addresses (BEP
+   * 45); default the number of the TCP port, and `from`. Peers must be able to connect to each of the addresses.
+   */
+  readonly udp?: UdpHubOptions | undefined
 }
 
 /** What finds peers for torrents on Node, and how. */
@@ -44,6 +50,8 @@ export interface NetworkOptions {
   readonly from?: string | undefined
   /** The options of the DHT; `false` for none. */
   readonly dht: NodeDht.Options | false
+  /** The port and the local addresses of UDP; default `from`. */
+  readonly udp?: UdpHubOptions | undefined
 }
 
 /** The sources of torrents over the UDP hub at hand: trackers, and the DHT if there is one. */
@@ -60,14 +68,14 @@ const sources = <E, R, E2, R2>(trackers: Layer.Layer<PeerSources.PeerSources, E,
   )
 
 /** Connections over TCP, what encrypts them, trackers, and the DHT. */
-export const layerNetwork = ({ dht, from }: NetworkOptions) =>
+export const layerNetwork = ({ dht, from, udp }: NetworkOptions) =>
   Layer.mergeAll(
     TcpTransport.layerDialerFrom(from),
     TcpTransport.layerListener,
     NodeDiffieHellman.layer,
     sources(TrackerSource.layer, dht === false ? Layer.empty : NodeDht.layerHub(dht)).pipe(
       Layer.provideMerge(NodeTracker.layerHub(undefined, from)),
-      Layer.provideMerge(NodeUdpHub.layerPort({ host: from }))
+      Layer.provideMerge(NodeUdpHub.layerPort({ port: udp?.port, host: udp?.host ?? from }))
     )
   )
 
@@ -82,7 +90,7 @@ export const layerServices = (options: Options) => {
     FileResumeStore.layer({ directory: resumeDirectory }),
     NodeMetadataSource.layerFrom(options.from),
     NodeWebSeeds.layerFrom(options.from),
-    layerNetwork({ from: options.from, dht: dhtOf(options, resumeDirectory) })
+    layerNetwork({ from: options.from, dht: dhtOf(options, resumeDirectory), udp: options.udp })
   ).pipe(Layer.provideMerge(ThreadedPieceHasher.layer))
 }
 

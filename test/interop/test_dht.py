@@ -163,6 +163,16 @@ def test_a_peer_finds_our_node_if_the_number_is_taken(torrent, target, give, lee
     assert node != "127.0.5.10:7010"
 
 
+def test_every_local_address_of_udp_is_announced(torrent, give, router, nodes, monkeypatch):
+    ours = ["127.0.5.11", "127.0.5.12"]
+    monkeypatch.setenv("PIECEWISE_UDP_BIND", ",".join(ours))
+
+    give(torrent, "--bind", "0.0.0.0", "--port", "7012")
+
+    for host in ours:
+        eventually(lambda: nodes[0].peers(8, torrent.info_hash.hex()), f"{host}:7012")
+
+
 def test_no_dht(torrent, target, router, piecewise):
     program = piecewise("download", torrent.link(), "-o", target, "--no-dht")
 

@@ -101,6 +101,41 @@ describe("UdpHub", () => {
       )
   )
 
+  it.effect("binds each of several local addresses by one number, and says at which a datagram arrived", () =>
+    Effect.gen(function* () {
+      const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+      const port = UdpPort.of({ bind: (options) => network.host(options.host).bind(options) })
+      const hub = yield* Effect.provideService(
+        UdpHub.make({ host: ["10.0.0.2", "2001:db8::2", "10.0.0.3"] }),
+        UdpPort,
+        port
+      )
+      yield* hub.follow(6_881)
+      const arrived: Array<string> = []
+      yield* hub.claim("dht", (_, from, host) => arrived.push(`${from.host} at ${host}`))
+      const { heard, socket } = yield* peer("10.0.0.1")
+
+      const hosts = [hub.hosts("ipv4"), hub.hosts("ipv6")]
+      const sockets = yield* Effect.forEach(hosts[0]!, (host) => hub.socket("ipv4", host))
+      const first = yield* hub.socket("ipv4")
+      const failure = yield* Effect.flip(hub.socket("ipv4", "10.0.0.4"))
+      for (const { local, sendUnsafe } of sockets) {
+        socket.sendUnsafe(Bytes.fromText("de"), local)
+        sendUnsafe(Bytes.fromText("de"), socket.local)
+      }
+      yield* TestClock.adjust(1)
+
+      assert.deepStrictEqual(hosts, [["10.0.0.2", "10.0.0.3"], ["2001:db8::2"]])
+      assert.deepStrictEqual(
+        [...sockets, first].map(({ local }) => local),
+        ["10.0.0.2", "10.0.0.3", "10.0.0.2"].map((host) => ({ host, port: 6_881 }))
+      )
+      assert.deepStrictEqual(arrived, ["10.0.0.1 at 10.0.0.2", "10.0.0.1 at 10.0.0.3"])
+      assert.strictEqual(heard.length, 2)
+      assert.strictEqual(failure.why, "10.0.0.2 and 2001:db8::2 and 10.0.0.3 has no connection to it")
+    }).pipe(Effect.scoped, inNetwork)
+  )
+
   it.effect("takes the number that it follows, for both families, for as long as somebody wants it", () =>
     Effect.gen(function* () {
       const hub = yield* UdpHub.make()

@@ -8,12 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as DiffieHellman from "../../src/connect/mse/DiffieHellman.ts"
 import { Dht } from "../../src/discovery/dht/Dht.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as Engine from "../../src/engine/Engine.ts"
+import * as NodeDht from "../../src/node/NodeDht.ts"
 import * as NodeEngine from "../../src/node/NodeEngine.ts"
+import * as NodeUdpHub from "../../src/node/NodeUdpHub.ts"
 import { request } from "../discovery/tracker/requests.ts"
 import * as Disk from "../storage/disk.ts"
 
@@ -68,6 +71,52 @@ describe("NodeEngine.layer", () => {
       return { tcp: listening?.port, udp: ipv4?.local.port }
     }).pipe(Effect.provide(NodeEngine.layer({ directory, from: host, listen: { host, port }, dht: { bootstrap: [] } })))
   })
+
+  it.live("BEP 45: has a node of its DHT at each local address of UDP, by one number, and each announces", () =>
+    Effect.gen(function* () {
+      const directory = yield* Disk.temporaryFolder
+      const infoHash = InfoHash.fromHex("a3".repeat(20))!
+      const ours = ["127.0.0.1", "127.0.0.2"]
+      const hosts = Array.from({ length: 10 }, (_, index) => `127.0.4.${index + 1}`)
+      const others = yield* Effect.forEach(hosts, (host) =>
+        Effect.map(
+          Layer.build(
+            Layer.provide(
+              NodeDht.layerHub({ bootstrap: host === hosts[0] ? [] : [{ host: hosts[0]!, port: 7_011 }] }),
+              NodeUdpHub.layerPort({ host, port: 7_011 })
+            )
+          ),
+          (context) => Context.get(context, Dht)
+        )
+      )
+      const peersOf = (dht: Dht["Service"]) =>
+        Effect.map(Stream.runCollect(dht.peers(infoHash)), (found) => found.flatMap(({ peers }) => peers))
+      yield* Effect.forEach(others, peersOf, { concurrency: "unbounded" })
+
+      const { found, port, status } = yield* Effect.gen(function* () {
+        const { listening } = yield* Engine.Engine
+        const dht = Option.getOrThrow(yield* Effect.serviceOption(Dht))
+        yield* Stream.runDrain(dht.peers(infoHash, { announce: { port: listening!.port } }))
+        return { found: yield* peersOf(others[9]!), port: listening!.port, status: yield* dht.status }
+      }).pipe(
+        Effect.provide(
+          NodeEngine.layer({
+            directory,
+            listen: { host: "127.0.0.1", port: 0 },
+            udp: { host: ours },
+            dht: { bootstrap: [{ host: hosts[0]!, port: 7_011 }] }
+          })
+        )
+      )
+
+      const addresses = ours.map((host) => ({ host, port }))
+      assert.deepStrictEqual(
+        [status.ipv4!, ...status.others!].map(({ local }) => local),
+        addresses
+      )
+      assert.sameDeepMembers(found, addresses)
+    }).pipe(Effect.scoped)
+  )
 
   /** A UDP port that another program uses until the scope closes. */
   const taken = Effect.acquireRelease(

@@ -2,8 +2,9 @@
  * The distributed hash table of BitTorrent (BEP 5): finds peers without a tracker, and keeps a share of the table for
  * others. It can be used alone; an engine uses it as one of its sources of peers.
  *
- * There is a node for each family of addresses that has a socket (BEP 32, BEP 45), with an id and a routing table of
- * its own. What is asked of `Dht` is asked over both.
+ * There is a node for each socket of the hub: one a family (BEP 32), or one for each local address that the hub was given
+ * (BEP 45), with an id and a routing table of its own. What is asked of `Dht` is asked over all of them: over both
+ * families at once, and over the nodes of one family one after the other, because they ask the same nodes of others.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -31,6 +32,7 @@ import * as DhtMachine from "./DhtMachine.ts"
 import * as DhtNode from "./DhtNode.ts"
 import type { DhtStatus } from "./DhtStatus.ts"
 import { DhtStore, type Saved } from "./DhtStore.ts"
+import * as Lookup from "./Lookup.ts"
 import * as NodeIds from "./NodeId.ts"
 import type { Search, SearchResult } from "./NodeState.ts"
 
@@ -44,7 +46,7 @@ export interface DhtOptions {
   readonly isReadOnly?: boolean | undefined
   /**
    * Our id, 20 bytes, for every family. By default it is the saved one, or a new one, and it changes to one that suits
-   * our address (BEP 42). A given one stays.
+   * our address (BEP 42). A given one stays; further nodes of a family have ids that follow from it.
    */
   readonly nodeId?: Uint8Array | undefined
   /** The families of addresses to use; default both. A family without a socket is tried again later. */
@@ -115,7 +117,10 @@ export class Dht extends Context.Service<
      * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped.
      */
     readonly addNode: (address: PeerAddress) => Effect.Effect<void>
-    /** The UDP port of our node of a family, as peers are told it (BEP 5 `port`); `undefined` while it has no socket. */
+    /**
+     * The UDP port of our node of a family, of several the first, as peers are told it (BEP 5 `port`); `undefined` while
+     * there is no socket.
+     */
     readonly portUnsafe: (family: CompactPeers.Family) => number | undefined
     /** The state of the nodes. */
     readonly status: Effect.Effect<DhtStatus>
@@ -129,12 +134,18 @@ export const savePeriod: Duration.Input = "5 minutes"
 const maxAdded = 20
 const addedPerSecond = 2
 
-/** Answers that may wait for a slow reader of `peers`: all that two lookups can get (`Lookup.maxQueries`). */
-const maxUnread = 256
+/**
+ * Most nodes of a family. Each sends and receives as much as one alone, and announces us by its address, of which peers
+ * need few.
+ */
+export const maxNodesOfFamily = 4
+
+/** Answers that may wait for a slow reader of `peers`: all that the lookups of the nodes can get. */
+const maxUnread = 2 * maxNodesOfFamily * Lookup.maxQueries
 
 const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
 
-/** Runs a node for each family until the scope closes. */
+/** Runs a node for each socket until the scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: DhtOptions = {}
 ): Effect.fn.Return<Dht["Service"], never, DhtStore | UdpHub | Scope.Scope> {
@@ -147,12 +158,19 @@ export const make = Effect.fnUntraced(function* (
   const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
   const prng = () => random.nextDoubleUnsafe()
   const nodes: Array<DhtNode.DhtNode> = []
-  for (const family of options.families ?? families) {
+  const places = (options.families ?? families).flatMap((family) =>
+    hub
+      .hosts(family)
+      .slice(0, maxNodesOfFamily)
+      .map((host, index) => ({ family, host, index }))
+  )
+  const ownHosts = new Set(places.map(({ host }) => host))
+  for (const { family, host, index } of places) {
     const given = options.nodeId === undefined ? undefined : NodeIds.fromBytes(options.nodeId)
-    const known = NodeIds.fromBytes(Bytes.fromHex(saved?.[family]?.id ?? "") ?? new Uint8Array())
+    const known = NodeIds.fromBytes(Bytes.fromHex((index === 0 && saved?.[family]?.id) || "") ?? new Uint8Array())
     const machine = DhtMachine.make({
       family,
-      id: given ?? known ?? NodeIds.random(prng),
+      id: (given && NodeIds.apart(given, index)) ?? known ?? NodeIds.random(prng),
       isIdFixed: given !== undefined,
       isReadOnly: options.isReadOnly,
       limits,
@@ -164,12 +182,15 @@ export const make = Effect.fnUntraced(function* (
     const others = (named: Parameters<DhtNode.DhtNode["named"]>[0]) => {
       for (const node of nodes) if (node.machine.family !== family) node.named(named)
     }
-    nodes.push(yield* DhtNode.make({ hub, machine, clock, others }))
+    machine.ownHosts = ownHosts
+    nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others }))
   }
-  const nodeOf = (family: CompactPeers.Family) => nodes.find(({ machine }) => machine.family === family)
-  for (const node of nodes) node.machine.sibling = nodes.find((other) => other !== node)?.machine
-  yield* hub.claim("dht", (payload, from) =>
-    nodeOf(from.host.includes(":") ? "ipv6" : "ipv4")?.receiveUnsafe(payload, from)
+  const nodesOf = (family: CompactPeers.Family | undefined) => nodes.filter(({ machine }) => machine.family === family)
+  for (const { machine } of nodes) {
+    machine.sibling = nodes.find((other) => other.machine.family !== machine.family)?.machine
+  }
+  yield* hub.claim("dht", (payload, from, host) =>
+    nodes.find((node) => node.host === host)?.receiveUnsafe(payload, from)
   )
 
   /** A lookup before would find nobody. */
@@ -178,7 +199,9 @@ export const make = Effect.fnUntraced(function* (
 
   const save = Effect.suspend(() => {
     const now = Monotonic.nowUnsafe(clock)
-    const parts = nodes.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
+    // The nodes that the first one of a family knows are good for all.
+    const firsts = families.flatMap((family) => nodesOf(family).slice(0, 1))
+    const parts = firsts.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
     return store.save(Object.fromEntries(parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])))
   }).pipe(Effect.catchTag("piecewise/DhtStoreError", (error) => Effect.logWarning(error.message)))
   yield* Effect.addFinalizer(() => save)
@@ -189,19 +212,26 @@ export const make = Effect.fnUntraced(function* (
     Effect.andThen(
       Deferred.await(ready),
       permits.withPermits(1)(
-        Effect.all(
-          nodes.map((node) => node.search(search, found)),
-          { concurrency: "unbounded" }
-        )
+        Effect.forEach(families, (family) => Effect.forEach(nodesOf(family), (node) => node.search(search, found)), {
+          concurrency: "unbounded"
+        })
       )
-    ).pipe(Effect.map((results) => results.filter((result) => result !== undefined)))
+    ).pipe(Effect.map((results) => results.flat().filter((result) => result !== undefined)))
 
   /** Asks a node now, or when there is a socket. */
   const suggest = (address: PeerAddress) => {
-    const node = nodes.find(({ machine }) => machine.family === CompactPeers.familyOf(address))
-    if (node === undefined || !PeerAddresses.isDialable(address)) return
-    node.act((now) => DhtMachine.suggest(node.machine, address, now))
+    if (!PeerAddresses.isDialable(address)) return
+    for (const [index, node] of nodesOf(CompactPeers.familyOf(address)).entries()) {
+      if (index > 0 && !DhtMachine.knowsFew(node.machine)) continue
+      node.act((now) => DhtMachine.suggest(node.machine, address, now))
+    }
   }
+
+  const openOf = (family: CompactPeers.Family) =>
+    nodesOf(family).flatMap(({ local, machine }) => {
+      const address = local()
+      return address === undefined ? [] : [{ local: address, machine }]
+    })
 
   let addable = maxAdded
   let addableAt = Monotonic.nowUnsafe(clock)
@@ -259,17 +289,18 @@ export const make = Effect.fnUntraced(function* (
         })
         return Effect.asVoid(Effect.forkIn(named, scope))
       }),
-    portUnsafe: (family) => nodeOf(family)?.local()?.port,
+    portUnsafe: (family) => openOf(family)[0]?.local.port,
     status: Effect.sync(() => {
       const now = Monotonic.nowUnsafe(clock)
-      const parts = nodes.flatMap(({ local, machine }) => {
-        const address = local()
-        return address === undefined
-          ? []
-          : [[machine.family, { local: address, ...DhtMachine.status(machine, now) }] as const]
-      })
+      const all = families.map((family) =>
+        openOf(family).map(({ local, machine }) => ({ local, ...DhtMachine.status(machine, now) }))
+      )
+      const [[ipv4, ...others4] = [], [ipv6, ...others6] = []] = all
+      const others = [...others4, ...others6]
       return {
-        ...(Object.fromEntries(parts) as Pick<DhtStatus, "ipv4" | "ipv6">),
+        ...(ipv4 === undefined ? {} : { ipv4 }),
+        ...(ipv6 === undefined ? {} : { ipv6 }),
+        ...(others.length === 0 ? {} : { others }),
         isReadOnly: options.isReadOnly === true
       }
     })

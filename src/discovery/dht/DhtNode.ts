@@ -41,6 +41,8 @@ interface Listener {
 /** A node. */
 export interface DhtNode {
   readonly machine: DhtMachine.DhtMachine
+  /** Which of the hub's hosts it has. */
+  readonly host: string
   /** The local address of the socket; `undefined` while there is none. */
   readonly local: () => PeerAddress | undefined
   readonly receiveUnsafe: DatagramSink
@@ -58,10 +60,11 @@ export interface DhtNode {
 export const make = Effect.fnUntraced(function* (options: {
   readonly hub: UdpHub["Service"]
   readonly machine: DhtMachine.DhtMachine
+  readonly host: string
   readonly clock: Clock.Clock
   readonly others: (nodes: ReadonlyArray<NodeInfo>) => void
 }): Effect.fn.Return<DhtNode, never, Scope.Scope> {
-  const { clock, hub, machine, others } = options
+  const { clock, host, hub, machine, others } = options
   const listeners = new Map<number, Listener>()
   const opened = Deferred.makeUnsafe<void>()
   const wake = Latch.makeUnsafe(false)
@@ -100,7 +103,7 @@ export const make = Effect.fnUntraced(function* (options: {
     } catch (cause) {
       if (now - faultLoggedAt >= faultLogMillis) {
         faultLoggedAt = now
-        fork(Effect.logError(`A fault in the DHT (${machine.family}), which goes on:`, cause))
+        fork(Effect.logError(`A fault in the DHT at ${host}, which goes on:`, cause))
       }
       return false
     }
@@ -126,7 +129,7 @@ export const make = Effect.fnUntraced(function* (options: {
     let seconds = minRetrySeconds
     while (true) {
       yield* Effect.gen(function* () {
-        socket = yield* hub.socket(machine.family)
+        socket = yield* hub.socket(machine.family, host)
         seconds = minRetrySeconds
         act((now) => DhtMachine.opened(machine, now))
         yield* Deferred.succeed(opened, undefined)
@@ -134,7 +137,7 @@ export const make = Effect.fnUntraced(function* (options: {
       }).pipe(
         Effect.scoped,
         Effect.catchTag("piecewise/ConnectionError", (error) =>
-          Effect.logDebug(`no UDP socket for the DHT (${machine.family}): ${error.why}`)
+          Effect.logDebug(`no UDP socket for the DHT at ${host}: ${error.why}`)
         )
       )
       close()
@@ -161,6 +164,7 @@ export const make = Effect.fnUntraced(function* (options: {
 
   return {
     machine,
+    host,
     local: () => socket?.local,
     act,
     opened: Deferred.await(opened),

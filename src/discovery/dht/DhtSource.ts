@@ -119,4 +119,5 @@ const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSourc
   ...(from !== undefined && { from })
 })
 
-const knowsNodes = ({ ipv4, ipv6 }: DhtStatus): boolean => (ipv4?.nodes ?? 0) + (ipv6?.nodes ?? 0) > 0
+const knowsNodes = ({ ipv4, ipv6, others = [] }: DhtStatus): boolean =>
+  [ipv4, ipv6, ...others].some((node) => node !== undefined && node.nodes > 0)

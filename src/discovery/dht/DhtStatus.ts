@@ -51,7 +51,7 @@ export const FamilyStatus = Schema.Struct({
   })
 })
 
-/** The state of the node of one family of addresses. */
+/** The state of one node. */
 export type FamilyStatus = typeof FamilyStatus.Type
 
 /** The schema of `DhtStatus`. */
@@ -59,6 +59,8 @@ export const DhtStatus = Schema.Struct({
   /** Missing if there is no socket of the family. */
   ipv4: Schema.optionalKey(FamilyStatus),
   ipv6: Schema.optionalKey(FamilyStatus),
+  /** The nodes of further local addresses, if UDP is bound to several of a family (BEP 45). Missing if there are none. */
+  others: Schema.optionalKey(Schema.Array(FamilyStatus)),
   isReadOnly: Schema.Boolean
 })
 

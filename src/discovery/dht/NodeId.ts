@@ -55,6 +55,16 @@ export const randomSharing = (self: Uint8Array, shared: number, prng: Prng): Nod
   return id
 }
 
+/**
+ * Another id for each `number` from 0, which is the id itself, to 255, far away from one another (BEP 45): numbers differ
+ * in the first bits, beginning with the very first.
+ */
+export const apart = (self: NodeId, number: number): NodeId => {
+  const id = new Uint8Array(self) as Uint8Array as NodeId
+  for (let bit = 0; bit < 8; bit++) if ((number >>> bit) & 1) id[0] = id[0]! ^ (0x80 >>> bit)
+  return id
+}
+
 /** The bits of an address that count (BEP 42). */
 const mask4 = Uint8Array.of(0x03, 0x0f, 0x3f, 0xff)
 const mask6 = Uint8Array.of(0x01, 0x03, 0x07, 0x0f, 0x1f, 0x3f, 0x7f, 0xff)

@@ -141,6 +141,8 @@ export interface NodeState {
   isOpen: boolean
   /** The node of the other family, if there is one: it names its nodes to whoever wants them (BEP 32). */
   sibling: NodeState | undefined
+  /** The hosts of our own nodes. What they ask does not show that others reach us. */
+  ownHosts: ReadonlySet<string>
   nextTask: number
   actions: Array<Action>
 }
@@ -207,6 +209,7 @@ export const make = (options: Options): NodeState => {
     table: RoutingTable.make(id, now),
     isOpen: false,
     sibling: undefined,
+    ownHosts: new Set(),
     nextTask: 1,
     actions: []
   }

@@ -40,7 +40,7 @@ export const query = (self: NodeState, query: Krpc.Query, from: PeerAddress, now
   self.counts.queriesReceived++
   // A read-only node answers nobody (BEP 43).
   if (self.isReadOnly) return
-  Reachability.askedBy(self.reachability, from.host, now)
+  if (!self.ownHosts.has(from.host)) Reachability.askedBy(self.reachability, from.host, now)
   answer(self, query, from, now)
   if (!query.isReadOnly) consider(self, { id: query.id, address: from }, now)
 }

@@ -101,4 +101,16 @@ describe("NodeId", () => {
     )
     assert.strictEqual(NodeId.sharedBits(new Uint8Array(20), new Uint8Array(20)), 160)
   })
+
+  it("BEP 45: makes ids apart from one, which differ in their first bits", () => {
+    fc.assert(
+      fc.property(id, fc.nat(255), fc.nat(255), (self, a, b) => {
+        const given = NodeId.fromBytes(self.subarray(0, NodeId.length))!
+        const shared = NodeId.sharedBits(NodeId.apart(given, a), NodeId.apart(given, b))
+
+        assert.strictEqual(shared, a === b ? NodeId.bits : 31 - Math.clz32((a ^ b) & -(a ^ b)))
+        assert.deepStrictEqual(NodeId.apart(given, 0), given)
+      })
+    )
+  })
 })

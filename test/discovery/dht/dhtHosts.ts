@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as Dht from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
+import { UdpPort } from "../../../src/network/Transport.ts"
 import * as UdpHub from "../../../src/network/UdpHub.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
 
@@ -29,6 +30,33 @@ export const start = Effect.fnUntraced(function* (
   )
   const families = other === undefined ? ([host.includes(":") ? "ipv6" : "ipv4"] as const) : undefined
   const layer = Dht.layer({ families, ...rest }).pipe(Layer.provide(store), Layer.provide(hub))
+  return Context.get(yield* Layer.build(layer), Dht.Dht)
+})
+
+/**
+ * Starts the DHT of a program that binds UDP to several local addresses. `passes` hears of each datagram, with the local
+ * address that it is sent from, and says whether it leaves the machine.
+ */
+export const startAt = Effect.fnUntraced(function* (
+  hosts: ReadonlyArray<string>,
+  options: Dht.DhtOptions & { readonly passes?: (host: string, payload: Uint8Array) => boolean } = {}
+) {
+  const { passes = () => true, ...rest } = options
+  const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
+  const ports = Layer.succeed(
+    UdpPort,
+    UdpPort.of({
+      bind: (address) =>
+        Effect.map(network.host(address.host).bind(address), (socket) => ({
+          ...socket,
+          sendUnsafe: (payload, to) => {
+            if (passes(address.host, payload)) socket.sendUnsafe(payload, to)
+          }
+        }))
+    })
+  )
+  const hub = Layer.provide(UdpHub.layer({ port, host: hosts }), ports)
+  const layer = Dht.layer(rest).pipe(Layer.provide(DhtStore.layerMemory()), Layer.provide(hub))
   return Context.get(yield* Layer.build(layer), Dht.Dht)
 })
 
