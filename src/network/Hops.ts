@@ -31,6 +31,14 @@ export const Route = Context.Reference<Route>("piecewise/transport/Hops/Route", 
   defaultValue: () => ({ whyNot: () => undefined, reached: () => {} })
 })
 
+/**
+ * Whether whoever reads the body of the response is done with a chunk when it pulls the next one. A client may then free
+ * the memory of chunks early. By default chunks stay as they are.
+ */
+export const LentChunks = Context.Reference<boolean>("piecewise/transport/Hops/LentChunks", {
+  defaultValue: () => false
+})
+
 /** What a client fails with, as the cause of its error, if the `Route` forbids every address. */
 export class RouteForbidden extends Data.TaggedError("RouteForbidden")<{ readonly why: string }> {
   override get message() {
@@ -66,6 +74,8 @@ export interface Options {
   readonly whyNot: (url: URL, address: string) => string | undefined
   /** Called with the address of the server that has answered, or the host of its URL if the client does not report it. */
   readonly answered?: ((host: string) => void) | undefined
+  /** See `LentChunks`; default `false`. */
+  readonly lentChunks?: boolean | undefined
 }
 
 /**
@@ -104,6 +114,7 @@ export const get = Effect.fnUntraced(function* (
     const response = yield* client.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, { ...init, redirect: "manual" }),
       Effect.provideService(Route, route),
+      Effect.provideService(LentChunks, options.lentChunks === true),
       // Tracing headers would leak information to strangers, and a span would contain what a URL must not show, such as
       // the passkey of a tracker.
       Effect.provideService(HttpClient.TracerPropagationEnabled, false),

@@ -19,6 +19,7 @@ import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as Hops from "../network/Hops.ts"
 import * as Offline from "../network/provider/node/Offline.ts"
+import * as ChunkMemory from "./ChunkMemory.ts"
 import type * as NodeLookup from "./NodeLookup.ts"
 
 // An `import` would read every export of `node:http`, and that of `WebSocket` loads undici, which takes 15 ms. TLS takes
@@ -86,7 +87,7 @@ export const makeKept = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLook
   const agentOf = (isSecure: boolean): Http.Agent => {
     const known = agents.get(isSecure)
     if (known !== undefined) return known
-    const agent = judgingReuse(makeAgent(isSecure, { ...local, keepAlive: true, timeout: keptFor }), isSecure, routes)
+    const agent = judgingReuse(makeAgent(isSecure, { ...local, keepAlive: true, timeout: keptFor }), routes)
     agents.set(isSecure, agent)
     return agent
   }
@@ -100,6 +101,7 @@ export const makeKept = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLook
     const refusal = refusalOf(route, url, request)
     if (refusal !== undefined) return refusal
     const agent = agentOf(url.protocol === "https:")
+    const isLent = fiber.getRef(Hops.LentChunks)
     /** The agent as this request sees it: a connection that it opens is judged by the route of this request. */
     const view: Http.Agent = Object.create(agent)
     const { addRequest } = agent as unknown as { readonly addRequest: AddRequest }
@@ -114,6 +116,7 @@ export const makeKept = Effect.fnUntraced(function* (lookup: NodeLookup.NodeLook
     return NodeHttpClient.makeNodeHttp.pipe(
       Effect.provideService(NodeHttpClient.HttpAgent, { http: view, https: view as Https.Agent }),
       Effect.flatMap((client) => client.execute(request)),
+      Effect.map((response) => (isLent ? ChunkMemory.freeing(response) : response)),
       Descriptors.retry
     )
   })
@@ -126,10 +129,10 @@ type AddRequest = (request: Http.ClientRequest, options: object) => void
 const routeOf = Symbol("route")
 
 /** Makes an agent report each address that a request uses, and refuse kept connections that its route forbids. */
-const judgingReuse = (agent: Http.Agent, isSecure: boolean, routes: WeakMap<object, Hops.Route>): Http.Agent => {
+const judgingReuse = (agent: Http.Agent, routes: WeakMap<object, Hops.Route>): Http.Agent => {
   const connect = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {
-    const socket = isSecure ? connect(options, callback) : readingToBuffer(connect, options, callback)
+    const socket = readingToBuffer(connect, options, callback)
     const route = (options as { readonly [routeOf]?: Hops.Route })[routeOf]
     if (route !== undefined && socket instanceof Net.Socket) reportTo(route, socket)
     return socket
@@ -148,12 +151,12 @@ const judgingReuse = (agent: Http.Agent, isSecure: boolean, routes: WeakMap<obje
   return agent
 }
 
-/** What all connections without TLS read to. What is in it is handled before the next read. */
+/** What all kept connections read to, with TLS and without. What is in it is handled before the next read. */
 let readBuffer: Uint8Array<ArrayBuffer> | undefined
 
 /**
  * Opens a connection that reads to one buffer. By default Node makes a new one of 64 KiB for each read, although its
- * parser of HTTP copies every part of a body to fresh memory, which a test holds.
+ * parser of HTTP copies every part of a body to fresh memory, which a test holds. TLS reads to it what it deciphered.
  */
 const readingToBuffer = (
   connect: Http.Agent["createConnection"],

@@ -206,7 +206,9 @@ const fetchOne = Effect.fnUntraced(function* (
       "accept-encoding": "identity",
       ...(range !== undefined && { range: `bytes=${range.first}-${range.last}` })
     },
-    whyNot: seed.isTrusted ? () => undefined : Destination.whyNotWebSeed
+    whyNot: seed.isTrusted ? () => undefined : Destination.whyNotWebSeed,
+    // `SeedBody` copies a chunk to its places before it pulls the next one.
+    lentChunks: true
   })
   const response = yield* SeedProgress.awaiting(self.progress, self.clock, asking).pipe(
     Effect.mapError((error) =>

@@ -144,6 +144,29 @@ def test_nginx_that_redirects(source, target, nginx, create, download):
     assert_same(torrent, target)
 
 
+def test_nginx_over_tls(source, target, nginx, create, download, tmp_path, monkeypatch):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        leave_out("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    # fmt: off
+    subprocess.run([
+        openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate,
+    ], check=True, capture_output=True)
+    # fmt: on
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(certificate))
+    port = free_port()
+    nginx(f"listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};")
+    url = f"https://127.0.0.1:{port}/"
+    for content in (write_file(source / "one.bin", 20 * MIB + 5, 7), write_folder(source)):
+        torrent = create(content, url)
+
+        download(torrent).finish()
+
+        assert_same(torrent, target)
+
+
 def test_nginx_that_allows_one_connection(source, target, nginx, create, piecewise):
     torrent = create(write_file(source / "one.bin", 6 * MIB, 2), nginx("limit_conn all 1; limit_rate 1m;"))
 

@@ -67,6 +67,36 @@ describe("NodeRoutedHttp.makeKept", () => {
     })
   )
 
+  it.live("frees the chunks of a body that were lent once the next are pulled, and no others", () =>
+    Effect.gen(function* () {
+      const length = 1_000_000
+      const url = yield* serve((_, response) => response.end(Buffer.alloc(length, 7)))
+      const client = yield* NodeRoutedHttp.makeKept(NodeLookup.system)
+      const read = (lentChunks: boolean) =>
+        Effect.scoped(
+          Effect.flatMap(Hops.get(client, new URL(url), { whyNot: () => undefined, lentChunks }), (response) => {
+            const pulled: Array<ReadonlyArray<Uint8Array>> = []
+            const held: Array<number> = []
+            const count = () => pulled.flat().reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+            return Stream.runForEachArray(response.stream, (chunks) =>
+              Effect.sync(() => {
+                pulled.push(chunks)
+                held.push(count())
+                assert.isTrue(chunks.every((chunk) => chunk.every((byte) => byte === 7)))
+              })
+            ).pipe(Effect.map(() => ({ most: Math.max(...held), left: count() })))
+          })
+        )
+
+      const lent = yield* read(true)
+      const kept = yield* read(false)
+
+      assert.isBelow(lent.most, length / 2)
+      assert.strictEqual(lent.left, 0)
+      assert.isAtLeast(kept.left, length)
+    })
+  )
+
   it.live("closes a connection whose answer was left", () =>
     Effect.gen(function* () {
       const ports: Array<number | undefined> = []
