@@ -207,6 +207,10 @@ export const read = Effect.fnUntraced(function* (
       continue
     }
     const chunk = chunks[index]!
+    if (chunk.length === 0) {
+      index++
+      continue
+    }
     const part = chunk.subarray(used, used + end - at)
     let done = Math.min(part.length, next - at)
     if (done > 0) {
@@ -232,11 +236,13 @@ export const read = Effect.fnUntraced(function* (
       used = 0
     }
   }
-  if (at === end) yield* finish(pull, index < chunks.length)
+  if (at === end) yield* finish(pull, hasBytes(chunks.slice(index)))
   else if (isWhole && !isUseful && !notes.isLeaving) {
     return yield* Fault.make("Slow", "it sends whole files only, and nothing of this one is needed now")
   }
 })
+
+const hasBytes = (chunks: ReadonlyArray<Uint8Array>): boolean => chunks.some(({ length }) => length > 0)
 
 /** Reads the end of a body, so that its connection can be used again. More bytes than were asked for are a fault. */
 const finish = <R>(
@@ -246,7 +252,7 @@ const finish = <R>(
   const tooLong = Effect.fail(Fault.make("Strange", "it sends more than was asked for"))
   if (isLeft) return tooLong
   return Pull.catchDone(
-    Effect.flatMap(pull, (more) => (more.some((chunk) => chunk.length > 0) ? tooLong : Effect.void)),
+    Effect.flatMap(pull, (more) => (hasBytes(more) ? tooLong : Effect.void)),
     () => Effect.void
   ).pipe(Effect.timeoutOrElse({ duration: endsWithin, orElse: () => Effect.void }))
 }
