@@ -14,13 +14,15 @@ const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
   const modules = Modules.load(() =>
     Promise.all([import("./NodeRoutedHttp.ts"), import("../webseed/WebSeedSource.ts")])
   )
+  /** All torrents share one, and so its places. */
+  let source: SupplierSource | undefined
   return {
     mayHave: ({ metainfo, webSeeds }) =>
       webSeeds !== false && webSeeds.length + metainfo.webSeeds.length + metainfo.httpSeeds.length > 0,
     supply: (context) =>
-      Effect.gen(function* () {
-        const [NodeRoutedHttp, WebSeedSource] = yield* modules
-        yield* WebSeedSource.make(NodeRoutedHttp.makeKept(lookup, from)).supply(context)
+      Effect.flatMap(modules, ([NodeRoutedHttp, WebSeedSource]) => {
+        source ??= WebSeedSource.make(NodeRoutedHttp.makeKept(lookup, from))
+        return source.supply(context)
       })
   }
 }

@@ -2,6 +2,7 @@
  * One web seed of a torrent, for as long as its pieces are wanted: as many connections as make it faster, and a rest
  * after a fault. `SeedHealth.ts` and `SeedLanes.ts` decide; this is their shell.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as HttpClient from "effect/http/HttpClient"
@@ -10,6 +11,7 @@ import type * as Semaphore from "effect/Semaphore"
 import * as Assembly from "../assembly/Assembly.ts"
 import type { SupplierContext } from "../assembly/SupplierSource.ts"
 import type * as Bitfield from "../base/Bitfield.ts"
+import * as Destination from "../base/Destination.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -19,6 +21,7 @@ import * as SeedConnection from "./SeedConnection.ts"
 import * as SeedFetch from "./SeedFetch.ts"
 import * as SeedHealth from "./SeedHealth.ts"
 import * as SeedLanes from "./SeedLanes.ts"
+import * as SeedPlaces from "./SeedPlaces.ts"
 import * as SeedUrl from "./SeedUrl.ts"
 
 /** What is known of a web seed. It outlives a pause of its torrent, so that a pause excuses no fault. */
@@ -34,10 +37,10 @@ export const record = ({ ids }: SupplierContext["assembly"]): Record => ({
   health: SeedHealth.make()
 })
 
-/** The places of the seeds of a torrent that are used at once. */
-export interface Places {
+/** The turns of the seeds of a torrent, of which a few are used at once. */
+export interface Turns {
   readonly semaphore: Semaphore.Semaphore
-  /** How many seeds wait for a place. */
+  /** How many seeds wait for their turn. */
   waiting: number
 }
 
@@ -49,8 +52,10 @@ export interface Options {
   readonly seed: SeedUrl.SeedUrl
   /** Files that the seed can never send. */
   readonly unreachable: ReadonlySet<number>
-  /** A place is given up for each rest, and if others wait for one while nothing is wanted of this seed. */
-  readonly places: Places
+  /** A turn ends with each rest, and if others wait for theirs while nothing is wanted of this seed. */
+  readonly turns: Turns
+  /** The places of its connections. */
+  readonly places: SeedPlaces.SeedPlaces
 }
 
 interface Seed extends Options {
@@ -62,24 +67,24 @@ const note = ({ record }: Seed, event: SeedHealth.Event): Effect.Effect<void> =>
     record.health = SeedHealth.step(record.health, event, now)
   })
 
-/** How long a seed that gave up its place waits before it asks for one again. */
+/** How long a seed that gave up its turn waits before it asks for one again. */
 const standsBackFor = "5 seconds"
 
-/** Does something in a place, which may have to be waited for. */
-const inPlace = <A>(places: Places, effect: Effect.Effect<A>): Effect.Effect<A> =>
+/** Does something in a turn, which may have to be waited for. */
+const inTurn = <A>(turns: Turns, effect: Effect.Effect<A>): Effect.Effect<A> =>
   Effect.suspend(() => {
     let isWaiting = true
-    places.waiting++
+    turns.waiting++
     const begin = Effect.sync(() => {
-      if (isWaiting) places.waiting--
+      if (isWaiting) turns.waiting--
       isWaiting = false
     })
-    return Effect.ensuring(places.semaphore.withPermit(Effect.andThen(begin, effect)), begin)
+    return Effect.ensuring(turns.semaphore.withPermit(Effect.andThen(begin, effect)), begin)
   })
 
 /** Supplies blocks from the seed until it is interrupted. */
 export const run = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<never> {
-  const { context, places, record, seed } = options
+  const { context, record, seed, turns } = options
   const { layout } = context.metainfo
   const self: Seed = { ...options, name: SeedUrl.nameOf(seed) }
   while (true) {
@@ -91,7 +96,7 @@ export const run = Effect.fnUntraced(function* (options: Options): Effect.fn.Ret
     // Of a seed that can never send anything, the wait never ends.
     if (until > now) yield* Number.isFinite(until) ? Effect.sleep(until - now) : Effect.never
     else {
-      const failure = yield* inPlace(places, Effect.scoped(serve(self, has)))
+      const failure = yield* inTurn(turns, Effect.scoped(serve(self, has)))
       if (failure === undefined) {
         yield* Effect.sleep(standsBackFor)
         continue
@@ -128,12 +133,13 @@ const isWanted = ({ context: { assembly }, record: { id } }: Seed): boolean => {
 
 /**
  * Keeps as many connections as there should be, until a fault of the seed ends them all. Returns `undefined` if nothing
- * is wanted of it, and another seed should have the place, or the files that it lacks are to be asked for again.
+ * is wanted of it, and another seed should have its turn, or the files that it lacks are to be asked for again.
  */
 const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
-  const { client, context, places, record, seed } = self
+  const { client, context, places, record, seed, turns } = self
   const { infoHash, layout } = context.metainfo
-  const connections = new Set<SeedBody.Notes>()
+  /** With their seats; `undefined` while they wait for one. */
+  const connections = new Map<SeedBody.Notes, SeedPlaces.Seat | undefined>()
   const ends = yield* Queue.unbounded<End>()
   let lanes = SeedLanes.make(yield* Monotonic.now)
   let hasJoined = false
@@ -149,10 +155,15 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
   }
   const connect = Effect.suspend(() => {
     const notes: SeedBody.Notes = { bytes: 0, hasWaited: false, isWaiting: false, isLeaving: false }
-    connections.add(notes)
+    connections.set(notes, undefined)
     const { name } = self
     const { id } = record
-    return SeedConnection.run({ client, context, asked, id, has, name, notes, onServed, onIgnoredRange }).pipe(
+    return SeedPlaces.take(places, Destination.hostOf(seed.url)).pipe(
+      Effect.flatMap((seat) => {
+        connections.set(notes, seat)
+        const running = SeedConnection.run({ client, context, asked, id, has, name, notes, onServed, onIgnoredRange })
+        return Effect.raceFirst(running, Deferred.await(seat.lost))
+      }),
       Effect.scoped,
       Effect.match({ onFailure: (failure) => failure, onSuccess: () => undefined }),
       Effect.onExit((exit) => Effect.sync(() => Queue.offerUnsafe(ends, { notes, exit }))),
@@ -160,7 +171,8 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
     )
   })
   const tick = Effect.fnUntraced(function* () {
-    const all = [...connections]
+    const now = yield* Monotonic.now
+    const all = [...connections.keys()]
     lanes = SeedLanes.step(
       lanes,
       {
@@ -168,9 +180,10 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
         bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
         isLimited: all.some(({ hasWaited }) => hasWaited) || RateLimiter.isWaitedFor(context.limits.download)
       },
-      yield* Monotonic.now
+      now
     )
-    for (const notes of all) {
+    for (const [notes, seat] of connections) {
+      if (seat !== undefined && notes.bytes > 0) seat.usedAt = now
       notes.bytes = 0
       notes.hasWaited = notes.isWaiting
     }
@@ -178,7 +191,7 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
     const wanted = record.health.servesRanges ? lanes.count : 1
     const staying = all.filter(({ isLeaving }) => !isLeaving)
     if (staying.length > wanted) staying.at(-1)!.isLeaving = true
-    if (staying.length < wanted) yield* connect
+    if (staying.length < wanted && SeedPlaces.hasFree(places)) yield* connect
   })
 
   yield* connect
@@ -188,8 +201,9 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
       orElse: () => Effect.undefined
     })
     if (ended === undefined) {
+      if ([...connections.values()].every((seat) => seat === undefined)) continue
       const isDue = record.health.lacksUntil <= (yield* Monotonic.now)
-      if ((isDue || places.waiting > 0) && !isWanted(self)) return undefined
+      if ((isDue || turns.waiting > 0) && !isWanted(self)) return undefined
       yield* tick()
       continue
     }

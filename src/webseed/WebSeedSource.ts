@@ -4,20 +4,28 @@
  *
  * What a stranger named may lead only where `Destination.whyNotWebSeed` allows; what the user named may lead anywhere.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as HttpClient from "effect/http/HttpClient"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Assembly } from "../assembly/Assembly.ts"
 import type { SupplierContext, SupplierSource } from "../assembly/SupplierSource.ts"
+import * as Descriptors from "../base/Descriptors.ts"
 import * as Destination from "../base/Destination.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
+import * as Places from "../connect/Places.ts"
 import * as SeedFetch from "./SeedFetch.ts"
+import * as SeedLanes from "./SeedLanes.ts"
+import * as SeedPlaces from "./SeedPlaces.ts"
 import type { SeedUrl } from "./SeedUrl.ts"
 import * as WebSeed from "./WebSeed.ts"
 
 /** Web seeds of a torrent that are used at once. A few fast ones are enough, and each has up to four connections. */
 export const mostAtOnce = 8
+
+/** Connections of a torrent at once. */
+const mostOfTorrent = mostAtOnce * SeedLanes.most
 
 /** Web seeds that are known of a torrent. Further ones take their turns while others rest. */
 export const mostKnown = 100
@@ -65,27 +73,39 @@ const recordOf = (assembly: Assembly, { kind, url }: SeedUrl): WebSeed.Record =>
 
 /**
  * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
- * closes with its scope.
+ * closes with its scope. All torrents together have at most `most` connections, by default `SeedPlaces.mostTogether`.
  */
-export const make = (client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>): SupplierSource => ({
-  mayHave: (torrent) => seedsOf(torrent).length > 0,
-  supply: Effect.fnUntraced(function* (context: SupplierContext) {
-    const seeds = seedsOf(context)
-    if (seeds.length === 0) return
-    const places: WebSeed.Places = { semaphore: yield* Semaphore.make(mostAtOnce), waiting: 0 }
-    // Once for all seeds, because a torrent may have hundreds of thousands of files.
-    const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
-    const run = (seed: SeedUrl) =>
-      Effect.flatMap(client, (client) =>
-        WebSeed.run({
-          client,
-          context,
-          seed,
-          record: recordOf(context.assembly, seed),
-          places,
-          unreachable: seed.kind === "files" ? nameless : none
-        })
-      )
-    yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
-  })
+export const make = (
+  client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>,
+  most = SeedPlaces.mostTogether
+): SupplierSource => {
+  const places = Places.make(most)
+  return { mayHave: (torrent) => seedsOf(torrent).length > 0, supply: (context) => supply(client, places, context) }
+}
+
+const supply = Effect.fnUntraced(function* (
+  client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>,
+  shared: Places.Places,
+  context: SupplierContext
+) {
+  const seeds = seedsOf(context)
+  if (seeds.length === 0) return
+  const turns: WebSeed.Turns = { semaphore: yield* Semaphore.make(mostAtOnce), waiting: 0 }
+  const places = SeedPlaces.make(shared, mostOfTorrent, yield* Clock.Clock)
+  yield* Descriptors.register("connections", SeedPlaces.giveUp(shared))
+  // Once for all seeds, because a torrent may have hundreds of thousands of files.
+  const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
+  const run = (seed: SeedUrl) =>
+    Effect.flatMap(client, (client) =>
+      WebSeed.run({
+        client,
+        context,
+        seed,
+        record: recordOf(context.assembly, seed),
+        turns,
+        places,
+        unreachable: seed.kind === "files" ? nameless : none
+      })
+    )
+  yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
 })

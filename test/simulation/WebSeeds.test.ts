@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
+import { SupplierSources } from "../../src/assembly/SupplierSource.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
@@ -11,7 +12,7 @@ import * as Swarms from "../../src/testing/Swarms.ts"
 import * as WebSeedSource from "../../src/webseed/WebSeedSource.ts"
 import * as WebSeeds from "../../src/webseed/WebSeeds.ts"
 import * as Servers from "../webseed/servers.ts"
-import { make, seed, small } from "./torrents.ts"
+import { make, other, seed, small } from "./torrents.ts"
 
 const { geometry } = small.metainfo.layout
 const everything = geometry.totalLength
@@ -29,15 +30,17 @@ const withSeed = seeded(small, url)
 const withServers = <A, E, R>(
   servers: Readonly<Record<string, Servers.Server>>,
   program: (world: Swarms.World) => Effect.Effect<A, E, R>,
-  options: Parameters<typeof Swarms.use>[0] = { seed }
+  { most, ...options }: Parameters<typeof Swarms.use>[0] & { readonly most?: number } = { seed }
 ) => {
   const client = HttpClient.make((request, to) => {
     const server = servers[to.hostname]
     return server === undefined ? Effect.die(new Error(`nobody is at ${to.href}`)) : server.client.execute(request)
   })
-  return Swarms.use(options, program).pipe(
-    Effect.provide(Layer.provide(WebSeeds.layer, Layer.succeed(HttpClient.HttpClient, client)))
-  )
+  const layer =
+    most === undefined
+      ? Layer.provide(WebSeeds.layer, Layer.succeed(HttpClient.HttpClient, client))
+      : Layer.succeed(SupplierSources, [WebSeedSource.make(Effect.succeed(client), most)])
+  return Swarms.use(options, program).pipe(Effect.provide(layer))
 }
 
 /** A server each of whose bytes is wrong. */
@@ -401,6 +404,37 @@ describe("a web seed that fails", () => {
         assert.isTrue((yield* world.summary(download)).isRight)
         assert.isAtMost(lacking.asked.length, 10 * folders.length)
       })
+    )
+  })
+
+  it.effect("of several torrents share their connections, and take turns", () => {
+    const slow = (known: KnownTorrent) =>
+      Servers.make(known, (asked, file) => ({ ...Servers.serveFile(file!, asked), bytesPerSecond: 16_384 }))
+    const servers = { "large.example": slow(large), "small.example": slow(small), "other.example": slow(other) }
+    return withServers(
+      servers,
+      (world) =>
+        Effect.gen(function* () {
+          const [first, ...others] = [
+            yield* world.download(seeded(large, "http://large.example/")),
+            yield* world.download(seeded(small, "http://small.example/")),
+            yield* world.download(seeded(other, "http://other.example/"))
+          ]
+          const bytes = () => Object.values(servers).map((server) => server.bytes)
+          const usedAtOnce: Array<number> = []
+          for (let second = 0; second < 600; second++) {
+            const before = bytes()
+            yield* world.advance("1 second")
+            usedAtOnce.push(bytes().filter((count, index) => count > before[index]!).length)
+          }
+
+          // One ends and another begins within a second.
+          assert.isAtMost(usedAtOnce.filter((count) => count > 1).length, 20)
+          assert.isAtMost(Math.max(...usedAtOnce), 2)
+          for (const server of Object.values(servers)) assert.isAbove(server.bytes, 0)
+          assert.deepStrictEqual([first!, ...others].flatMap(failures), [])
+        }),
+      { seed, most: 1 }
     )
   })
 
