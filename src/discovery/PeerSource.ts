@@ -122,7 +122,7 @@ export interface PeerSource<out E = never, out R = never> {
   /**
    * The same in rounds, for a source that only asks now and then; `undefined` if it asks nothing for this torrent. A
    * torrent that runs uses them in place of `peers`, because then nothing of it waits between two rounds. Default: it
-   * has only `peers`.
+   * has only `peers`. If it throws, the source has failed, and it is called again as `peers` would be.
    */
   readonly rounds?: ((context: PeerSourceContext) => Rounds<E, R> | undefined) | undefined
 }
@@ -131,20 +131,25 @@ export interface PeerSource<out E = never, out R = never> {
 export interface Rounds<out E = never, out R = never> {
   /**
    * Whether a round is due at `now` (milliseconds of a clock that never goes back). Read every second while no round
-   * runs, so it must be cheap.
+   * runs, so it must be cheap. If it throws, the source has failed, and it is asked again as `peers` would be.
    */
   readonly isDue: (now: number) => boolean
   /** One round, which ends by itself. If it fails or dies, it is run again as `peers` would be. */
   readonly round: () => Stream.Stream<PeerSourceEvent, E, R>
 }
 
+/** Waits until a round is due. */
+const due = Effect.fnUntraced(function* ({ isDue }: Rounds<unknown, unknown>) {
+  while (!isDue(yield* Monotonic.now)) yield* Effect.sleep("1 second")
+})
+
 /** All rounds, one after another, as a source of rounds returns them from `peers`. */
-export const ofRounds = <E, R>({ isDue, round }: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> => {
-  const due = Effect.gen(function* () {
-    while (!isDue(yield* Monotonic.now)) yield* Effect.sleep("1 second")
-  })
-  return Stream.flatMap(Stream.fromEffectRepeat(due), round)
-}
+export const ofRounds = <E, R>(rounds: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> =>
+  Stream.flatMap(Stream.fromEffectRepeat(due(rounds)), rounds.round)
+
+/** The next round, once it is due. */
+export const nextRound = <E, R>(rounds: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> =>
+  Stream.flatMap(Stream.fromEffect(due(rounds)), rounds.round)
 
 /** Provides the services that a source needs. */
 export const provideContext = <E, R>(self: PeerSource<E, R>, context: Context.Context<R>): PeerSource<E> => ({
