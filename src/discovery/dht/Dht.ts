@@ -83,6 +83,24 @@ export interface PeersFound {
   readonly from: PeerAddress
 }
 
+/** About how many peers a torrent has (BEP 33). */
+export interface ScrapeEstimate {
+  readonly seeds: number
+  readonly downloaders: number
+  /** How many nodes the estimate is from: with 0, nothing is known. Nodes that know no peer of the torrent send none. */
+  readonly nodes: number
+  /** How many nodes answered at all. */
+  readonly answered: number
+}
+
+/** How a lookup ended. */
+export interface LookupEnd {
+  /** How many nodes answered: with 0, nothing is known of the torrent. */
+  readonly answered: number
+  /** How many nodes took the announce: with 0, peers do not find us. */
+  readonly announced: number
+}
+
 /** The DHT. `infoHash` has 20 bytes; that of a v2 torrent is cut to them (BEP 52). */
 export class Dht extends Context.Service<
   Dht,
@@ -98,6 +116,8 @@ export class Dht extends Context.Service<
         readonly announce?: DhtAnnounce | undefined
         /** Whether only peers that lack something are wanted, as by a seed (BEP 33 `noseed`); default `false`. */
         readonly noSeeds?: boolean | undefined
+        /** Called once when the lookup has ended, before the stream ends; never if it is interrupted. */
+        readonly onEnd?: ((end: LookupEnd) => void) | undefined
       }
     ) => Stream.Stream<PeersFound>
     /**
@@ -105,12 +125,8 @@ export class Dht extends Context.Service<
      * look for peers at the same time, use `peers` with `announce`, which costs one lookup.
      */
     readonly announce: (infoHash: InfoHash, announce: DhtAnnounce) => Effect.Effect<{ readonly nodes: number }>
-    /**
-     * Estimates how many peers a torrent has (BEP 33), from the answers of `nodes` nodes; if that is 0, nothing is known.
-     */
-    readonly scrape: (
-      infoHash: InfoHash
-    ) => Effect.Effect<{ readonly seeds: number; readonly downloaders: number; readonly nodes: number }>
+    /** Estimates how many peers a torrent has (BEP 33). */
+    readonly scrape: (infoHash: InfoHash) => Effect.Effect<ScrapeEstimate>
     /**
      * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
      * routing table if it answers. Returns at once; a name is resolved meanwhile. It is asked again later if there is
@@ -237,7 +253,7 @@ export const make = Effect.fnUntraced(function* (
   let addableAt = Monotonic.nowUnsafe(clock)
 
   return Dht.of({
-    peers: (infoHash, { announce, noSeeds } = {}) =>
+    peers: (infoHash, { announce, noSeeds, onEnd } = {}) =>
       Stream.callback<PeersFound>(
         (queue) => {
           const seen = new Set<string>()
@@ -247,7 +263,13 @@ export const make = Effect.fnUntraced(function* (
             if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh, from })
           }
           const search = { target: targetOf(infoHash), wantsPeers: true, noSeeds, announce }
-          return Effect.andThen(run(search, found), Queue.end(queue))
+          return Effect.flatMap(run(search, found), (results) => {
+            onEnd?.({
+              answered: sum(results, ({ answered }) => answered),
+              announced: sum(results, ({ announced }) => announced)
+            })
+            return Queue.end(queue)
+          })
         },
         { bufferSize: maxUnread }
       ),
@@ -271,7 +293,8 @@ export const make = Effect.fnUntraced(function* (
           return {
             seeds: Math.round(BloomFilter.estimate(seeds)),
             downloaders: Math.round(BloomFilter.estimate(downloaders)),
-            nodes: sum(results, ({ scraped }) => scraped)
+            nodes: sum(results, ({ scraped }) => scraped),
+            answered: sum(results, ({ answered }) => answered)
           }
         }
       ),

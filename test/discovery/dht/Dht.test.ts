@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
-import type { Dht } from "../../../src/discovery/dht/Dht.ts"
+import type * as Dht from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import { ConnectionError } from "../../../src/network/Transport.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
@@ -57,6 +57,30 @@ describe("Dht", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
+  it.effect("says how many nodes answered a search, and how many took the announce", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(12)
+      const alone = yield* start(hostOf(40), { bootstrap: [{ host: hostOf(41), port }] })
+      const search = Effect.fnUntraced(function* (node: Dht.Dht["Service"], announce?: Dht.DhtAnnounce) {
+        const ends: Array<Dht.LookupEnd> = []
+        const onEnd = (end: Dht.LookupEnd) => void ends.push(end)
+        yield* during(Stream.runDrain(node.peers(infoHash, { announce, onEnd })))
+        assert.strictEqual(ends.length, 1)
+        return ends[0]!
+      })
+
+      const announced = yield* search(nodes[1]!, { port: 7000 })
+      const only = yield* search(nodes[1]!)
+      const nobody = yield* search(alone, { port: 7000 })
+
+      assert.strictEqual(announced.announced, 8)
+      assert.isAtLeast(announced.answered, 8)
+      assert.strictEqual(only.announced, 0)
+      assert.isAtLeast(only.answered, 8)
+      assert.deepStrictEqual(nobody, { answered: 0, announced: 0 })
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
   it.effect("estimates how many seeds and downloaders there are", () =>
     Effect.gen(function* () {
       const nodes = yield* startMany(30)
@@ -82,7 +106,7 @@ describe("Dht", () => {
 
       assert.deepStrictEqual(found, [])
       assert.deepStrictEqual(announced, { nodes: 0 })
-      assert.deepStrictEqual(scraped, { seeds: 0, downloaders: 0, nodes: 0 })
+      assert.deepStrictEqual(scraped, { seeds: 0, downloaders: 0, nodes: 0, answered: 0 })
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
@@ -289,7 +313,7 @@ describe("Dht", () => {
     Effect.gen(function* () {
       const counted = yield* Effect.scoped(
         Effect.gen(function* () {
-          const node: Dht["Service"] = yield* start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] })
+          const node: Dht.Dht["Service"] = yield* start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] })
           yield* TestClock.adjust("1 minute")
           return node
         })
