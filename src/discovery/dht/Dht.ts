@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -173,6 +174,9 @@ export const make = Effect.fnUntraced(function* (
   const saved = yield* load(store)
   const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
   const prng = () => random.nextDoubleUnsafe()
+  /** Whether there may be somebody to ask. A lookup before would find nobody. */
+  const ready = Deferred.makeUnsafe<void>()
+  const onFirst = () => void Deferred.doneUnsafe(ready, Exit.void)
   const nodes: Array<DhtNode.DhtNode> = []
   const places = (options.families ?? families).flatMap((family) =>
     hub
@@ -199,7 +203,7 @@ export const make = Effect.fnUntraced(function* (
       for (const node of nodes) if (node.machine.family !== family) node.named(named)
     }
     machine.ownHosts = ownHosts
-    nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others }))
+    nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others, onFirst }))
   }
   const nodesOf = (family: CompactPeers.Family | undefined) => nodes.filter(({ machine }) => machine.family === family)
   for (const { machine } of nodes) {
@@ -209,8 +213,6 @@ export const make = Effect.fnUntraced(function* (
     nodes.find((node) => node.host === host)?.receiveUnsafe(payload, from)
   )
 
-  /** A lookup before would find nobody. */
-  const ready = Deferred.makeUnsafe<void>()
   yield* join(nodes, options, ready).pipe(Effect.ensuring(Deferred.succeed(ready, undefined)), Effect.forkScoped)
 
   const save = Effect.suspend(() => {
@@ -351,8 +353,9 @@ const minResolveSeconds = 30
 const maxResolveSeconds = 600
 
 /**
- * Tells each node whom to ask first, once it has a socket and the routers' names are resolved. Completes `ready` after
- * the first try, and tries again while names have no address, as on a machine that was started without a network.
+ * Tells each node whom to ask first: routers with an address at once, and each other one when its name is resolved.
+ * Completes `ready` when every node has a socket, or can have none, and every name was tried. Tries again while names
+ * have no address, as on a machine that was started without a network.
  */
 const join = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<DhtNode.DhtNode>,
@@ -360,18 +363,23 @@ const join = Effect.fnUntraced(function* (
   ready: Deferred.Deferred<void>
 ) {
   const routers: Array<PeerAddress> = []
-  let unresolved = bootstrap
-  let seconds = minResolveSeconds
-  while (true) {
-    const found = yield* Effect.forEach(unresolved, (address) => resolve(address, lookup), { concurrency: 4 })
-    unresolved = unresolved.filter((_, index) => found[index]!.length === 0)
-    const fresh = found.flat()
+  const tell = (fresh: ReadonlyArray<PeerAddress>): void => {
     routers.push(...fresh)
     for (const node of nodes) {
-      yield* node.opened
       const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
       if (fresh.some(isOurs)) node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
     }
+  }
+  const resolveAndTell = (address: PeerAddress) =>
+    Effect.tap(resolve(address, lookup), (found) => Effect.sync(() => tell(found)))
+  const hasAddress = (address: PeerAddress) => CompactPeers.familyOf(address) !== undefined
+  tell(bootstrap.filter(hasAddress))
+  let unresolved = bootstrap.filter((address) => !hasAddress(address))
+  let seconds = minResolveSeconds
+  while (true) {
+    const found = yield* Effect.forEach(unresolved, resolveAndTell, { concurrency: 4 })
+    unresolved = unresolved.filter((_, index) => found[index]!.length === 0)
+    yield* Effect.forEach(nodes, ({ opened }) => opened, { discard: true })
     yield* Deferred.succeed(ready, undefined)
     if (lookup === undefined || unresolved.length === 0) return
     do yield* Effect.sleep(`${seconds} seconds`)

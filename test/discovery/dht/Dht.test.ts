@@ -7,6 +7,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
+import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
 import type * as Dht from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import { ConnectionError } from "../../../src/network/Transport.ts"
@@ -22,6 +23,15 @@ const during = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     yield* TestClock.adjust("1 minute")
     return yield* Fiber.join(fiber)
   })
+
+/** The result of an effect that must have ended by now. */
+const resultOf = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> => {
+  const exit = fiber.pollUnsafe()
+  assert(exit !== undefined, "it has not ended")
+  return Effect.suspend(() => exit)
+}
+
+const both = { concurrency: "unbounded" } as const
 
 const network = MemoryUdpNetwork.layer({ latency: "50 millis" })
 
@@ -251,6 +261,67 @@ describe("Dht", () => {
 
       assert.isAtLeast((yield* late.status).ipv4!.nodes, 8)
       assert.strictEqual(tries, 3)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("searches as soon as a saved node answers, while names of routers are still looked up", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(12)
+      yield* during(nodes[1]!.announce(infoHash, { port: 7000 }))
+      const known = {
+        id: "00".repeat(20),
+        nodes: Array.from({ length: 8 }, (_, index) => ({ host: hostOf(index), port }))
+      }
+      const node = yield* start(hostOf(40), {
+        bootstrap: [{ host: "router.example", port }],
+        lookup: () => Effect.never,
+        store: DhtStore.layerMemory({ ipv4: known })
+      })
+      const scraping = yield* Effect.forkChild(node.scrape(infoHash))
+      yield* TestClock.adjust("3 seconds")
+
+      const { answered, downloaders } = yield* resultOf(scraping)
+      assert.isAtLeast(answered, 8)
+      assert.strictEqual(downloaders, 1)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("asks routers that are known while names of others are still looked up", () =>
+    Effect.gen(function* () {
+      yield* startMany(12)
+      const addresses = new Map([["quick.example", hostOf(0)]])
+      const lookup = ({ host }: PeerAddress) => {
+        const known = addresses.get(host)
+        return known === undefined ? Effect.never : Effect.succeed([{ host: known, port }])
+      }
+      const names = ["slow.example", "slower.example", "dead.example", "silent.example"]
+      const slow = names.map((host) => ({ host, port }))
+      const named = yield* start(hostOf(40), { bootstrap: [{ host: "quick.example", port }, ...slow], lookup })
+      const numbered = yield* start(hostOf(41), { bootstrap: [...slow, { host: hostOf(0), port }], lookup })
+      const scraping = yield* Effect.forkChild(
+        Effect.all(
+          [named, numbered].map((node) => node.scrape(infoHash)),
+          both
+        )
+      )
+      yield* TestClock.adjust("3 seconds")
+
+      for (const { answered } of yield* resultOf(scraping)) assert.isAtLeast(answered, 8)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("asks a router that is found while a search asks dead nodes", () =>
+    Effect.gen(function* () {
+      yield* startMany(12)
+      const lookup = () => Effect.delay(Effect.succeed([{ host: hostOf(0), port }]), "2 seconds")
+      const bootstrap = [
+        { host: hostOf(50), port },
+        { host: "router.example", port }
+      ]
+      const node = yield* start(hostOf(40), { bootstrap, lookup })
+      yield* TestClock.adjust("4 seconds")
+
+      assert.isAtLeast((yield* node.status).ipv4!.nodes, 8)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
