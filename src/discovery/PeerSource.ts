@@ -69,7 +69,7 @@ export interface PeerSourceContext {
    * peers.
    */
   readonly allTiers?: boolean | undefined
-  /** Nodes of the DHT that the torrent names (BEP 5 `nodes`); default none. */
+  /** Nodes of the DHT that the torrent names (BEP 5 `nodes`), which may be any addresses; default none. */
   readonly nodes?: ReadonlyArray<PeerAddress> | undefined
   readonly facts: () => TransferFacts
   /**

@@ -22,8 +22,10 @@ import * as Bytes from "../../base/Bytes.ts"
 import * as CompactPeers from "../../base/CompactPeers.ts"
 import type { InfoHash } from "../../base/InfoHash.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
+import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as PeerAddresses from "../../base/PeerAddress.ts"
+import * as Reach from "../../base/Reach.ts"
 import type { ConnectionError } from "../../network/Transport.ts"
 import { UdpHub } from "../../network/UdpHub.ts"
 import * as BloomFilter from "./BloomFilter.ts"
@@ -131,9 +133,20 @@ export class Dht extends Context.Service<
     /**
      * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
      * routing table if it answers. Returns at once; a name is resolved meanwhile. It is asked again later if there is
-     * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped.
+     * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped, and
+     * so is an address that whoever named it may not name (`base/Naming.ts`): by default one in the local network or on
+     * this machine.
      */
-    readonly addNode: (address: PeerAddress) => Effect.Effect<void>
+    readonly addNode: (
+      address: PeerAddress,
+      options?: {
+        /**
+         * The IP address of whoever named it, who may name addresses in their own network; default: a public one. For an
+         * address of the user's, which may be anywhere, it is `127.0.0.1`.
+         */
+        readonly from?: string | undefined
+      }
+    ) => Effect.Effect<void>
     /**
      * The UDP port of our node of a family, of several the first, as peers are told it (BEP 5 `port`); `undefined` while
      * there is no socket.
@@ -238,7 +251,6 @@ export const make = Effect.fnUntraced(function* (
 
   /** Asks a node now, or when there is a socket. */
   const suggest = (address: PeerAddress) => {
-    if (!PeerAddresses.isDialable(address)) return
     for (const [index, node] of nodesOf(CompactPeers.familyOf(address)).entries()) {
       if (index > 0 && !DhtMachine.knowsFew(node.machine)) continue
       node.act((now) => DhtMachine.suggest(node.machine, address, now))
@@ -300,17 +312,18 @@ export const make = Effect.fnUntraced(function* (
           }
         }
       ),
-    addNode: (address) =>
+    addNode: (address, { from } = {}) =>
       Effect.suspend(() => {
+        const reach = from === undefined ? "public" : Reach.of(from)
+        if (!Naming.mayName(reach, address)) return Effect.void
         const now = Monotonic.nowUnsafe(clock)
         addable = Math.min(maxAdded, addable + ((now - addableAt) * addedPerSecond) / 1000)
         addableAt = now
         if (addable < 1) return Effect.void
         addable--
         if (CompactPeers.familyOf(address) !== undefined) return Effect.sync(() => suggest(address))
-        // Whoever named it may not choose a host in our network.
         const named = Effect.map(resolve(address, options.lookup), (found) => {
-          for (const each of found) if (PeerAddresses.reachOf(each) === "public") suggest(each)
+          for (const each of found) if (Naming.mayName(reach, each)) suggest(each)
         })
         return Effect.asVoid(Effect.forkIn(named, scope))
       }),

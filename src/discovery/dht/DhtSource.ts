@@ -97,7 +97,7 @@ const round = Effect.fnUntraced(function* (self: Looking) {
   const step = next(self, begunAt)
   if (step._tag === "Wait") return Stream.empty
   // They may not have been asked before, because the DHT had not begun, or may not have answered.
-  if (!self.hasNodes) yield* Effect.forEach(context.nodes ?? [], dht.addNode, { discard: true })
+  if (!self.hasNodes) yield* Effect.forEach(context.nodes ?? [], (node) => dht.addNode(node), { discard: true })
   const { announce } = step
   let hasFound = false
   let end: LookupEnd = { answered: 0, announced: 0 }

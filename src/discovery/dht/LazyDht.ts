@@ -49,7 +49,7 @@ export const layer = <R>(load: Effect.Effect<Layer.Layer<Dht, never, R>>): Layer
         peers: (infoHash, options) => Stream.unwrap(Effect.map(get, (dht) => dht.peers(infoHash, options))),
         announce: (infoHash, announce) => Effect.flatMap(get, (dht) => dht.announce(infoHash, announce)),
         scrape: (infoHash) => Effect.flatMap(get, (dht) => dht.scrape(infoHash)),
-        addNode: (address) => Effect.flatMap(get, (dht) => dht.addNode(address)),
+        addNode: (address, options) => Effect.flatMap(get, (dht) => dht.addNode(address, options)),
         portUnsafe: (family) => begun?.portUnsafe(family),
         status: Effect.suspend(() => begun?.status ?? Effect.succeed(resting))
       })

@@ -242,6 +242,34 @@ describe("Dht", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
+  it.effect("fault 79: asks a node that is added only if whoever named it may name its address", () =>
+    Effect.gen(function* () {
+      const hosts = ["10.0.0.2", "192.168.1.2", "100.64.0.9", "169.254.7.7", "127.0.0.2"]
+      for (const host of hosts) yield* start(host, { bootstrap: [] })
+      const asked = Effect.fnUntraced(function* (host: string, from: string | undefined, named: PeerAddress) {
+        const lookup = () => Effect.succeed([named])
+        const node = yield* start(host, { bootstrap: [], lookup })
+        yield* TestClock.adjust("1 second")
+        yield* node.addNode(named, { from })
+        yield* node.addNode({ host: "node.example", port }, { from })
+        yield* TestClock.adjust("1 second")
+        const { queriesSent } = (yield* node.status).ipv4!.traffic
+        return queriesSent > 0
+      })
+
+      const byAnybody = yield* Effect.forEach(hosts, (host, index) => asked(hostOf(index), undefined, { host, port }))
+      const from = ["10.0.0.9", "10.0.0.9", "10.0.0.9", "10.0.0.9", "127.0.0.1"]
+      const fromThere = yield* Effect.forEach(hosts, (host, index) =>
+        asked(hostOf(20 + index), from[index], { host, port })
+      )
+      const fromAround = yield* asked(hostOf(40), "10.0.0.9", { host: "127.0.0.2", port })
+
+      assert.deepStrictEqual(byAnybody, [false, false, false, false, false])
+      assert.deepStrictEqual(fromThere, [true, true, true, true, true])
+      assert.isFalse(fromAround)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
   it.effect("resolves the names of routers again, as after a start without a network", () =>
     Effect.gen(function* () {
       yield* startMany(10)
