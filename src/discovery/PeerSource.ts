@@ -77,11 +77,14 @@ export interface PeerSourceContext {
    * were stored when the torrent started.
    */
   readonly completed: Effect.Effect<void>
-  /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
+  /**
+   * Whether pieces are wanted that are not stored, and there is no peer. A source may then ask sooner, if its rules allow
+   * it.
+   */
   readonly wantsMore?: (() => boolean) | undefined
   /**
-   * Whether the torrent wants peers and has few. A source may then ask more than it otherwise would, such as further
-   * tiers of trackers.
+   * Whether pieces are wanted that are not stored, and there are few peers. A source may then ask more than it otherwise
+   * would, such as further tiers of trackers. A torrent that only uploads is found by those that lack something.
    */
   readonly hasFew?: (() => boolean) | undefined
 }
