@@ -1,6 +1,7 @@
 /**
- * A DHT that begins when it is first used: a program whose torrents are all private, or that only uses given peers,
- * opens no socket for it and asks no router.
+ * A DHT that begins when it is first used: a program whose torrents are all private opens no socket for it and asks no
+ * router. A torrent that is not private uses it even if its peers are given, because it is looked up and announced all
+ * the same.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
