@@ -119,7 +119,7 @@ def test_between_two_of_us(torrent, target, give, router, nodes, piecewise):
     assert_same(torrent, target)
 
 
-def test_a_node_on_this_machine_that_a_torrent_file_names_is_not_asked(torrent, target, tmp_path, monkeypatch, piecewise):
+def test_a_torrent_file_that_names_a_node_on_this_machine(torrent, target, tmp_path, monkeypatch, piecewise):
     monkeypatch.setenv("PIECEWISE_DHT_ROUTERS", "none")
     file = tmp_path / "named.torrent"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as node:
