@@ -89,12 +89,6 @@ export const equals = (self: PeerAddress, that: PeerAddress): boolean =>
 export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined =>
   IpAddress.parse(IpAddress.withoutZone(self.host))
 
-/** Whether the host is this machine (`Reach.of`). */
-export const isLoopback = (self: PeerAddress): boolean => Reach.of(self.host) === "loopback"
-
-/** Whether the host has a meaning only in the network around (`Reach.of`), loopback excluded. */
-export const isPrivate = (self: PeerAddress): boolean => Reach.of(self.host) === "private"
-
 /** From where it can be reached; `none` also if its port is outside 1 to 65,535. */
 export const reachOf = ({ host, port }: PeerAddress): Reach.Reach =>
   port >= 1 && port <= 65_535 ? Reach.of(host) : "none"

@@ -12,7 +12,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { InfoHash } from "../base/InfoHash.ts"
-import * as PeerAddress from "../base/PeerAddress.ts"
+import type * as PeerAddress from "../base/PeerAddress.ts"
+import * as Reach from "../base/Reach.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
 import type { DhtStatus, FamilyStatus } from "../discovery/dht/DhtStatus.ts"
 import type { EngineOptions, ListenOptions } from "../engine/EngineOptions.ts"
@@ -102,6 +103,9 @@ const within = (check: Effect.Effect<ReadonlyArray<Finding>>, ...names: Readonly
     Option.getOrElse(() => late(...names))
   )
 
+/** Whether a connection from a host proves that the internet reaches us, and not only this machine or its network. */
+export const isOutside = ({ host }: PeerAddress.PeerAddress): boolean => Reach.of(host) === "public"
+
 /** Whether the port is free, and whether somebody connects while the DHT is being asked. */
 const listening = Effect.fnUntraced(
   function* ({ dht, listen }: Options, port: ListeningAt) {
@@ -128,7 +132,7 @@ const listening = Effect.fnUntraced(
     const outsider = Effect.gen(function* () {
       while (caller === undefined) {
         const { remote } = yield* Effect.scoped(accept)
-        if (!PeerAddress.isLoopback(remote)) caller = remote
+        if (isOutside(remote)) caller = remote
       }
     })
     // Others only hear of the port during a download, so a longer wait would show no more.

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type { InfoHash } from "../base/InfoHash.ts"
-import { Dht } from "../discovery/dht/Dht.ts"
+import { Dht, type ScrapeEstimate } from "../discovery/dht/Dht.ts"
 import * as DhtSource from "../discovery/dht/DhtSource.ts"
 import type { ScrapeResponse } from "../discovery/tracker/Tracker.ts"
 import { Tracker } from "../discovery/tracker/Tracker.ts"
@@ -70,30 +70,41 @@ const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: O
   }
   if (answers.every((answer) => "error" in answer))
     return yield* failed(
-      `${text}: ${urls.length === 0 ? "the DHT did not answer" : "no tracker answered with its numbers of peers"}`
+      `${text}: ${urls.length === 0 ? "the DHT has no numbers of peers" : "no tracker answered with its numbers of peers"}`
     )
 })
 
-/** How often the DHT is asked before it has nodes, and how long the first of them may take. */
-const joinTime = "10 seconds"
+/** How long the DHT may take. Its first nodes take a few seconds. */
+const dhtTime = "10 seconds"
 
-/** Asks the DHT for its estimate, as soon as it knows nodes. */
-const askDht = (dht: Dht["Service"], infoHash: InfoHash): Effect.Effect<Answer> =>
-  dht.scrape(infoHash).pipe(
-    Effect.repeat({ while: ({ nodes }) => nodes === 0, schedule: Schedule.spaced("500 millis") }),
-    Effect.timeoutOption(joinTime),
-    Effect.map(
-      Option.match({
-        onNone: (): Answer => ({ url: DhtSource.name, error: DhtSource.noNodes }),
-        onSome: ({ downloaders, seeds }): Answer => ({
-          url: DhtSource.name,
-          seeders: Math.round(seeds),
-          leechers: Math.round(downloaders),
-          downloads: undefined
-        })
-      })
-    )
+/** With fewer answers than this, nodes closer to the torrent may know its peers: as many as store an announce (BEP 5). */
+const enoughAnswers = 8
+
+/** Why there is no estimate although nodes of the DHT answer. */
+export const unknownTorrent = "no node of the DHT that answered knows peers of this torrent"
+
+/** Asks the DHT for its estimate, again and again until enough nodes have answered or one has sent numbers. */
+export const askDht = (dht: Dht["Service"], infoHash: InfoHash): Effect.Effect<Answer> => {
+  let last: ScrapeEstimate | undefined
+  const ask = Effect.map(dht.scrape(infoHash), (found) => {
+    last = found
+    return found.nodes === 0 && found.answered < enoughAnswers
+  })
+  const answer = Effect.map(dht.status, ({ ipv4, ipv6 }): Answer => {
+    const url = DhtSource.name
+    if (last !== undefined && last.nodes > 0) {
+      return { url, seeders: last.seeds, leechers: last.downloaders, downloads: undefined }
+    }
+    const hasAnswered = (last?.answered ?? 0) > 0
+    const knowsNodes = (ipv4?.goodNodes ?? 0) + (ipv6?.goodNodes ?? 0) > 0
+    return { url, error: hasAnswered || knowsNodes ? unknownTorrent : DhtSource.noNodes }
+  })
+  return ask.pipe(
+    Effect.repeat({ while: (isUnsure) => isUnsure, schedule: Schedule.spaced("500 millis") }),
+    Effect.timeoutOption(dhtTime),
+    Effect.andThen(answer)
   )
+}
 
 /** What is known of a tracker that says nothing. */
 const silent = { seeders: undefined, leechers: undefined, downloads: undefined, error: undefined }

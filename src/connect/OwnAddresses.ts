@@ -7,6 +7,7 @@
  * Pure: `now` is an argument.
  */
 import * as PeerAddress from "../base/PeerAddress.ts"
+import * as Reach from "../base/Reach.ts"
 import type { Ourselves } from "./DialPriority.ts"
 
 /** How long an address at which this client found itself is remembered (milliseconds). */
@@ -50,7 +51,7 @@ export const has = (
   // A router that maps our port of IPv4 to another may lead this one to a neighbour. IPv6 has no mapping.
   if (port === listening?.port && host === seen.ipv6Host) return true
   if (listening !== undefined && port === listening.port) {
-    if (host === listening.host || (isWildcard(listening.host) && PeerAddress.isLoopback(address))) return true
+    if (host === listening.host || (isWildcard(listening.host) && Reach.isThisMachine(host))) return true
   }
   const until = found.size === 0 ? undefined : found.get(PeerAddress.format(address))
   return until !== undefined && now < until

@@ -69,7 +69,7 @@ export interface PeerSourceContext {
    * peers.
    */
   readonly allTiers?: boolean | undefined
-  /** Nodes of the DHT that the torrent names (BEP 5 `nodes`); default none. */
+  /** Nodes of the DHT that the torrent names (BEP 5 `nodes`), which may be any addresses; default none. */
   readonly nodes?: ReadonlyArray<PeerAddress> | undefined
   readonly facts: () => TransferFacts
   /**
@@ -77,11 +77,14 @@ export interface PeerSourceContext {
    * were stored when the torrent started.
    */
   readonly completed: Effect.Effect<void>
-  /** Whether the torrent is running out of addresses to try. A source may then ask sooner, if its rules allow it. */
+  /**
+   * Whether pieces are wanted that are not stored, and there is no peer. A source may then ask sooner, if its rules allow
+   * it.
+   */
   readonly wantsMore?: (() => boolean) | undefined
   /**
-   * Whether the torrent wants peers and has few. A source may then ask more than it otherwise would, such as further
-   * tiers of trackers.
+   * Whether pieces are wanted that are not stored, and there are few peers. A source may then ask more than it otherwise
+   * would, such as further tiers of trackers. A torrent that only uploads is found by those that lack something.
    */
   readonly hasFew?: (() => boolean) | undefined
 }
@@ -122,7 +125,7 @@ export interface PeerSource<out E = never, out R = never> {
   /**
    * The same in rounds, for a source that only asks now and then; `undefined` if it asks nothing for this torrent. A
    * torrent that runs uses them in place of `peers`, because then nothing of it waits between two rounds. Default: it
-   * has only `peers`.
+   * has only `peers`. If it throws, the source has failed, and it is called again as `peers` would be.
    */
   readonly rounds?: ((context: PeerSourceContext) => Rounds<E, R> | undefined) | undefined
 }
@@ -131,20 +134,25 @@ export interface PeerSource<out E = never, out R = never> {
 export interface Rounds<out E = never, out R = never> {
   /**
    * Whether a round is due at `now` (milliseconds of a clock that never goes back). Read every second while no round
-   * runs, so it must be cheap.
+   * runs, so it must be cheap. If it throws, the source has failed, and it is asked again as `peers` would be.
    */
   readonly isDue: (now: number) => boolean
   /** One round, which ends by itself. If it fails or dies, it is run again as `peers` would be. */
   readonly round: () => Stream.Stream<PeerSourceEvent, E, R>
 }
 
+/** Waits until a round is due. */
+const due = Effect.fnUntraced(function* ({ isDue }: Rounds<unknown, unknown>) {
+  while (!isDue(yield* Monotonic.now)) yield* Effect.sleep("1 second")
+})
+
 /** All rounds, one after another, as a source of rounds returns them from `peers`. */
-export const ofRounds = <E, R>({ isDue, round }: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> => {
-  const due = Effect.gen(function* () {
-    while (!isDue(yield* Monotonic.now)) yield* Effect.sleep("1 second")
-  })
-  return Stream.flatMap(Stream.fromEffectRepeat(due), round)
-}
+export const ofRounds = <E, R>(rounds: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> =>
+  Stream.flatMap(Stream.fromEffectRepeat(due(rounds)), rounds.round)
+
+/** The next round, once it is due. */
+export const nextRound = <E, R>(rounds: Rounds<E, R>): Stream.Stream<PeerSourceEvent, E, R> =>
+  Stream.flatMap(Stream.fromEffect(due(rounds)), rounds.round)
 
 /** Provides the services that a source needs. */
 export const provideContext = <E, R>(self: PeerSource<E, R>, context: Context.Context<R>): PeerSource<E> => ({

@@ -6,7 +6,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import type { PeerSource, PeerSourceContext, PeerSourceEvent } from "./PeerSource.ts"
+import type { PeerSource, PeerSourceContext, PeerSourceEvent, Rounds } from "./PeerSource.ts"
+import * as PeerSources from "./PeerSource.ts"
 
 /** The wait before a source that failed is run again, in milliseconds. It doubles until the source reports peers. */
 export const firstWait = 10_000
@@ -23,6 +24,48 @@ const whyOf = (cause: Cause.Cause<unknown>): string => {
   const said = failure instanceof Error && failure.message !== "" ? failure.message : String(failure)
   if (Cause.hasInterruptsOnly(cause)) return "it was interrupted"
   return Cause.hasDies(cause) ? `an internal error: ${said}` : said
+}
+
+/** The rounds of a source that asks nothing for a torrent. */
+const none: Rounds<unknown> = { isDue: () => false, round: () => Stream.empty }
+
+/**
+ * The rounds of a source for one torrent, whose functions never throw: what `rounds` or `isDue` of the source throw is
+ * what the next round dies of, which is due at once. `undefined` if the source has no rounds.
+ */
+export const roundsOf = (source: PeerSource<unknown>, context: PeerSourceContext): Rounds<unknown> | undefined => {
+  let own: Rounds<unknown> | undefined
+  let thrown: { readonly defect: unknown } | undefined
+  /** Whether it threw since it last said whether a round is due. */
+  let isUnsure = false
+  const made = (): Rounds<unknown> => (own ??= source.rounds?.(context) ?? none)
+  /** If run again after it threw, it waits until it says that a round is due. */
+  const again: Rounds<unknown> = { isDue: (now) => made().isDue(now), round: () => made().round() }
+  const isDue = (now: number): boolean => {
+    if (thrown !== undefined) return true
+    try {
+      const result = made().isDue(now)
+      isUnsure = false
+      return result
+    } catch (defect) {
+      thrown = { defect }
+      return true
+    }
+  }
+  const round = () => {
+    if (thrown === undefined) return isUnsure ? PeerSources.nextRound(again) : made().round()
+    const { defect } = thrown
+    thrown = undefined
+    isUnsure = true
+    return Stream.die(defect)
+  }
+  try {
+    own = source.rounds?.(context)
+    if (own === undefined) return undefined
+  } catch (defect) {
+    thrown = { defect }
+  }
+  return { isDue, round }
 }
 
 /**

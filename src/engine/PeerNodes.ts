@@ -36,6 +36,9 @@ export const make = (dht: PeerNodes["dht"]): Effect.Effect<PeerNodes> =>
 export const run = ({ dht, queue }: PeerNodes): Effect.Effect<never> =>
   Effect.forever(
     Effect.flatMap(Queue.take(queue), (node) =>
-      Effect.catchDefect(dht.addNode(node), (defect) => Effect.logWarning("the DHT takes no node of a peer", defect))
+      // A peer names its own host.
+      Effect.catchDefect(dht.addNode(node, { from: node.host }), (defect) =>
+        Effect.logWarning("the DHT takes no node of a peer", defect)
+      )
     )
   )

@@ -96,7 +96,7 @@ export const runWhileWanted = (
   const inRounds = Effect.forEach(
     sources,
     (source) => {
-      const rounds = source.rounds?.(context)
+      const rounds = SourceRun.roundsOf(source, context)
       return rounds === undefined ? Effect.void : runRounds(self, life, options, { source, rounds, ticker })
     },
     { discard: true }

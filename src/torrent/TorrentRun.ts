@@ -368,7 +368,7 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
     PieceTable.isComplete(assembly.table) ? Effect.void : Deferred.await(lasting.life.whole)
   ),
   wantsMore: () => !PieceTable.isFinished(assembly.table) && PieceSwarm.counts(swarm).connected === 0,
-  hasFew: () => PieceSwarm.counts(swarm).connected < Sources.fewPeers,
+  hasFew: () => !PieceTable.isFinished(assembly.table) && PieceSwarm.counts(swarm).connected < Sources.fewPeers,
   facts: () => ({
     downloaded: assembly.downloadedBytes,
     uploaded: upload.uploadedBytes,

@@ -84,16 +84,20 @@ describe("PeerAddress", () => {
 
   it("recognizes loopback by number and by name", () => {
     for (const host of ["127.8.9.1", "::1", "localhost", "LOCALHOST.", "a.localhost"]) {
-      assert.isTrue(PeerAddress.isLoopback(at(host)), host)
+      assert.strictEqual(PeerAddress.reachOf(at(host)), "loopback", host)
     }
     for (const host of ["10.0.0.1", "localhost.example", "notlocalhost", "fe80::1%lo"]) {
-      assert.isFalse(PeerAddress.isLoopback(at(host)), host)
+      assert.notStrictEqual(PeerAddress.reachOf(at(host)), "loopback", host)
     }
   })
 
   it("recognizes private hosts, zones included", () => {
-    for (const host of ["10.1.2.3", "fe80::1%eth0", "fd00::1"]) assert.isTrue(PeerAddress.isPrivate(at(host)), host)
-    for (const host of ["8.8.8.8", "127.0.0.1", "10.example"]) assert.isFalse(PeerAddress.isPrivate(at(host)), host)
+    for (const host of ["10.1.2.3", "fe80::1%eth0", "fd00::1"]) {
+      assert.strictEqual(PeerAddress.reachOf(at(host)), "private", host)
+    }
+    for (const host of ["8.8.8.8", "127.0.0.1", "10.example"]) {
+      assert.notStrictEqual(PeerAddress.reachOf(at(host)), "private", host)
+    }
   })
 
   it("recognizes what cannot be dialled", () => {

@@ -75,6 +75,17 @@ describe("piecewise doctor", () => {
   )
 })
 
+describe("Diagnosis.isOutside", () => {
+  it("takes no connection of this machine or its network for one from outside", () => {
+    const hosts = ["127.0.0.1", "::1", "192.168.1.7", "100.64.0.9", "fe80::1%eth0", "fd00::1", "203.0.113.7", "2600::7"]
+
+    assert.deepStrictEqual(
+      hosts.filter((host) => Diagnosis.isOutside({ host, port: 1 })),
+      ["203.0.113.7", "2600::7"]
+    )
+  })
+})
+
 describe("Diagnosis.ofFamily", () => {
   it("says what nodes know of us", () => {
     const found = Diagnosis.ofFamily(

@@ -3,10 +3,14 @@ import type * as net from "node:net"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import Server from "bittorrent-tracker/server"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import { askDht, unknownTorrent } from "../../src/cli/Scrape.ts"
+import type { ScrapeEstimate } from "../../src/discovery/dht/Dht.ts"
 import { Tracker } from "../../src/discovery/tracker/Tracker.ts"
 import * as NodeTracker from "../../src/node/NodeTracker.ts"
+import * as FakeDht from "../discovery/dht/fakeDht.ts"
 import { prepare, services } from "./downloads.ts"
 import { eventsOf, run, runScoped } from "./program.ts"
 
@@ -143,10 +147,42 @@ describe("piecewise scrape", () => {
       const ended = yield* runScoped(["scrape", "known.torrent"], folder, { PIECEWISE_DHT_ROUTERS: "127.0.0.1:1" })
 
       assert.strictEqual(ended.stdout, "DHT: no node of the DHT answers\n")
-      assert.strictEqual(ended.stderr, "piecewise: known.torrent: the DHT did not answer\n")
+      assert.strictEqual(ended.stderr, "piecewise: known.torrent: the DHT has no numbers of peers\n")
       assert.strictEqual(ended.code, 1)
       assert.isBelow(ended.millis, 20_000)
     }).pipe(Effect.provide(services))
+  )
+
+  it.effect("tells a DHT that does not answer from one that knows no peers of the torrent", () =>
+    Effect.gen(function* () {
+      const infoHash = new Uint8Array(20) as InfoHash.InfoHash
+      const ask = Effect.fnUntraced(function* (estimate: ScrapeEstimate, knownNodes: number) {
+        const dht = FakeDht.make()
+        dht.knownNodes = knownNodes
+        let asked = 0
+        const scrape = () =>
+          Effect.sync(() => {
+            asked++
+            return estimate
+          })
+        const answering = yield* Effect.forkChild(askDht({ ...dht.service, scrape }, infoHash))
+        yield* TestClock.adjust("10 seconds")
+        return { answer: yield* Fiber.join(answering), asked }
+      })
+      const none = { seeds: 0, downloaders: 0, nodes: 0, answered: 0 }
+
+      const silent = yield* ask(none, 0)
+      const few = yield* ask({ ...none, answered: 3 }, 3)
+      const many = yield* ask({ ...none, answered: 8 }, 8)
+      const known = yield* ask({ seeds: 2, downloaders: 1, nodes: 1, answered: 3 }, 3)
+
+      assert.deepStrictEqual(silent.answer, { url: "DHT", error: "no node of the DHT answers" })
+      assert.deepStrictEqual(few.answer, { url: "DHT", error: unknownTorrent })
+      assert.deepStrictEqual(many, { answer: { url: "DHT", error: unknownTorrent }, asked: 1 })
+      const counts = { seeders: 2, leechers: 1, downloads: undefined }
+      assert.deepStrictEqual<unknown>(known, { answer: { url: "DHT", ...counts }, asked: 1 })
+      assert.isAbove(few.asked, 10)
+    })
   )
 
   it.live("fails with one sentence if there is nothing to ask for, or no tracker", () =>

@@ -23,6 +23,8 @@ describe("OwnAddresses (fault 92)", () => {
         assert.isFalse(OwnAddresses.has(own, { host, port: 6_882 }, nobody, 0), host)
       }
       assert.isFalse(OwnAddresses.has(own, { host: "192.168.1.7", port: 6_881 }, nobody, 0))
+      // A gateway takes it for 127.0.0.1, which is then the gateway.
+      assert.isFalse(OwnAddresses.has(own, { host: "64:ff9b::7f00:1", port: 6_881 }, nobody, 0))
     }
   })
 

@@ -91,6 +91,69 @@ describe("SourceRun", () => {
     })
   )
 
+  it.effect("runs rounds that throw as those of a source that dies, and asks again whether one is due", () =>
+    Effect.gen(function* () {
+      let isBroken = true
+      let dueAt = 45_000
+      const given: PeerSource = {
+        name: "ours",
+        peers: () => Stream.empty,
+        rounds: () => ({
+          isDue: (now) => {
+            if (isBroken) throw new Error("it does not know")
+            return now >= dueAt
+          },
+          round: () => Stream.make(found("round"))
+        })
+      }
+      const rounds = SourceRun.roundsOf(given, peerSourceContext())
+      assert(rounds !== undefined)
+
+      assert.isTrue(rounds.isDue(0))
+      const { fiber, reports } = yield* watch({ ...given, peers: rounds.round })
+      yield* TestClock.adjust("20 seconds")
+      isBroken = false
+      yield* TestClock.adjust("40 seconds")
+
+      assert.deepStrictEqual(reports, [
+        "0 ours: an internal error: it does not know",
+        "10 ours: an internal error: it does not know",
+        "45 round found"
+      ])
+      assert.deepStrictEqual(fiber.pollUnsafe(), Exit.void)
+      dueAt = 100_000
+      assert.deepStrictEqual([99_999, 100_000].map(rounds.isDue), [false, true])
+    })
+  )
+
+  it.effect("makes rounds again after the source threw when it was to make them", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const given: PeerSource = {
+        name: "ours",
+        peers: () => Stream.empty,
+        rounds: () => {
+          if (++calls === 1) throw new Error("it is not ready")
+          return { isDue: () => true, round: () => Stream.make(found("round")) }
+        }
+      }
+      const rounds = SourceRun.roundsOf(given, peerSourceContext())
+      assert(rounds !== undefined)
+
+      assert.isTrue(rounds.isDue(0))
+      const { reports } = yield* watch({ ...given, peers: rounds.round })
+      yield* TestClock.adjust("20 seconds")
+
+      assert.deepStrictEqual(reports, ["0 ours: an internal error: it is not ready", "10 round found"])
+      assert.strictEqual(calls, 2)
+    })
+  )
+
+  it("has no rounds of a source that has none for the torrent", () => {
+    assert.isUndefined(SourceRun.roundsOf({ peers: () => Stream.empty }, peerSourceContext()))
+    assert.isUndefined(SourceRun.roundsOf({ peers: () => Stream.empty, rounds: () => undefined }, peerSourceContext()))
+  })
+
   it.effect("dies of what the receiver of its events dies of, and does not run the source again", () =>
     Effect.gen(function* () {
       let runs = 0

@@ -119,18 +119,21 @@ def test_between_two_of_us(torrent, target, give, router, nodes, piecewise):
     assert_same(torrent, target)
 
 
-def test_a_torrent_file_that_names_nodes(torrent, target, give, router, nodes, tmp_path, monkeypatch, piecewise):
-    give(torrent, "--bind", "127.0.5.4", "--port", "7005")
-    eventually(lambda: nodes[0].peers(9, torrent.info_hash.hex()), "127.0.5.4:7005")
+def test_a_torrent_file_that_names_a_node_on_this_machine(torrent, target, tmp_path, monkeypatch, piecewise):
     monkeypatch.setenv("PIECEWISE_DHT_ROUTERS", "none")
     file = tmp_path / "named.torrent"
-    # A folder of its own for what is remembered, so that no earlier node is known.
-    made = piecewise("create", torrent.content, "-o", file, "--piece-length", "32KiB", "--node", router)
-    assert made.exit_code() == 0, made.errors
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as node:
+        node.bind(("127.0.5.4", 0))
+        node.setblocking(False)
+        address = f"127.0.5.4:{node.getsockname()[1]}"
+        made = piecewise("create", torrent.content, "-o", file, "--piece-length", "32KiB", "--node", address)
+        assert made.exit_code() == 0, made.errors
 
-    piecewise("download", file, "-o", target, "--json").finish()
+        program = piecewise("download", file, "-o", target, "--json")
+        program.wait_for(lambda event: event["_tag"] == "SourceFailed" and event["source"] == "DHT")
 
-    assert_same(torrent, target)
+        with pytest.raises(BlockingIOError):
+            node.recv(1_500)
 
 
 NOWHERE = "127.0.0.1:9"

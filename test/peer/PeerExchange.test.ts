@@ -251,8 +251,7 @@ describe("PeerExchange.take", () => {
           now += wait
           for (const { address } of PeerExchange.take(self, { added: contacts, dropped: [] }, now)) {
             total++
-            assert.isTrue(PeerAddress.isDialable(address))
-            assert.isFalse(PeerAddress.isPrivate(address) || PeerAddress.isLoopback(address))
+            assert.strictEqual(PeerAddress.reachOf(address), "public")
           }
         }
 

@@ -128,6 +128,56 @@ describe("a source of peers that a user has written", () => {
     )
   )
 
+  it.effect("does not end its torrent if it throws, and is asked again", () =>
+    Swarms.use({ seed }, (world) =>
+      Effect.gen(function* () {
+        const { address } = yield* world.join(small, PeerBehaviour.honest)
+        let calls = 0
+        const unprepared: PeerSource = {
+          ...directory,
+          name: "unprepared",
+          peers: () => Stream.die(new Error("a torrent uses the rounds")),
+          rounds: () => {
+            if (++calls < 3) throw new Error("it is not ready")
+            return { isDue: () => false, round: () => Stream.empty }
+          }
+        }
+        let asked = 0
+        const undecided: PeerSource = {
+          ...directory,
+          name: "undecided",
+          peers: () => Stream.die(new Error("a torrent uses the rounds")),
+          rounds: () => ({
+            isDue: () => {
+              if (++asked < 4) throw new Error("it does not know")
+              return true
+            },
+            round: () => Stream.make({ _tag: "Peers", source: "undecided", addresses: [address] })
+          })
+        }
+        const scope = yield* Effect.scope
+
+        const torrent = yield* world.engine.add(small.metainfo, { sources: [unprepared, undecided] })
+        const reports: Array<string> = []
+        yield* Effect.forkIn(
+          Stream.runForEach(torrent.events, (event) =>
+            Effect.sync(() => {
+              if (event._tag === "SourceFailed") reports.push(`${event.source}: ${event.why}`)
+            })
+          ),
+          scope
+        )
+        yield* world.advance("2 minutes")
+
+        assert.strictEqual((yield* torrent.status).state._tag, "Complete")
+        assert.deepStrictEqual(reports.toSorted(), [
+          ...Array(3).fill("undecided: an internal error: it does not know"),
+          ...Array(2).fill("unprepared: an internal error: it is not ready")
+        ])
+      })
+    )
+  )
+
   it.effect("needs nothing more if its torrent needs nothing more", () =>
     Swarms.use({ seed }, ({ engine }) =>
       Effect.gen(function* () {

@@ -255,6 +255,34 @@ describe("Torrent", () => {
   )
 
   test(
+    "tells its sources that it has few peers only while it lacks something that is wanted",
+    Effect.fnUntraced(function* (world) {
+      let hasFew: (() => boolean) | undefined
+      const source: PeerSource = {
+        peers: (context) => {
+          hasFew = context.hasFew
+          return Stream.never
+        }
+      }
+      const options = { sources: [source], seed: true, files: ["skip", "skip", "skip"] } as const
+      const download = yield* world.download(small, options)
+      yield* world.advance("2 seconds")
+      const whenNothingIsWanted = hasFew?.()
+      yield* download.torrent.setPriorities(["normal", "skip", "skip"])
+      yield* world.advance("2 seconds")
+      const whenSomethingIs = hasFew?.()
+      yield* download.torrent.addPeers([(yield* world.join(small, {})).address])
+      yield* world.advance("1 minute")
+
+      assert.isFalse(whenNothingIsWanted)
+      assert.isTrue(whenSomethingIs)
+      const { missingBytes, state } = yield* download.torrent.status
+      assert.deepStrictEqual([missingBytes, state._tag], [0, "Complete"])
+      assert.isFalse(hasFew?.())
+    })
+  )
+
+  test(
     "says that all trackers refused it for good, unless one of them or another source finds somebody",
     Effect.fnUntraced(function* (world) {
       const queue = yield* Queue.unbounded<PeerSourceEvent>()

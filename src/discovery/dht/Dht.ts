@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -21,8 +22,10 @@ import * as Bytes from "../../base/Bytes.ts"
 import * as CompactPeers from "../../base/CompactPeers.ts"
 import type { InfoHash } from "../../base/InfoHash.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
+import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as PeerAddresses from "../../base/PeerAddress.ts"
+import * as Reach from "../../base/Reach.ts"
 import type { ConnectionError } from "../../network/Transport.ts"
 import { UdpHub } from "../../network/UdpHub.ts"
 import * as BloomFilter from "./BloomFilter.ts"
@@ -83,6 +86,24 @@ export interface PeersFound {
   readonly from: PeerAddress
 }
 
+/** About how many peers a torrent has (BEP 33). */
+export interface ScrapeEstimate {
+  readonly seeds: number
+  readonly downloaders: number
+  /** How many nodes the estimate is from: with 0, nothing is known. Nodes that know no peer of the torrent send none. */
+  readonly nodes: number
+  /** How many nodes answered at all. */
+  readonly answered: number
+}
+
+/** How a lookup ended. */
+export interface LookupEnd {
+  /** How many nodes answered: with 0, nothing is known of the torrent. */
+  readonly answered: number
+  /** How many nodes took the announce: with 0, peers do not find us. */
+  readonly announced: number
+}
+
 /** The DHT. `infoHash` has 20 bytes; that of a v2 torrent is cut to them (BEP 52). */
 export class Dht extends Context.Service<
   Dht,
@@ -98,6 +119,8 @@ export class Dht extends Context.Service<
         readonly announce?: DhtAnnounce | undefined
         /** Whether only peers that lack something are wanted, as by a seed (BEP 33 `noseed`); default `false`. */
         readonly noSeeds?: boolean | undefined
+        /** Called once when the lookup has ended, before the stream ends; never if it is interrupted. */
+        readonly onEnd?: ((end: LookupEnd) => void) | undefined
       }
     ) => Stream.Stream<PeersFound>
     /**
@@ -105,18 +128,25 @@ export class Dht extends Context.Service<
      * look for peers at the same time, use `peers` with `announce`, which costs one lookup.
      */
     readonly announce: (infoHash: InfoHash, announce: DhtAnnounce) => Effect.Effect<{ readonly nodes: number }>
-    /**
-     * Estimates how many peers a torrent has (BEP 33), from the answers of `nodes` nodes; if that is 0, nothing is known.
-     */
-    readonly scrape: (
-      infoHash: InfoHash
-    ) => Effect.Effect<{ readonly seeds: number; readonly downloaders: number; readonly nodes: number }>
+    /** Estimates how many peers a torrent has (BEP 33). */
+    readonly scrape: (infoHash: InfoHash) => Effect.Effect<ScrapeEstimate>
     /**
      * Asks the node at an address, such as one in a torrent file (`nodes`) or in a `port` message, and takes it into the
      * routing table if it answers. Returns at once; a name is resolved meanwhile. It is asked again later if there is
-     * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped.
+     * no socket yet, or if it is silent while few nodes are known. What exceeds a few addresses a second is dropped, and
+     * so is an address that whoever named it may not name (`base/Naming.ts`): by default one in the local network or on
+     * this machine.
      */
-    readonly addNode: (address: PeerAddress) => Effect.Effect<void>
+    readonly addNode: (
+      address: PeerAddress,
+      options?: {
+        /**
+         * The IP address of whoever named it, who may name addresses in their own network; default: a public one. For an
+         * address of the user's, which may be anywhere, it is `127.0.0.1`.
+         */
+        readonly from?: string | undefined
+      }
+    ) => Effect.Effect<void>
     /**
      * The UDP port of our node of a family, of several the first, as peers are told it (BEP 5 `port`); `undefined` while
      * there is no socket.
@@ -157,6 +187,9 @@ export const make = Effect.fnUntraced(function* (
   const saved = yield* load(store)
   const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
   const prng = () => random.nextDoubleUnsafe()
+  /** Whether there may be somebody to ask. A lookup before would find nobody. */
+  const ready = Deferred.makeUnsafe<void>()
+  const onFirst = () => void Deferred.doneUnsafe(ready, Exit.void)
   const nodes: Array<DhtNode.DhtNode> = []
   const places = (options.families ?? families).flatMap((family) =>
     hub
@@ -183,7 +216,7 @@ export const make = Effect.fnUntraced(function* (
       for (const node of nodes) if (node.machine.family !== family) node.named(named)
     }
     machine.ownHosts = ownHosts
-    nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others }))
+    nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others, onFirst }))
   }
   const nodesOf = (family: CompactPeers.Family | undefined) => nodes.filter(({ machine }) => machine.family === family)
   for (const { machine } of nodes) {
@@ -193,8 +226,6 @@ export const make = Effect.fnUntraced(function* (
     nodes.find((node) => node.host === host)?.receiveUnsafe(payload, from)
   )
 
-  /** A lookup before would find nobody. */
-  const ready = Deferred.makeUnsafe<void>()
   yield* join(nodes, options, ready).pipe(Effect.ensuring(Deferred.succeed(ready, undefined)), Effect.forkScoped)
 
   const save = Effect.suspend(() => {
@@ -220,7 +251,6 @@ export const make = Effect.fnUntraced(function* (
 
   /** Asks a node now, or when there is a socket. */
   const suggest = (address: PeerAddress) => {
-    if (!PeerAddresses.isDialable(address)) return
     for (const [index, node] of nodesOf(CompactPeers.familyOf(address)).entries()) {
       if (index > 0 && !DhtMachine.knowsFew(node.machine)) continue
       node.act((now) => DhtMachine.suggest(node.machine, address, now))
@@ -237,7 +267,7 @@ export const make = Effect.fnUntraced(function* (
   let addableAt = Monotonic.nowUnsafe(clock)
 
   return Dht.of({
-    peers: (infoHash, { announce, noSeeds } = {}) =>
+    peers: (infoHash, { announce, noSeeds, onEnd } = {}) =>
       Stream.callback<PeersFound>(
         (queue) => {
           const seen = new Set<string>()
@@ -247,7 +277,13 @@ export const make = Effect.fnUntraced(function* (
             if (fresh.length > 0) Queue.offerUnsafe(queue, { peers: fresh, from })
           }
           const search = { target: targetOf(infoHash), wantsPeers: true, noSeeds, announce }
-          return Effect.andThen(run(search, found), Queue.end(queue))
+          return Effect.flatMap(run(search, found), (results) => {
+            onEnd?.({
+              answered: sum(results, ({ answered }) => answered),
+              announced: sum(results, ({ announced }) => announced)
+            })
+            return Queue.end(queue)
+          })
         },
         { bufferSize: maxUnread }
       ),
@@ -271,21 +307,23 @@ export const make = Effect.fnUntraced(function* (
           return {
             seeds: Math.round(BloomFilter.estimate(seeds)),
             downloaders: Math.round(BloomFilter.estimate(downloaders)),
-            nodes: sum(results, ({ scraped }) => scraped)
+            nodes: sum(results, ({ scraped }) => scraped),
+            answered: sum(results, ({ answered }) => answered)
           }
         }
       ),
-    addNode: (address) =>
+    addNode: (address, { from } = {}) =>
       Effect.suspend(() => {
+        const reach = from === undefined ? "public" : Reach.of(from)
+        if (!Naming.mayName(reach, address)) return Effect.void
         const now = Monotonic.nowUnsafe(clock)
         addable = Math.min(maxAdded, addable + ((now - addableAt) * addedPerSecond) / 1000)
         addableAt = now
         if (addable < 1) return Effect.void
         addable--
         if (CompactPeers.familyOf(address) !== undefined) return Effect.sync(() => suggest(address))
-        // Whoever named it may not choose a host in our network.
         const named = Effect.map(resolve(address, options.lookup), (found) => {
-          for (const each of found) if (PeerAddresses.reachOf(each) === "public") suggest(each)
+          for (const each of found) if (Naming.mayName(reach, each)) suggest(each)
         })
         return Effect.asVoid(Effect.forkIn(named, scope))
       }),
@@ -328,8 +366,9 @@ const minResolveSeconds = 30
 const maxResolveSeconds = 600
 
 /**
- * Tells each node whom to ask first, once it has a socket and the routers' names are resolved. Completes `ready` after
- * the first try, and tries again while names have no address, as on a machine that was started without a network.
+ * Tells each node whom to ask first: routers with an address at once, and each other one when its name is resolved.
+ * Completes `ready` when every node has a socket, or can have none, and every name was tried. Tries again while names
+ * have no address, as on a machine that was started without a network.
  */
 const join = Effect.fnUntraced(function* (
   nodes: ReadonlyArray<DhtNode.DhtNode>,
@@ -337,18 +376,23 @@ const join = Effect.fnUntraced(function* (
   ready: Deferred.Deferred<void>
 ) {
   const routers: Array<PeerAddress> = []
-  let unresolved = bootstrap
-  let seconds = minResolveSeconds
-  while (true) {
-    const found = yield* Effect.forEach(unresolved, (address) => resolve(address, lookup), { concurrency: 4 })
-    unresolved = unresolved.filter((_, index) => found[index]!.length === 0)
-    const fresh = found.flat()
+  const tell = (fresh: ReadonlyArray<PeerAddress>): void => {
     routers.push(...fresh)
     for (const node of nodes) {
-      yield* node.opened
       const isOurs = (address: PeerAddress) => CompactPeers.familyOf(address) === node.machine.family
       if (fresh.some(isOurs)) node.act((now) => DhtMachine.bootstrap(node.machine, routers.filter(isOurs), now))
     }
+  }
+  const resolveAndTell = (address: PeerAddress) =>
+    Effect.tap(resolve(address, lookup), (found) => Effect.sync(() => tell(found)))
+  const hasAddress = (address: PeerAddress) => CompactPeers.familyOf(address) !== undefined
+  tell(bootstrap.filter(hasAddress))
+  let unresolved = bootstrap.filter((address) => !hasAddress(address))
+  let seconds = minResolveSeconds
+  while (true) {
+    const found = yield* Effect.forEach(unresolved, resolveAndTell, { concurrency: 4 })
+    unresolved = unresolved.filter((_, index) => found[index]!.length === 0)
+    yield* Effect.forEach(nodes, ({ opened }) => opened, { discard: true })
     yield* Deferred.succeed(ready, undefined)
     if (lookup === undefined || unresolved.length === 0) return
     do yield* Effect.sleep(`${seconds} seconds`)

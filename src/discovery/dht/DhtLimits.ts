@@ -23,7 +23,18 @@ export interface DhtLimits {
   readonly storedPeers: number
   /** Peers of one hash. A further one replaces the one that was announced longest ago. */
   readonly storedPeersPerHash: number
-  /** Peers that one host (as above) may announce, over all hashes. */
+  /**
+   * Peers that one public host (as above) may announce, over all hashes. A further one is refused.
+   *
+   * Too few refuse users behind one NAT. Too many let a few hosts drive out the hashes of all others, because each peer
+   * may be of another hash, and the hash that was announced longest ago is replaced. A torrent is announced to the eight
+   * nodes closest to its hash. So if a thousand users behind a NAT have a hundred torrents each, a node in a DHT of a
+   * million nodes is told of about one of them. The default is a hundred times that, and it takes twenty hosts to fill
+   * `storedHashes`.
+   *
+   * Hosts of a local network are few and trusted, and in a small DHT of their own each node stores most torrents. So this
+   * limit is not for them; the limits above are.
+   */
   readonly storedPeersPerHost: number
 }
 
@@ -37,5 +48,5 @@ export const defaults: DhtLimits = {
   storedHashes: 2_000,
   storedPeers: 20_000,
   storedPeersPerHash: 500,
-  storedPeersPerHost: 500
+  storedPeersPerHost: 100
 }

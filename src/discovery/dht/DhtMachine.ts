@@ -15,6 +15,7 @@ import type { FamilyStatus } from "./DhtStatus.ts"
 import * as DhtStore from "./DhtStore.ts"
 import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Krpc from "./Krpc.ts"
+import * as Lookup from "./Lookup.ts"
 import type { NodeInfo } from "./NodeInfo.ts"
 import type { Action, NodeState, Options, Pending, Search } from "./NodeState.ts"
 import * as NodeStates from "./NodeState.ts"
@@ -174,10 +175,16 @@ export const closed = (self: DhtMachine): void => {
 /** Whether so few nodes are known that saved ones and routers are asked. */
 export const knowsFew = (self: DhtMachine): boolean => RoutingTable.size(self.table) < Searches.fewNodes
 
-/** Sets the routers, which are asked while few nodes are known, and joins if there is a socket. */
+/**
+ * Sets the routers, which are asked while few nodes are known, also by searches in progress, and joins if there is a
+ * socket.
+ */
 export const bootstrap = (self: DhtMachine, routers: ReadonlyArray<PeerAddress>, now: number): Actions => {
   self.routers = routers
   if (!self.isOpen) return takeActions(self)
+  if (knowsFew(self)) {
+    for (const { lookup } of self.tasks.values()) for (const router of routers) Lookup.suggest(lookup, router)
+  }
   Upkeep.joinSoon(self, now)
   return tick(self, now)
 }

@@ -19,6 +19,7 @@ import type { HubSocket, UdpHub } from "../../network/UdpHub.ts"
 import * as DhtMachine from "./DhtMachine.ts"
 import type { NodeInfo } from "./NodeInfo.ts"
 import type { Search, SearchResult } from "./NodeState.ts"
+import * as RoutingTable from "./RoutingTable.ts"
 
 /** How long to wait before another socket is asked for, in seconds: twice as long each time up to the second. */
 const minRetrySeconds = 5
@@ -56,20 +57,24 @@ export interface DhtNode {
   readonly opened: Effect.Effect<void>
 }
 
-/** Runs a node until the scope closes. `others` hears of nodes of the other family. */
+/** Runs a node until the scope closes. */
 export const make = Effect.fnUntraced(function* (options: {
   readonly hub: UdpHub["Service"]
   readonly machine: DhtMachine.DhtMachine
   readonly host: string
   readonly clock: Clock.Clock
+  /** Hears of nodes of the other family. */
   readonly others: (nodes: ReadonlyArray<NodeInfo>) => void
+  /** Called once, when the first node has answered. */
+  readonly onFirst: () => void
 }): Effect.fn.Return<DhtNode, never, Scope.Scope> {
-  const { clock, host, hub, machine, others } = options
+  const { clock, host, hub, machine, onFirst, others } = options
   const listeners = new Map<number, Listener>()
   const opened = Deferred.makeUnsafe<void>()
   const wake = Latch.makeUnsafe(false)
   const fork = Effect.runForkWith(yield* Effect.context<never>())
   let faultLoggedAt = Number.NEGATIVE_INFINITY
+  let hasAny = false
   let socket: HubSocket | undefined
   /** When the fiber below wakes. */
   let planned = Number.NEGATIVE_INFINITY
@@ -112,6 +117,10 @@ export const make = Effect.fnUntraced(function* (options: {
   const act: DhtNode["act"] = (step) => {
     const now = Monotonic.nowUnsafe(clock)
     attempt(step, now)
+    if (!hasAny && RoutingTable.size(machine.table) > 0) {
+      hasAny = true
+      onFirst()
+    }
     if (DhtMachine.nextAt(machine, now) < planned) wake.openUnsafe()
   }
 

@@ -7,8 +7,10 @@
  * is not true any more: another port, or that we lack something. Nobody can take back an announce; one of a torrent that
  * has stopped is forgotten by itself.
  *
- * While no node of the DHT is known, a lookup finds nothing. It is repeated soon, because nodes may be known after a
- * second or never.
+ * An announce counts as made if at least one node took it. Otherwise a lookup with another announce follows after 15
+ * seconds, then after twice as long each time, at most every 5 minutes.
+ *
+ * If no node answers, a lookup finds nothing. It is repeated soon, because nodes may answer after a second or never.
  *
  * Times are milliseconds of the caller's clock. The state is mutable and has one owner: `DhtSource.ts`.
  */
@@ -22,13 +24,25 @@ export const firstFewMillis = 15_000
 /** The longest wait between two lookups of a torrent with few peers. */
 export const mostFewMillis = 300_000
 
-/** The wait after a lookup without any node to ask. It doubles up to `mostAloneMillis`. */
+/** The wait before an announce that no node took is tried again. It doubles up to `mostUntakenMillis`. */
+export const firstUntakenMillis = 15_000
+
+/** The longest wait while no node takes the announce. */
+export const mostUntakenMillis = 300_000
+
+/**
+ * Announces in succession that no node takes before this is reported as a failure. A first lookup often ends at
+ * routers, which take none.
+ */
+export const patienceUntaken = 2
+
+/** The wait after a lookup in which no node answered. It doubles up to `mostAloneMillis`. */
 export const firstAloneMillis = 1_000
 
-/** The longest wait while there is no node to ask. */
+/** The longest wait while no node answers. */
 export const mostAloneMillis = 60_000
 
-/** How long no node may be known before this is reported as a failure: the first ones take a few seconds. */
+/** How long no node may answer before this is reported as a failure: the first ones take a few seconds. */
 export const patienceMillis = 10_000
 
 /** How often to check whether a torrent has few peers. */
@@ -47,10 +61,12 @@ export interface DhtSchedule {
   endedAt: number | undefined
   /** Lookups in succession that ended while there were few peers. */
   fewLookups: number
-  /** Lookups in succession that had no node to ask, and when the first of them began. */
+  /** Lookups in succession in which no node answered, and when the first of them began. */
   aloneLookups: number
   aloneSince: number | undefined
-  /** What was announced last, and when. */
+  /** Announces in succession that no node took. */
+  untakenAnnounces: number
+  /** What was announced last, and when. At least one node took it. */
   announced: (Announcement & { readonly at: number }) | undefined
 }
 
@@ -60,6 +76,7 @@ export const make = (): DhtSchedule => ({
   fewLookups: 0,
   aloneLookups: 0,
   aloneSince: undefined,
+  untakenAnnounces: 0,
   announced: undefined
 })
 
@@ -88,11 +105,16 @@ const doubled = (first: number, times: number, most: number): number => Math.min
 
 /** When the next lookup begins, if nothing changes. */
 const dueAt = (self: DhtSchedule, endedAt: number, facts: Facts): number => {
-  const { aloneLookups, announced, fewLookups } = self
+  const { aloneLookups, announced, fewLookups, untakenAnnounces } = self
   if (aloneLookups > 0) return endedAt + doubled(firstAloneMillis, aloneLookups - 1, mostAloneMillis)
+  const few = endedAt + doubled(firstFewMillis, Math.max(0, fewLookups - 1), mostFewMillis)
+  if (untakenAnnounces > 0 && facts.port !== undefined) {
+    const untaken = endedAt + doubled(firstUntakenMillis, untakenAnnounces - 1, mostUntakenMillis)
+    return isShort(facts) ? Math.min(few, untaken) : untaken
+  }
   // Not at once, because the port may change again and again.
   if (news(self, facts) !== undefined) return endedAt + firstFewMillis
-  if (isShort(facts)) return endedAt + doubled(firstFewMillis, Math.max(0, fewLookups - 1), mostFewMillis)
+  if (isShort(facts)) return few
   return facts.port === undefined || announced === undefined
     ? endedAt + announceMillis
     : Math.max(endedAt, announced.at + announceMillis)
@@ -119,23 +141,37 @@ export const next = (self: DhtSchedule, facts: Facts, now: number): Step => {
 export interface Ended {
   /** When it began. */
   readonly begunAt: number
-  /** What was announced; `undefined` if nothing was. */
+  /** What was to be announced; `undefined` if nothing was. */
   readonly announce: Announcement | undefined
-  /** Whether there was any node to ask. */
-  readonly hasNodes: boolean
+  /** How many nodes answered, and how many took the announce. */
+  readonly answered: number
+  readonly announced: number
 }
 
-/** Records that a lookup ended. Returns whether no node has been known for so long that it counts as a failure. */
-export const ended = (self: DhtSchedule, { announce, begunAt, hasNodes }: Ended, now: number): boolean => {
+/** What has failed for so long that it is reported: no node answers, or no node takes the announce. */
+export type Trouble = "NoAnswer" | "NotTaken"
+
+/** Records that a lookup ended. Returns what has to be reported; `undefined` if nothing has. */
+export const ended = (
+  self: DhtSchedule,
+  { announce, announced, answered, begunAt }: Ended,
+  now: number
+): Trouble | undefined => {
   self.endedAt = now
-  if (hasNodes) {
-    self.fewLookups++
-    self.aloneLookups = 0
-    self.aloneSince = undefined
-    if (announce !== undefined) self.announced = { ...announce, at: now }
-    return false
+  if (answered === 0) {
+    self.aloneLookups++
+    self.aloneSince ??= begunAt
+    return now - self.aloneSince >= patienceMillis ? "NoAnswer" : undefined
   }
-  self.aloneLookups++
-  self.aloneSince ??= begunAt
-  return now - self.aloneSince >= patienceMillis
+  self.fewLookups++
+  self.aloneLookups = 0
+  self.aloneSince = undefined
+  if (announce === undefined) return undefined
+  if (announced === 0) {
+    self.untakenAnnounces++
+    return self.untakenAnnounces >= patienceUntaken ? "NotTaken" : undefined
+  }
+  self.untakenAnnounces = 0
+  self.announced = { ...announce, at: now }
+  return undefined
 }

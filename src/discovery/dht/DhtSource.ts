@@ -13,15 +13,17 @@ import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as ListeningPort from "../../network/ListeningPort.ts"
 import * as PeerSource from "../PeerSource.ts"
 import { PeerSources } from "../PeerSources.ts"
-import { Dht } from "./Dht.ts"
+import { Dht, type LookupEnd } from "./Dht.ts"
 import * as DhtSchedule from "./DhtSchedule.ts"
-import type { DhtStatus } from "./DhtStatus.ts"
 
 /** The name of the source in events. */
 export const name = "DHT"
 
-/** Why it fails while no node of the DHT is known. */
+/** Why it fails while no node of the DHT answers. */
 export const noNodes = "no node of the DHT answers"
+
+/** Why it fails while nodes answer, and none of them takes our announce. */
+export const notTaken = "no node of the DHT takes our announce, so peers do not find us there"
 
 /** Makes a source over a DHT. Its stream never ends or fails by itself, unless the torrent is private: then it is empty. */
 export const of = (dht: Dht["Service"]): PeerSource.PeerSource => {
@@ -55,7 +57,7 @@ interface Looking {
   until: number
   port: number | undefined
   isSeed: boolean
-  /** Whether any node of the DHT was known after the last lookup. */
+  /** Whether any node answered the last lookup. */
   hasNodes: boolean
 }
 
@@ -95,21 +97,27 @@ const round = Effect.fnUntraced(function* (self: Looking) {
   const step = next(self, begunAt)
   if (step._tag === "Wait") return Stream.empty
   // They may not have been asked before, because the DHT had not begun, or may not have answered.
-  if (!self.hasNodes) yield* Effect.forEach(context.nodes ?? [], dht.addNode, { discard: true })
+  if (!self.hasNodes) yield* Effect.forEach(context.nodes ?? [], (node) => dht.addNode(node), { discard: true })
   const { announce } = step
   let hasFound = false
-  const found = Stream.map(dht.peers(context.infoHash, { announce, noSeeds: self.isSeed }), ({ from, peers }) => {
+  let end: LookupEnd = { answered: 0, announced: 0 }
+  const onEnd = (ended: LookupEnd) => {
+    end = ended
+  }
+  const lookup = dht.peers(context.infoHash, { announce, noSeeds: self.isSeed, onEnd })
+  const found = Stream.map(lookup, ({ from, peers }) => {
     hasFound = true
     return answer(peers, from.host)
   })
-  const end = Effect.gen(function* () {
-    const hasNodes = hasFound || knowsNodes(yield* dht.status)
-    self.hasNodes = hasNodes
-    const isFailure = DhtSchedule.ended(self.schedule, { announce, begunAt, hasNodes }, yield* Monotonic.now)
-    if (hasFound || !(hasNodes || isFailure)) return []
-    return [hasNodes ? answer([]) : ({ _tag: "Failed", source: name, why: noNodes } as const)]
+  const report = Effect.map(Monotonic.now, (now): ReadonlyArray<PeerSource.PeerSourceEvent> => {
+    self.hasNodes = end.answered > 0
+    const trouble = DhtSchedule.ended(self.schedule, { announce, begunAt, ...end }, now)
+    if (trouble !== undefined) {
+      return [{ _tag: "Failed", source: name, why: trouble === "NoAnswer" ? noNodes : notTaken }]
+    }
+    return hasFound || !self.hasNodes ? [] : [answer([])]
   })
-  return Stream.concat(found, Stream.unwrap(Effect.map(end, Stream.fromIterable)))
+  return Stream.concat(found, Stream.unwrap(Effect.map(report, Stream.fromIterable)))
 })
 
 const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSource.PeerSourceEvent => ({
@@ -118,6 +126,3 @@ const answer = (addresses: ReadonlyArray<PeerAddress>, from?: string): PeerSourc
   addresses,
   ...(from !== undefined && { from })
 })
-
-const knowsNodes = ({ ipv4, ipv6, others = [] }: DhtStatus): boolean =>
-  [ipv4, ipv6, ...others].some((node) => node !== undefined && node.nodes > 0)

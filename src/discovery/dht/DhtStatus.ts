@@ -29,8 +29,8 @@ export const FamilyStatus = Schema.Struct({
   /** Our IP address as most nodes report it (BEP 42); missing until enough of them agree. */
   externalHost: Schema.optionalKey(Schema.String),
   /**
-   * Whether nodes that we have not asked reach us, as far as it is known: `true` once one has done so within the last 15
-   * minutes. Missing during the first 15 minutes, and for a read-only node.
+   * Whether nodes in the internet that we have not asked reach us, as far as it is known: `true` once one has done so
+   * within the last 15 minutes. Missing during the first 15 minutes, and for a read-only node.
    */
   isReachable: Schema.optionalKey(Schema.Boolean),
   /** Counts since the start. */

@@ -1,6 +1,7 @@
 /**
- * A DHT that begins when it is first used: a program whose torrents are all private, or that only uses given peers,
- * opens no socket for it and asks no router.
+ * A DHT that begins when it is first used: a program whose torrents are all private opens no socket for it and asks no
+ * router. A torrent that is not private uses it even if its peers are given, because it is looked up and announced all
+ * the same.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -49,7 +50,7 @@ export const layer = <R>(load: Effect.Effect<Layer.Layer<Dht, never, R>>): Layer
         peers: (infoHash, options) => Stream.unwrap(Effect.map(get, (dht) => dht.peers(infoHash, options))),
         announce: (infoHash, announce) => Effect.flatMap(get, (dht) => dht.announce(infoHash, announce)),
         scrape: (infoHash) => Effect.flatMap(get, (dht) => dht.scrape(infoHash)),
-        addNode: (address) => Effect.flatMap(get, (dht) => dht.addNode(address)),
+        addNode: (address, options) => Effect.flatMap(get, (dht) => dht.addNode(address, options)),
         portUnsafe: (family) => begun?.portUnsafe(family),
         status: Effect.suspend(() => begun?.status ?? Effect.succeed(resting))
       })

@@ -103,10 +103,13 @@ export const make = (options: {
     queries: 0
   }
   for (const node of options.nodes) add(self, node, 1)
-  for (const address of options.bootstrap) {
-    if (claim(self, address)) self.bootstrap.push(candidateOf(address, undefined, 1))
-  }
+  for (const address of options.bootstrap) suggest(self, address)
   return self
+}
+
+/** Takes an address of which we do not know the id. It is asked while there are few candidates. */
+export const suggest = (self: Lookup, address: PeerAddress): void => {
+  if (claim(self, address)) self.bootstrap.push(candidateOf(address, undefined, 1))
 }
 
 const candidateOf = (address: PeerAddress, id: NodeId | undefined, hops: number): Candidate => ({

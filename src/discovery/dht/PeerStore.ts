@@ -45,7 +45,7 @@ export interface PeerStore {
 /** Makes an empty store. */
 export const make = (limits: DhtLimits): PeerStore => ({ limits, hashes: new Map(), hosts: new Map(), peers: 0 })
 
-/** Stores a peer, or keeps it for longer. Returns whether it did: not if its host has as many as one may have. */
+/** Stores a peer, or keeps it for longer. Returns whether it did: not if its public host has as many as one may have. */
 export const add = (
   self: PeerStore,
   infoHash: Uint8Array,
@@ -65,11 +65,11 @@ export const add = (
     return true
   }
   const host = IpAddress.network(peer.host)
-  if (peers !== undefined && Subnet.isLimited(peer.host)) limitHost(self, hash, peers, host)
-  if ((self.hosts.get(host) ?? 0) >= self.limits.storedPeersPerHost) {
+  if (Subnet.isLimited(peer.host)) {
+    if (peers !== undefined) limitHost(self, hash, peers, host)
     // Some of them may be over.
-    expire(self, now)
-    if ((self.hosts.get(host) ?? 0) >= self.limits.storedPeersPerHost) return false
+    if (hasAll(self, host)) expire(self, now)
+    if (hasAll(self, host)) return false
   }
   makeRoom(self, hash)
   const entries = self.hashes.get(hash) ?? new Map<string, Stored>()
@@ -79,6 +79,9 @@ export const add = (
   self.peers++
   return true
 }
+
+/** Whether a host has as many peers as one may have. */
+const hasAll = (self: PeerStore, host: string): boolean => (self.hosts.get(host) ?? 0) >= self.limits.storedPeersPerHost
 
 const limitHost = (self: PeerStore, hash: string, peers: Map<string, Stored>, host: string): void => {
   let oldest: string | undefined

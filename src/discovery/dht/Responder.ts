@@ -11,6 +11,7 @@ import type * as CompactPeers from "../../base/CompactPeers.ts"
 import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as Reach from "../../base/Reach.ts"
+import * as ExternalAddress from "./ExternalAddress.ts"
 import * as Krpc from "./Krpc.ts"
 import * as NodeInfo from "./NodeInfo.ts"
 import type { NodeState } from "./NodeState.ts"
@@ -40,7 +41,9 @@ export const query = (self: NodeState, query: Krpc.Query, from: PeerAddress, now
   self.counts.queriesReceived++
   // A read-only node answers nobody (BEP 43).
   if (self.isReadOnly) return
-  if (!self.ownHosts.has(from.host)) Reachability.askedBy(self.reachability, from.host, now)
+  if (!self.ownHosts.has(from.host)) {
+    Reachability.askedBy(self.reachability, from.host, ExternalAddress.agreed(self.external), now)
+  }
   answer(self, query, from, now)
   if (!query.isReadOnly) consider(self, { id: query.id, address: from }, now)
 }

@@ -7,7 +7,8 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
-import type { Dht } from "../../../src/discovery/dht/Dht.ts"
+import type { PeerAddress } from "../../../src/base/PeerAddress.ts"
+import type * as Dht from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import { ConnectionError } from "../../../src/network/Transport.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
@@ -22,6 +23,15 @@ const during = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     yield* TestClock.adjust("1 minute")
     return yield* Fiber.join(fiber)
   })
+
+/** The result of an effect that must have ended by now. */
+const resultOf = <A, E>(fiber: Fiber.Fiber<A, E>): Effect.Effect<A, E> => {
+  const exit = fiber.pollUnsafe()
+  assert(exit !== undefined, "it has not ended")
+  return Effect.suspend(() => exit)
+}
+
+const both = { concurrency: "unbounded" } as const
 
 const network = MemoryUdpNetwork.layer({ latency: "50 millis" })
 
@@ -57,6 +67,30 @@ describe("Dht", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
+  it.effect("says how many nodes answered a search, and how many took the announce", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(12)
+      const alone = yield* start(hostOf(40), { bootstrap: [{ host: hostOf(41), port }] })
+      const search = Effect.fnUntraced(function* (node: Dht.Dht["Service"], announce?: Dht.DhtAnnounce) {
+        const ends: Array<Dht.LookupEnd> = []
+        const onEnd = (end: Dht.LookupEnd) => void ends.push(end)
+        yield* during(Stream.runDrain(node.peers(infoHash, { announce, onEnd })))
+        assert.strictEqual(ends.length, 1)
+        return ends[0]!
+      })
+
+      const announced = yield* search(nodes[1]!, { port: 7000 })
+      const only = yield* search(nodes[1]!)
+      const nobody = yield* search(alone, { port: 7000 })
+
+      assert.strictEqual(announced.announced, 8)
+      assert.isAtLeast(announced.answered, 8)
+      assert.strictEqual(only.announced, 0)
+      assert.isAtLeast(only.answered, 8)
+      assert.deepStrictEqual(nobody, { answered: 0, announced: 0 })
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
   it.effect("estimates how many seeds and downloaders there are", () =>
     Effect.gen(function* () {
       const nodes = yield* startMany(30)
@@ -82,7 +116,7 @@ describe("Dht", () => {
 
       assert.deepStrictEqual(found, [])
       assert.deepStrictEqual(announced, { nodes: 0 })
-      assert.deepStrictEqual(scraped, { seeds: 0, downloaders: 0, nodes: 0 })
+      assert.deepStrictEqual(scraped, { seeds: 0, downloaders: 0, nodes: 0, answered: 0 })
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
@@ -208,6 +242,34 @@ describe("Dht", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
+  it.effect("fault 79: asks a node that is added only if whoever named it may name its address", () =>
+    Effect.gen(function* () {
+      const hosts = ["10.0.0.2", "192.168.1.2", "100.64.0.9", "169.254.7.7", "127.0.0.2"]
+      for (const host of hosts) yield* start(host, { bootstrap: [] })
+      const asked = Effect.fnUntraced(function* (host: string, from: string | undefined, named: PeerAddress) {
+        const lookup = () => Effect.succeed([named])
+        const node = yield* start(host, { bootstrap: [], lookup })
+        yield* TestClock.adjust("1 second")
+        yield* node.addNode(named, { from })
+        yield* node.addNode({ host: "node.example", port }, { from })
+        yield* TestClock.adjust("1 second")
+        const { queriesSent } = (yield* node.status).ipv4!.traffic
+        return queriesSent > 0
+      })
+
+      const byAnybody = yield* Effect.forEach(hosts, (host, index) => asked(hostOf(index), undefined, { host, port }))
+      const from = ["10.0.0.9", "10.0.0.9", "10.0.0.9", "10.0.0.9", "127.0.0.1"]
+      const fromThere = yield* Effect.forEach(hosts, (host, index) =>
+        asked(hostOf(20 + index), from[index], { host, port })
+      )
+      const fromAround = yield* asked(hostOf(40), "10.0.0.9", { host: "127.0.0.2", port })
+
+      assert.deepStrictEqual(byAnybody, [false, false, false, false, false])
+      assert.deepStrictEqual(fromThere, [true, true, true, true, true])
+      assert.isFalse(fromAround)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
   it.effect("resolves the names of routers again, as after a start without a network", () =>
     Effect.gen(function* () {
       yield* startMany(10)
@@ -227,6 +289,67 @@ describe("Dht", () => {
 
       assert.isAtLeast((yield* late.status).ipv4!.nodes, 8)
       assert.strictEqual(tries, 3)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("searches as soon as a saved node answers, while names of routers are still looked up", () =>
+    Effect.gen(function* () {
+      const nodes = yield* startMany(12)
+      yield* during(nodes[1]!.announce(infoHash, { port: 7000 }))
+      const known = {
+        id: "00".repeat(20),
+        nodes: Array.from({ length: 8 }, (_, index) => ({ host: hostOf(index), port }))
+      }
+      const node = yield* start(hostOf(40), {
+        bootstrap: [{ host: "router.example", port }],
+        lookup: () => Effect.never,
+        store: DhtStore.layerMemory({ ipv4: known })
+      })
+      const scraping = yield* Effect.forkChild(node.scrape(infoHash))
+      yield* TestClock.adjust("3 seconds")
+
+      const { answered, downloaders } = yield* resultOf(scraping)
+      assert.isAtLeast(answered, 8)
+      assert.strictEqual(downloaders, 1)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("asks routers that are known while names of others are still looked up", () =>
+    Effect.gen(function* () {
+      yield* startMany(12)
+      const addresses = new Map([["quick.example", hostOf(0)]])
+      const lookup = ({ host }: PeerAddress) => {
+        const known = addresses.get(host)
+        return known === undefined ? Effect.never : Effect.succeed([{ host: known, port }])
+      }
+      const names = ["slow.example", "slower.example", "dead.example", "silent.example"]
+      const slow = names.map((host) => ({ host, port }))
+      const named = yield* start(hostOf(40), { bootstrap: [{ host: "quick.example", port }, ...slow], lookup })
+      const numbered = yield* start(hostOf(41), { bootstrap: [...slow, { host: hostOf(0), port }], lookup })
+      const scraping = yield* Effect.forkChild(
+        Effect.all(
+          [named, numbered].map((node) => node.scrape(infoHash)),
+          both
+        )
+      )
+      yield* TestClock.adjust("3 seconds")
+
+      for (const { answered } of yield* resultOf(scraping)) assert.isAtLeast(answered, 8)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("asks a router that is found while a search asks dead nodes", () =>
+    Effect.gen(function* () {
+      yield* startMany(12)
+      const lookup = () => Effect.delay(Effect.succeed([{ host: hostOf(0), port }]), "2 seconds")
+      const bootstrap = [
+        { host: hostOf(50), port },
+        { host: "router.example", port }
+      ]
+      const node = yield* start(hostOf(40), { bootstrap, lookup })
+      yield* TestClock.adjust("4 seconds")
+
+      assert.isAtLeast((yield* node.status).ipv4!.nodes, 8)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
@@ -289,7 +412,7 @@ describe("Dht", () => {
     Effect.gen(function* () {
       const counted = yield* Effect.scoped(
         Effect.gen(function* () {
-          const node: Dht["Service"] = yield* start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] })
+          const node: Dht.Dht["Service"] = yield* start(hostOf(0), { bootstrap: [{ host: hostOf(1), port }] })
           yield* TestClock.adjust("1 minute")
           return node
         })

@@ -609,6 +609,27 @@ describe("DhtMachine", () => {
     assert.strictEqual(known, RoutingTable.nodes(machine.table).length)
   })
 
+  it("is not proved to be reachable by hosts of the network around", () => {
+    const machine = make()
+    const machine6 = make({ family: "ipv6" })
+    const asks = (of: DhtMachine.DhtMachine, host: string) => {
+      DhtMachine.receive(of, ask({ _tag: "ping" }), { host, port: 6881 }, 0)
+      return DhtMachine.status(of, 0).isReachable
+    }
+    for (let index = 0; index < 6; index++) {
+      ExternalAddress.vote(machine.external, address(index).host, "87.1.2.3")
+      ExternalAddress.vote(machine6.external, `2001:47${index}::1`, "2a02:8071::1")
+    }
+
+    const around = ["192.168.1.7", "10.0.0.1", "100.64.0.1", "169.254.1.1", "127.0.0.1"]
+    for (const host of around) assert.isUndefined(asks(machine, host), host)
+    // Behind the same NAT, and in the same IPv6 network.
+    assert.isUndefined(asks(machine, "87.1.2.3"))
+    for (const host of ["fe80::1", "fd00::1", "::1", "2a02:8071::77"]) assert.isUndefined(asks(machine6, host), host)
+    assert.isTrue(asks(machine, "87.1.2.4"))
+    assert.isTrue(asks(machine6, "2a02:8071:0:1::77"))
+  })
+
   it("says whether others reach it: once one asks that it has not asked", () => {
     const machine = make()
     const reachable = (now: number) => DhtMachine.status(machine, now).isReachable

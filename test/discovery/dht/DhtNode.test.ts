@@ -48,7 +48,8 @@ describe("DhtNode", () => {
         },
         now: Monotonic.nowUnsafe(clock)
       })
-      const node = yield* DhtNode.make({ hub, machine, host: "0.0.0.0", clock, others: () => {} })
+      const own = { hub, machine, host: "0.0.0.0", clock }
+      const node = yield* DhtNode.make({ ...own, others: () => {}, onFirst: () => {} })
       yield* hub.claim("dht", node.receiveUnsafe)
       const stranger = yield* network.host(hostOf(1)).bind({ host: "0.0.0.0", port })
       const answers: Array<Krpc.Message["_tag"]> = []

@@ -3,14 +3,21 @@ import * as DhtSchedule from "../../../src/discovery/dht/DhtSchedule.ts"
 
 const leech: DhtSchedule.Facts = { hasFew: true, isSeed: false, port: 6_881 }
 
-/** Runs lookups that take a second from 0 to `until`, and returns when each began and what it announced. */
+/**
+ * Runs lookups that take a second from 0 to `until`, and returns when each began, what it announced and what was wrong
+ * at its end. `announced`: how many nodes take an announce that ends at a time.
+ */
 const run = (
   schedule: DhtSchedule.DhtSchedule,
   until: number,
   facts: (now: number) => DhtSchedule.Facts,
-  hasNodes = true
+  announced: (now: number) => number = () => 8
 ) => {
-  const lookups: Array<{ readonly at: number; readonly announce: DhtSchedule.Announcement | undefined }> = []
+  const lookups: Array<{
+    readonly at: number
+    readonly announce: DhtSchedule.Announcement | undefined
+    readonly trouble: DhtSchedule.Trouble | undefined
+  }> = []
   for (let now = 0; now < until; ) {
     const step = DhtSchedule.next(schedule, facts(now), now)
     if (step._tag === "Wait") {
@@ -18,8 +25,9 @@ const run = (
       now = step.until
       continue
     }
-    lookups.push({ at: now, announce: step.announce })
-    DhtSchedule.ended(schedule, { begunAt: now, announce: step.announce, hasNodes }, now + 1_000)
+    const { announce } = step
+    const end = { begunAt: now, announce, answered: 8, announced: announced(now) }
+    lookups.push({ at: now, announce, trouble: DhtSchedule.ended(schedule, end, now + 1_000) })
     now += 1_000
   }
   return lookups
@@ -40,7 +48,7 @@ describe("DhtSchedule", () => {
     const lookups = run(DhtSchedule.make(), minutes(60), () => leech)
     const announces = lookups.filter(({ announce }) => announce !== undefined)
 
-    assert.deepStrictEqual(announces[0], { at: 0, announce: { port: 6_881, isSeed: false } })
+    assert.deepStrictEqual(announces[0], { at: 0, announce: { port: 6_881, isSeed: false }, trouble: undefined })
     for (const [index, { at }] of announces.entries()) {
       if (index > 0) assert.isAtMost(at - announces[index - 1]!.at, minutes(20) + 2_000)
       if (index > 0) assert.isAtLeast(at - announces[index - 1]!.at, minutes(15))
@@ -103,9 +111,59 @@ describe("DhtSchedule", () => {
     assert.isAtLeast(lookups[1]!.at, 16_000)
   })
 
-  it("asks again soon while no node is known, and reports that as a failure after ten seconds", () => {
+  it("announces again soon, and ever more rarely, what no node has taken, and reports that from the second time on", () => {
+    const lookups = run(
+      DhtSchedule.make(),
+      minutes(40),
+      () => ({ ...leech, hasFew: false }),
+      (now) => (now < minutes(17) ? 0 : 1)
+    )
+
+    assert.deepStrictEqual(secondsOf(lookups), [0, 16, 47, 108, 229, 470, 771, 1_072, 1_973])
+    assert.isTrue(lookups.every(({ announce }) => announce !== undefined))
+    assert.deepStrictEqual(
+      lookups.map(({ trouble }) => trouble),
+      [undefined, ...Array<string>(6).fill("NotTaken"), undefined, undefined]
+    )
+  })
+
+  it("announces again soon if nodes no longer take what they have taken before", () => {
+    const seed = { hasFew: false, isSeed: true, port: 6_881 }
+    const lookups = run(
+      DhtSchedule.make(),
+      minutes(20),
+      () => seed,
+      (now) => (now === 0 ? 8 : 0)
+    )
+
+    assert.deepStrictEqual(secondsOf(lookups), [0, 901, 917, 948, 1_009, 1_130])
+    assert.deepStrictEqual(
+      lookups.slice(1).map(({ trouble }) => trouble),
+      [undefined, ...Array<string>(4).fill("NotTaken")]
+    )
+  })
+
+  it("does not wait for the next announce while there are few peers", () => {
+    const few = (now: number) => ({ ...leech, hasFew: now >= minutes(8) })
+    const lookups = run(DhtSchedule.make(), minutes(9), few, () => 0)
+
+    assert.deepStrictEqual(secondsOf(lookups), [0, 16, 47, 108, 229, 470, 501, 517])
+  })
+
+  it("does not retry an announce of a port that is gone", () => {
+    const lookups = run(
+      DhtSchedule.make(),
+      minutes(14),
+      (now) => ({ ...leech, hasFew: false, port: now < minutes(1) ? 6_881 : undefined }),
+      () => 0
+    )
+
+    assert.deepStrictEqual(secondsOf(lookups), [0, 16, 47])
+  })
+
+  it("asks again soon while no node answers, and reports that as a failure after ten seconds", () => {
     const schedule = DhtSchedule.make()
-    const failures: Array<readonly [at: number, isFailure: boolean]> = []
+    const failures: Array<readonly [at: number, trouble: DhtSchedule.Trouble | undefined]> = []
     let now = 0
     while (now < minutes(3)) {
       const step = DhtSchedule.next(schedule, leech, now)
@@ -113,19 +171,19 @@ describe("DhtSchedule", () => {
         now = step.until
         continue
       }
-      const isFailure = DhtSchedule.ended(schedule, { begunAt: now, announce: step.announce, hasNodes: false }, now)
-      failures.push([now / 1_000, isFailure])
+      const end = { begunAt: now, announce: step.announce, answered: 0, announced: 0 }
+      failures.push([now / 1_000, DhtSchedule.ended(schedule, end, now)])
     }
 
     assert.deepStrictEqual(failures, [
-      [0, false],
-      [1, false],
-      [3, false],
-      [7, false],
-      [15, true],
-      [31, true],
-      [63, true],
-      [123, true]
+      [0, undefined],
+      [1, undefined],
+      [3, undefined],
+      [7, undefined],
+      [15, "NoAnswer"],
+      [31, "NoAnswer"],
+      [63, "NoAnswer"],
+      [123, "NoAnswer"]
     ])
     // Nothing was announced, so that is due once there are nodes.
     const found = run(schedule, minutes(1), () => leech).at(0)

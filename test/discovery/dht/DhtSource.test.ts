@@ -132,6 +132,51 @@ describe("DhtSource", () => {
     })
   )
 
+  it.effect("says that no node takes the announce, tries again, and answers once one has taken it", () =>
+    Effect.gen(function* () {
+      const dht = FakeDht.make()
+      dht.takingNodes = 0
+      const { events } = yield* begin(dht, { port: listeningPort(6_881), hasFew: () => false })
+      yield* TestClock.adjust("20 seconds")
+      const before = [...events]
+      dht.takingNodes = 1
+      dht.reports = [[peer(1)]]
+      yield* TestClock.adjust("1 minute")
+      const lookups = dht.lookups.length
+      yield* TestClock.adjust("10 minutes")
+
+      assert.deepStrictEqual<unknown>(before, [
+        { _tag: "Peers", source: "DHT", addresses: [] },
+        { _tag: "Failed", source: "DHT", why: DhtSource.notTaken }
+      ])
+      assert.deepStrictEqual<unknown>(events.slice(2), [
+        { _tag: "Peers", source: "DHT", addresses: [peer(1)], from: FakeDht.node.host }
+      ])
+      assert.isTrue(dht.lookups.every(({ announce }) => announce !== undefined))
+      assert.deepStrictEqual([lookups, dht.lookups.length], [3, 3])
+    })
+  )
+
+  it.effect("does not count nodes that are known and do not answer", () =>
+    Effect.gen(function* () {
+      const dht = FakeDht.make()
+      const source = DhtSource.of({
+        ...dht.service,
+        peers: (infoHash, options) =>
+          dht.service.peers(infoHash, { ...options, onEnd: () => options?.onEnd?.({ answered: 0, announced: 0 }) })
+      })
+      const events: Array<PeerSourceEvent> = []
+      yield* source.peers(peerSourceContext({ port: listeningPort(6_881) })).pipe(
+        Stream.runForEach((event) => Effect.sync(() => void events.push(event))),
+        Effect.forkScoped
+      )
+      yield* TestClock.adjust("20 seconds")
+
+      assert.deepStrictEqual(events, [{ _tag: "Failed", source: "DHT", why: DhtSource.noNodes }])
+      assert.strictEqual(dht.lookups.length, 5)
+    })
+  )
+
   it.effect("leaves no lookup behind when it is interrupted", () =>
     Effect.gen(function* () {
       const dht = FakeDht.make([peer(1)])

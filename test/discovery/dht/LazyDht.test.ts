@@ -50,7 +50,7 @@ describe("LazyDht", () => {
         assert.deepStrictEqual(found, [
           [{ peers: [{ host: "192.0.2.1", port: 1 }], from: FakeDht.node }],
           { nodes: 8 },
-          { seeds: 3, downloaders: 2, nodes: 8 }
+          { seeds: 3, downloaders: 2, nodes: 8, answered: 8 }
         ])
         assert.strictEqual((yield* dht.status).ipv4?.nodes, 8)
         assert.strictEqual(dht.portUnsafe("ipv4"), 6_881)

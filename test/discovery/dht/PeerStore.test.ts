@@ -101,6 +101,33 @@ describe("PeerStore", () => {
     assert.isTrue(add(4, "20.1.1.1", PeerStore.lifetimeMillis))
   })
 
+  it("fault 81: keeps what others announced while a few public hosts announce all that they may", () => {
+    const store = make()
+    const numbered = (number: number) => Uint8Array.from({ length: 20 }, (_, index) => number >>> (8 * index))
+    for (let number = 0; number < 500; number++) PeerStore.add(store, numbered(number), peer(number), false, 0)
+
+    for (let host = 0; host < 15; host++) {
+      for (let number = 0; number < 1_000; number++) {
+        PeerStore.add(store, numbered(1_000 * (1 + host) + number), { host: `90.${host}.1.1`, port: 1 }, false, 1)
+      }
+    }
+
+    const kept = Array.from({ length: 500 }, (_, number) => store.hashes.has(Bytes.toHex(numbered(number))))
+    assert.isTrue(kept.every(Boolean))
+  })
+
+  it("takes any number of torrents from a host of the local network", () => {
+    const store = make()
+    const numbered = (number: number) => Uint8Array.from({ length: 20 }, (_, index) => number >>> (8 * index))
+
+    for (const host of ["192.168.1.7", "127.0.0.1"]) {
+      const taken = Array.from({ length: 900 }, (_, number) =>
+        PeerStore.add(store, numbered(number), { host, port: 1 }, false, 0)
+      )
+      assert.isTrue(taken.every(Boolean), host)
+    }
+  })
+
   it("fault 81: lets a host announce many ports for a torrent without driving out others", () => {
     const store = make()
     for (let index = 0; index < 400; index++) PeerStore.add(store, hash(1), peer(index), false, 0)

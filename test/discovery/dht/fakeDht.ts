@@ -20,7 +20,9 @@ export interface FakeDht {
   running: number
   /** What each node reports. */
   reports: ReadonlyArray<ReadonlyArray<PeerAddress>>
+  /** Nodes that it knows and that answer, and how many of them take an announce. */
   knownNodes: number
+  takingNodes: number
   port: number | undefined
 }
 
@@ -49,10 +51,12 @@ export const make = (...reports: ReadonlyArray<ReadonlyArray<PeerAddress>>): Fak
       Stream.suspend(() => {
         self.lookups.push({ infoHash, announce: options?.announce, noSeeds: options?.noSeeds })
         self.running++
+        const announced = options?.announce === undefined ? 0 : self.takingNodes
+        options?.onEnd?.({ answered: self.knownNodes, announced })
         return Stream.fromIterable(self.reports.map((peers) => ({ peers, from: node })))
       }).pipe(Stream.ensuring(Effect.sync(() => self.running--))),
-    announce: () => Effect.succeed({ nodes: self.knownNodes }),
-    scrape: () => Effect.succeed({ seeds: 3, downloaders: 2, nodes: self.knownNodes }),
+    announce: () => Effect.succeed({ nodes: self.takingNodes }),
+    scrape: () => Effect.succeed({ seeds: 3, downloaders: 2, nodes: self.knownNodes, answered: self.knownNodes }),
     addNode: (address) => Effect.sync(() => void self.nodes.push(address)),
     portUnsafe: () => self.port,
     status: Effect.sync(() => ({
@@ -68,6 +72,7 @@ export const make = (...reports: ReadonlyArray<ReadonlyArray<PeerAddress>>): Fak
     running: 0,
     reports,
     knownNodes: 8,
+    takingNodes: 8,
     port: 6_881
   }
   return self
