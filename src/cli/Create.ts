@@ -15,6 +15,7 @@ import * as Version from "../base/Version.ts"
 import * as NodePieceHasher from "../hash/provider/node/NodePieceHasher.ts"
 import * as CreateTorrent from "../metainfo/CreateTorrent.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import * as NodeWholeFile from "../storage/provider/node/NodeWholeFile.ts"
 import * as Arguments from "./Arguments.ts"
 import * as Failure from "./CommandFailed.ts"
 import { CommandFailed } from "./CommandFailed.ts"
@@ -132,18 +133,8 @@ const checkTarget = (target: string): Effect.Effect<void, CommandFailed> =>
     catch: (cause) => Failure.ofFile(target, cause)
   })
 
-const write = (target: string, bytes: Uint8Array): Effect.Effect<void, CommandFailed> => {
-  const temporary = `${target}.${process.pid}.tmp`
-  return Effect.tryPromise({
-    try: async () => {
-      try {
-        await FileSystem.writeFile(temporary, bytes, { flag: "wx" })
-        await FileSystem.rename(temporary, target)
-      } catch (error) {
-        await FileSystem.rm(temporary, { force: true })
-        throw error
-      }
-    },
+const write = (target: string, bytes: Uint8Array): Effect.Effect<void, CommandFailed> =>
+  Effect.tryPromise({
+    try: () => NodeWholeFile.replace(target, bytes),
     catch: (cause) => Failure.ofFile(target, cause)
   }).pipe(Effect.uninterruptible)
-}

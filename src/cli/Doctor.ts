@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Arguments from "./Arguments.ts"
 import { CommandFailed } from "./CommandFailed.ts"
 import * as Diagnosis from "./Diagnosis.ts"
+import type { Finding } from "./Finding.ts"
 import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
@@ -29,10 +30,10 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   }
 })
 
-const signs: Readonly<Record<Diagnosis.Finding["state"], string>> = { works: "ok", fails: "FAILS", unknown: "unknown" }
+const signs: Readonly<Record<Finding["state"], string>> = { works: "ok", fails: "FAILS", unknown: "unknown" }
 
 /** A line for each finding, aligned. */
-export const linesOf = (findings: ReadonlyArray<Diagnosis.Finding>): ReadonlyArray<string> => {
+export const linesOf = (findings: ReadonlyArray<Finding>): ReadonlyArray<string> => {
   const width = Math.max(...findings.map(({ name }) => name.length))
   return findings.map(({ advice, name, state, what }) =>
     TerminalText.clean(

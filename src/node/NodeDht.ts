@@ -17,6 +17,8 @@ import * as NodeLookup from "./NodeLookup.ts"
 export interface Options extends DhtConfig.DhtConfig {
   /** The file in which nodes are remembered; absent: nothing is. */
   readonly file?: string | undefined
+  /** Whether the file is only read, by a program that changes nothing; default `false`. The node has a new id then. */
+  readonly isLoadOnly?: boolean | undefined
 }
 
 /** The file in a folder for resume data. */
@@ -24,7 +26,7 @@ export const fileIn = (resumeDirectory: string): string => `${resumeDirectory}/d
 
 /** A DHT over the `UdpHub` in the context. `lookup` resolves the names of routers. */
 export const layerHub = (
-  { file, ...options }: Options = {},
+  { file, isLoadOnly, ...options }: Options = {},
   lookup: NodeLookup.NodeLookup = NodeLookup.system
 ): Layer.Layer<Dht, never, UdpHub> =>
   LazyDht.layer(
@@ -39,7 +41,7 @@ export const layerHub = (
       ([DhtModule, DhtStore, FileDhtStore]) =>
         Layer.provide(
           DhtModule.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
-          file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file })
+          file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file, isLoadOnly })
         )
     )
   )

@@ -1,19 +1,19 @@
+import { watch } from "node:fs"
 import { readdir } from "node:fs/promises"
 import type { AddressInfo } from "node:net"
 import { createServer } from "node:net"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
+import * as TestClock from "effect/testing/TestClock"
 import * as Diagnosis from "../../src/cli/Diagnosis.ts"
 import * as Doctor from "../../src/cli/Doctor.ts"
-import * as FakeDht from "../discovery/dht/fakeDht.ts"
-import { eventsOf, folderScoped, runScoped } from "./program.ts"
+import type { Finding } from "../../src/cli/Finding.ts"
+import { eventsOf, folderScoped, runScoped, startScoped } from "./program.ts"
 
 /** The checks that a run printed, by name. */
 const checksOf = (stdout: string) => {
-  const [line] = eventsOf(stdout) as unknown as [
-    { readonly _tag: string; readonly checks: ReadonlyArray<Diagnosis.Finding> }
-  ]
+  const [line] = eventsOf(stdout) as unknown as [{ readonly _tag: string; readonly checks: ReadonlyArray<Finding> }]
   assert.strictEqual(line._tag, "Diagnosed")
   return new Map(line.checks.map((check) => [check.name, check]))
 }
@@ -38,10 +38,31 @@ describe("piecewise doctor", () => {
       assert.match(ended.stdout, /^ok {7}disk /m)
       assert.match(ended.stdout, /^ok {7}flush /m)
       assert.strictEqual(ended.stderr, "")
-      assert.deepStrictEqual(
-        (yield* Effect.promise(() => readdir(folder))).filter((name) => name !== "state"),
-        []
-      )
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(folder)), [])
+    })
+  )
+
+  it.live.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 130],
+    ["SIGKILL", null]
+  ] as const)("leaves nothing in the folder if %s ends it while it writes there", ([signal, code]) =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const state = yield* folderScoped
+      const { child, ended } = yield* startScoped(["doctor", "-o", folder], state, { XDG_STATE_HOME: state })
+      let changes = 0
+      const watcher = watch(folder).on("change", () => {
+        // The first one is that there is a file.
+        if (++changes < 2) return
+        watcher.close()
+        child.kill(signal)
+      })
+
+      const end = yield* Effect.promise(() => ended)
+
+      assert.strictEqual(end.code, code)
+      assert.deepStrictEqual(yield* Effect.promise(() => readdir(folder)), [])
     })
   )
 
@@ -86,33 +107,6 @@ describe("Diagnosis.isOutside", () => {
   })
 })
 
-describe("Diagnosis.ofFamily", () => {
-  it("says what nodes know of us", () => {
-    const found = Diagnosis.ofFamily(
-      "DHT IPv4",
-      FakeDht.family({ nodes: 12, goodNodes: 9, externalHost: "203.0.113.7", isReachable: true })
-    )
-
-    assert.deepInclude(found, {
-      state: "works",
-      what: "9 nodes answered UDP port 6881; they see us at 203.0.113.7; others reach us",
-      advice: undefined
-    })
-  })
-
-  it("says if the number of the TCP port was in use", () => {
-    const ofPort = (listeningAt: number) =>
-      Diagnosis.ofFamily("DHT IPv4", FakeDht.family({ nodes: 12, goodNodes: 9 }), listeningAt)
-
-    assert.isUndefined(ofPort(6_881).advice)
-    assert.match(ofPort(7_000).advice!, /^another program uses UDP port 7000, .* choose another --port$/)
-  })
-
-  it("takes a family without a socket for unknown", () => {
-    assert.strictEqual(Diagnosis.ofFamily("DHT IPv6", undefined).state, "unknown")
-  })
-})
-
 describe("Doctor.linesOf", () => {
   it("aligns the names, and cleans what comes from elsewhere", () => {
     assert.deepStrictEqual(
@@ -123,4 +117,59 @@ describe("Doctor.linesOf", () => {
       ["ok       UDP        it works", "FAILS    listening  in \ufffd[31muse; choose another"]
     )
   })
+})
+
+describe("Diagnosis.incoming", () => {
+  const address = { host: "::", port: 6_881 }
+
+  it("advises to open the port only if others can be there", () => {
+    const lan = Diagnosis.incoming(undefined, address, ["192.168.1.5"])
+    const none = Diagnosis.incoming(undefined, address, [])
+    const here = Diagnosis.incoming(undefined, { ...address, host: "127.0.0.1" }, ["192.168.1.5"])
+
+    assert.match(lan.advice!, /open TCP port 6881/)
+    assert.deepInclude(none, { state: "unknown", what: "this machine is in no network", advice: undefined })
+    assert.deepInclude(here, { state: "unknown", advice: undefined })
+  })
+})
+
+describe("Diagnosis.within", () => {
+  it.effect("does not wait for a check that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const hung = Effect.uninterruptible(Effect.never)
+      const checking = yield* Effect.forkChild(Diagnosis.within(hung, "disk", "flush"))
+
+      yield* TestClock.adjust(Diagnosis.timeout)
+      const found = yield* Fiber.join(checking)
+
+      assert.deepStrictEqual(
+        found.map(({ name, state }) => [name, state]),
+        [
+          ["disk", "unknown"],
+          ["flush", "unknown"]
+        ]
+      )
+    })
+  )
+
+  it.effect("lets a check clean up before an interruption goes on", () =>
+    Effect.gen(function* () {
+      let isClean = false
+      const clean = Effect.andThen(
+        Effect.sleep("1 second"),
+        Effect.sync(() => {
+          isClean = true
+        })
+      )
+      const check = Effect.ensuring(Effect.never, clean)
+      const checking = yield* Effect.forkChild(Diagnosis.within(check), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(checking))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(interrupting)
+
+      assert.isTrue(isClean)
+    })
+  )
 })

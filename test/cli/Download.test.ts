@@ -72,7 +72,9 @@ describe("piecewise download", () => {
       const { address } = yield* seed(known)
       const options = ["-o", "out", "--peer", address, "--quiet", "--log-level", "debug"]
 
-      const ended = yield* runScoped(["download", "known.torrent", ...options], folder)
+      // Others may be using the DHT's file of all tests.
+      const environment = { XDG_STATE_HOME: path.join(folder, "state") }
+      const ended = yield* runScoped(["download", "known.torrent", ...options], folder, environment)
 
       const infoHash = InfoHash.toHex(known.metainfo.infoHash)
       const lines = ended.stderr.trimEnd().split("\n")

@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -34,7 +35,7 @@ import * as DefaultLimits from "./DhtLimits.ts"
 import * as DhtMachine from "./DhtMachine.ts"
 import * as DhtNode from "./DhtNode.ts"
 import type { DhtStatus } from "./DhtStatus.ts"
-import { DhtStore, type Saved } from "./DhtStore.ts"
+import { DhtStore } from "./DhtStore.ts"
 import * as Lookup from "./Lookup.ts"
 import * as NodeIds from "./NodeId.ts"
 import type { Search, SearchResult } from "./NodeState.ts"
@@ -184,7 +185,8 @@ export const make = Effect.fnUntraced(function* (
   const store = yield* DhtStore
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
-  const saved = yield* load(store)
+  const loaded = yield* Effect.result(store.load)
+  const saved = Result.getOrUndefined(loaded)
   const limits: DhtLimits = { ...DefaultLimits.defaults, ...options.limits }
   const prng = () => random.nextDoubleUnsafe()
   /** Whether there may be somebody to ask. A lookup before would find nobody. */
@@ -235,8 +237,13 @@ export const make = Effect.fnUntraced(function* (
     const parts = firsts.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
     return store.save(Object.fromEntries(parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])))
   }).pipe(Effect.catchTag("piecewise/DhtStoreError", (error) => Effect.logWarning(error.message)))
-  yield* Effect.addFinalizer(() => save)
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
+  if (Result.isSuccess(loaded)) {
+    yield* Effect.addFinalizer(() => save)
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(savePeriod), save)))
+  } else {
+    const { message } = loaded.failure
+    yield* Effect.logWarning(`${message} What is there stays as it is, and no nodes are saved in this run.`)
+  }
 
   const permits = yield* Semaphore.make(limits.lookups)
   const run = (search: Search, found: DhtNode.Found) =>
@@ -355,11 +362,6 @@ const targetOf = (infoHash: Uint8Array): NodeIds.NodeId =>
 
 const sum = (results: ReadonlyArray<SearchResult>, of: (result: SearchResult) => number): number =>
   results.reduce((total, result) => total + of(result), 0)
-
-const load = (store: DhtStore["Service"]): Effect.Effect<Saved | undefined> =>
-  Effect.catchTag(store.load, "piecewise/DhtStoreError", (error) =>
-    Effect.as(Effect.logWarning(error.message), undefined)
-  )
 
 /** How long to wait before unresolved names of routers are resolved again, in seconds: twice as long each time. */
 const minResolveSeconds = 30

@@ -13,8 +13,8 @@ import { PeerAddress } from "../../base/PeerAddress.ts"
 
 /** What is remembered of one family of addresses. */
 const SavedNode = Schema.Struct({
-  /** Our id: 40 hexadecimal digits. */
-  id: Schema.String.check(Schema.isPattern(/^[0-9a-f]{40}$/)),
+  /** Our id: 40 hexadecimal digits. Missing if another node may be using it: a new one is chosen then. */
+  id: Schema.optionalKey(Schema.String.check(Schema.isPattern(/^[0-9a-f]{40}$/))),
   /** The nodes of the routing table, best first; at most `maxSavedNodes`. */
   nodes: Schema.Array(PeerAddress)
 })
@@ -41,13 +41,22 @@ export class DhtStoreError extends Schema.TaggedError<DhtStoreError>()("piecewis
   }
 }
 
-/** Remembers the nodes of a DHT. A failure is logged, and the DHT works on without. */
+/**
+ * Remembers the nodes of a DHT. A failure is logged, and the DHT works on without. After a failed `load` nothing is
+ * saved, so that what could not be read is not replaced.
+ */
 export class DhtStore extends Context.Service<
   DhtStore,
   {
-    /** What was saved last; `undefined` if nothing was. */
+    /**
+     * What was saved last; `undefined` if nothing was. A store that several programs share gives the ids to one of those
+     * that run at the same time.
+     */
     readonly load: Effect.Effect<Saved | undefined, DhtStoreError>
-    /** Replaces what was saved, as a whole or not at all. Called every few minutes and when the DHT closes. */
+    /**
+     * Replaces what was saved, as a whole or not at all. Called every few minutes and when the DHT closes. Does nothing
+     * if another program that runs saves in the same place.
+     */
     readonly save: (saved: Saved) => Effect.Effect<void, DhtStoreError>
   }
 >()("piecewise/discovery/dht/DhtStore") {}

@@ -223,6 +223,29 @@ describe("Dht", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
+  it.effect("does not save over what it could not load", () =>
+    Effect.gen(function* () {
+      let saves = 0
+      const unread = Layer.succeed(
+        DhtStore.DhtStore,
+        DhtStore.DhtStore.of({
+          load: Effect.fail(new DhtStore.DhtStoreError({ operation: "load", why: "it is of a later version" })),
+          save: () => Effect.sync(() => void saves++)
+        })
+      )
+      yield* startMany(10)
+
+      yield* Effect.scoped(
+        Effect.andThen(
+          start(hostOf(40), { bootstrap: [{ host: hostOf(0), port }], store: unread }),
+          TestClock.adjust("11 minutes")
+        )
+      )
+
+      assert.strictEqual(saves, 0)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
   it.effect("takes in a node that is added, if it answers", () =>
     Effect.gen(function* () {
       const one = yield* start(hostOf(0), { bootstrap: [] })
