@@ -33,14 +33,14 @@ export const layerHub = (
     Effect.map(
       Modules.load(() =>
         Promise.all([
-          import("../discovery/dht/Dht.ts"),
+          import("../discovery/dht/DhtNodes.ts"),
           import("../discovery/dht/DhtStore.ts"),
           import("../discovery/dht/provider/node/FileDhtStore.ts")
         ])
       ),
-      ([DhtModule, DhtStore, FileDhtStore]) =>
+      ([DhtNodes, DhtStore, FileDhtStore]) =>
         Layer.provide(
-          DhtModule.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
+          DhtNodes.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
           file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file, isLoadOnly })
         )
     )

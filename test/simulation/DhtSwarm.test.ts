@@ -7,7 +7,8 @@ import type * as Scope from "effect/Scope"
 import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
-import * as Dht from "../../src/discovery/dht/Dht.ts"
+import { Dht } from "../../src/discovery/dht/Dht.ts"
+import * as DhtNodes from "../../src/discovery/dht/DhtNodes.ts"
 import * as DhtStore from "../../src/discovery/dht/DhtStore.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as UdpHub from "../../src/network/UdpHub.ts"
@@ -34,10 +35,10 @@ const linkOf = ({ metainfo }: KnownTorrent) =>
 /** A network in which every host may have a node. All but the first ask that one first. */
 const makeNodes = Effect.gen(function* () {
   const network = yield* Layer.build(MemoryUdpNetwork.layer({ seed, latency: "20 millis" }))
-  const nodes: Array<Dht.Dht["Service"]> = []
+  const nodes: Array<Dht["Service"]> = []
   const nodeAt = (bootstrap: ReadonlyArray<PeerAddress>) => (host: string) =>
     Layer.build(
-      Dht.layer({ bootstrap, families: ["ipv4"] }).pipe(
+      DhtNodes.layer({ bootstrap, families: ["ipv4"] }).pipe(
         Layer.provide(UdpHub.layer({ port, host })),
         Layer.provide(DhtStore.layerMemory()),
         Layer.provide(MemoryUdpNetwork.host(host)),
@@ -45,7 +46,7 @@ const makeNodes = Effect.gen(function* () {
       )
     ).pipe(
       Effect.map((context) => {
-        const node = Context.get(context, Dht.Dht)
+        const node = Context.get(context, Dht)
         nodes.push(node)
         return node
       })
@@ -131,7 +132,7 @@ describe("a swarm that meets through the DHT", () => {
       const seeder = yield* world.beside({ engine: { listen }, dht: join })
       yield* seeder.download(small, { seed: true, from: everythingOf(small) })
       yield* world.advance("30 seconds")
-      let node: Dht.Dht["Service"] | undefined
+      let node: Dht["Service"] | undefined
       const stranger = yield* world.beside({
         engine: { listen },
         dht: (host) => Effect.tap(nodeAt([])(host), (made) => Effect.sync(() => (node = made)))
@@ -173,7 +174,7 @@ describe("a swarm that meets through the DHT", () => {
       const other = "10.8.0.1"
       yield* Effect.scoped(
         Effect.gen(function* () {
-          let node: Dht.Dht["Service"] | undefined
+          let node: Dht["Service"] | undefined
           const engine = yield* world.beside({
             engine: { listen },
             dht: () => Effect.tap(join(other), (made) => Effect.sync(() => (node = made)))
