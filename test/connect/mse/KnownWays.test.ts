@@ -53,23 +53,60 @@ describe("KnownWays", () => {
     assert.deepStrictEqual(KnownWays.waysTo(known, there), ["encrypted"])
   })
 
-  it("fault 99: forgets the addresses that were noted longest ago", () => {
+  const many = Array.from({ length: KnownWays.maxAddresses }, (_, index) => ({
+    host: `10.${1 + (index >>> 8)}.${index & 255}.1`,
+    port: 6_881
+  }))
+
+  const waysToBoth = (known: KnownWays.KnownWays) =>
+    [there, elsewhere].map((address) => KnownWays.waysTo(known, address))
+
+  it("fault 99: forgets the addresses that were dialled longest ago", () => {
     const known = KnownWays.make()
     KnownWays.note(known, there, "encrypted", true)
     KnownWays.note(known, elsewhere, "encrypted", true)
-    const others = Array.from({ length: KnownWays.maxAddresses - 1 }, (_, index) => ({
-      host: `10.${1 + (index >>> 8)}.${index & 255}.1`,
-      port: 6_881
-    }))
-    for (const [index, address] of others.entries()) {
-      KnownWays.prefer(known, address)
+    for (const [index, address] of many.slice(1).entries()) {
+      KnownWays.note(known, address, index % 2 === 0 ? "plain" : "encrypted", false)
       if (index === 100) KnownWays.note(known, there, "encrypted", true)
     }
 
-    assert.strictEqual(known.size, KnownWays.maxAddresses)
-    assert.deepStrictEqual(
-      [there, elsewhere].map((address) => KnownWays.waysTo(known, address)),
-      [["encrypted"], ["plain", "encrypted"]]
-    )
+    assert.strictEqual(known.tried.size, KnownWays.maxAddresses)
+    assert.deepStrictEqual(waysToBoth(known), [["encrypted"], ["plain", "encrypted"]])
+  })
+
+  it("fault 99: forgets the addresses of which a preference was said longest ago", () => {
+    const known = KnownWays.make()
+    KnownWays.prefer(known, there)
+    KnownWays.prefer(known, elsewhere)
+    for (const [index, address] of many.slice(1).entries()) {
+      KnownWays.prefer(known, address)
+      if (index === 100) KnownWays.prefer(known, there)
+    }
+
+    assert.strictEqual(known.preferring.size, KnownWays.maxAddresses)
+    assert.deepStrictEqual(waysToBoth(known), [
+      ["encrypted", "plain"],
+      ["plain", "encrypted"]
+    ])
+  })
+
+  it("fault 99: forgets nothing that dials have shown, whatever is said of other addresses", () => {
+    const known = KnownWays.make()
+    KnownWays.note(known, there, "encrypted", true)
+    KnownWays.note(known, elsewhere, "plain", false)
+
+    for (const address of many) KnownWays.prefer(known, address)
+
+    assert.deepStrictEqual(waysToBoth(known), [["encrypted"], ["encrypted", "plain"]])
+  })
+
+  it("keeps no preference of an address that was dialled", () => {
+    const known = KnownWays.make()
+    KnownWays.prefer(known, there)
+    KnownWays.note(known, there, "encrypted", false)
+    KnownWays.prefer(known, there)
+
+    assert.deepStrictEqual([known.tried.size, known.preferring.size], [1, 0])
+    assert.deepStrictEqual(KnownWays.waysTo(known, there), ["plain", "encrypted"])
   })
 })
