@@ -51,7 +51,8 @@ export const placeOf = (text: string): { readonly host: string; readonly port: n
  * 6.2). When a private torrent changes its tracker, its peers have to leave (BEP 27), which a change of the URL alone
  * should not cause.
  *
- * - The scheme does not count, because many trackers support several. So the default ports of HTTP and HTTPS are equal.
+ * - The scheme does not count, because many trackers support several. So the default ports of HTTP and HTTPS are equal,
+ *   with any scheme: trackers also listen to UDP at port 80.
  * - The query does not count: one program answers at a path, and the query only says who asks, often by a passkey.
  * - The path counts, and so does any other port. Two paths may contain two passkeys of one tracker, or lead to two
  *   trackers of one host, and only the tracker knows. If it is one tracker, the cost is that its peers are dialled
@@ -62,13 +63,16 @@ export const isSameTracker = (one: string, other: string): boolean => {
   return a === undefined || b === undefined ? one === other : a === b
 }
 
-/** The host, port (0: the default one of HTTP or HTTPS) and path of a URL; `undefined` if it is none with a host. */
+/** The default ports of HTTP and HTTPS, as they are written or left out. */
+const webPorts: ReadonlySet<string> = new Set(["", "80", "443"])
+
+/** The host, port (`web`: one of `webPorts`) and path of a URL; `undefined` if it is none with a host. */
 const serviceOf = (text: string): string | undefined => {
   const url = URL.parse(text.trim())
   if (url === null || url.hostname === "") return undefined
   // The parser does not normalize the host of a scheme that it does not know, such as `udp`.
   const host = url.hostname.toLowerCase().replace(/\.$/, "")
-  return `${host}:${url.port || 0}${normalPath(url.pathname)}`
+  return `${host}:${webPorts.has(url.port) ? "web" : url.port}${normalPath(url.pathname)}`
 }
 
 const normalPath = (path: string): string =>

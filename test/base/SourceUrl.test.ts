@@ -37,6 +37,8 @@ describe("SourceUrl", () => {
     ["http://t.example/announce", "https://t.example/announce"],
     ["http://t.example:80/announce", "https://T.Example.:443/announce"],
     ["http://t.example:6969/announce", "udp://T.EXAMPLE:6969/announce"],
+    ["http://t.example/announce", "udp://t.example:80/announce"],
+    ["https://t.example/announce", "udp://t.example:443/announce"],
     ["http://t.example:6969", "udp://t.example:6969"],
     ["http://t.example/a/../%61nnounce#x", " https://t.example/announce "],
     ["http://t.example/%7Ea%2f", "http://t.example/~a%2F"],
