@@ -17,8 +17,9 @@ export const Policy = Schema.Literals(["prefer", "require", "off"])
 
 /**
  * Whether connections to peers are encrypted. `prefer`: plain and encrypted ones are accepted; a peer is dialled in the
- * way that is known to work for it, or else plain first, and the other way if it closes the connection. `require`: every
- * connection is encrypted, and so is all that it carries. `off`: none is.
+ * way that is known to work for it. If none is, it is dialled plain first, or encrypted if it is said to prefer that, and
+ * the other way if it closes the connection. `require`: every connection is encrypted, and so is all that it carries.
+ * `off`: none is.
  */
 export type Policy = typeof Policy.Type
 
