@@ -203,8 +203,9 @@ export const run = Effect.fnUntraced(function* (options: Options) {
       (event) =>
         Effect.sync(() => {
           if (event._tag === "Peers") {
-            Sources.notePreferences(encryption, event)
-            Addresses.add(swarm, event.addresses, Sources.originOf(from, event))
+            const origin = Sources.originOf(from, event)
+            Sources.notePreferences(encryption, event, origin)
+            Addresses.add(swarm, event.addresses, origin)
           }
           reportChange(event)
         })

@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Naming from "../base/Naming.ts"
+import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Reach from "../base/Reach.ts"
 import * as Signal from "../base/Signal.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
@@ -216,9 +217,17 @@ const admitPrivate = (self: Sources, options: Options, source: PeerSource<unknow
   return true
 }
 
-/** Remembers which of the addresses prefer encryption, before they are dialled. */
-export const notePreferences = (encryption: Encryption | undefined, { preferringEncryption = [] }: Found): void => {
-  for (const address of preferringEncryption) encryption?.notePreference(address)
+/** Remembers which of the addresses that `origin` may name prefer encryption, before they are dialled. */
+export const notePreferences = (
+  encryption: Encryption | undefined,
+  { preferringEncryption = [] }: Found,
+  origin: Origin
+): void => {
+  for (const { host, port } of preferringEncryption) {
+    // The form that is dialled.
+    const address = PeerAddress.make(host, port)
+    if (address !== undefined && Naming.mayName(Candidate.reachOf(origin), address)) encryption?.notePreference(address)
+  }
 }
 
 /** Notes what a source reports, and adds the addresses that it found to the swarm. */
@@ -231,7 +240,7 @@ const onEvent = (self: Sources, options: Options, from: PeerSource<unknown>) => 
       return PieceSwarm.refuse(swarm, origin, addresses.length, notOfTracker)
     }
     const vote = externalHost === undefined ? undefined : { voter: source, host: externalHost }
-    notePreferences(swarm.options.encryption, event)
+    notePreferences(swarm.options.encryption, event, origin)
     PieceSwarm.add(swarm, addresses, vote, origin)
   }
   return (event: PeerSourceEvent): Effect.Effect<void> =>

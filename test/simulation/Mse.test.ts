@@ -178,8 +178,8 @@ describe("two engines", () => {
       Effect.gen(function* () {
         yield* world.download(small, { seed: true, from: everything, limits: { uploadBytesPerSecond: 2_000 } })
         const told: Array<PeerSource.PeerSourceContext["encryption"]> = []
-        const sourceOf = (isPreferred: boolean): PeerSource.PeerSource => ({
-          isLocal: true,
+        const sourceOf = (isPreferred: boolean, isLocal: boolean): PeerSource.PeerSource => ({
+          isLocal,
           peers: ({ encryption }) => {
             told.push(encryption)
             const addresses = [addressOf(world)]
@@ -193,21 +193,24 @@ describe("two engines", () => {
           [true, "prefer", "torrent"],
           [false, "prefer", "torrent"],
           [true, "off", "torrent"],
-          [true, "prefer", "link"]
+          [true, "prefer", "link"],
+          [true, "prefer", "stranger"]
         ] as const) {
           const second = yield* world.beside({ engine: { encryption } })
-          const sources = [sourceOf(isPreferred)]
+          // A stranger may not name addresses of the local network, so here the user does.
+          const sources = [sourceOf(isPreferred, first !== "stranger")]
           if (first === "link") {
             const fetching = yield* Effect.forkScoped(second.engine.metadata(link, { sources }))
             yield* world.until(() => fetching.pollUnsafe() !== undefined, "1 minute")
           }
-          const download = yield* second.download(small, first === "link" ? { peers: [addressOf(world)] } : { sources })
+          const peers = first === "torrent" ? [] : [addressOf(world)]
+          const download = yield* second.download(small, first === "link" ? { peers } : { peers, sources })
           yield* world.until(() => download.events.some(({ _tag }) => _tag === "PeerConnected"), "1 minute")
           ways.push((yield* download.torrent.peers)[0]?.hasEncryptedHandshake)
         }
 
-        assert.deepStrictEqual(ways, [true, false, false, true])
-        assert.deepStrictEqual(told, ["prefer", "prefer", "off", "prefer"])
+        assert.deepStrictEqual(ways, [true, false, false, true, false])
+        assert.deepStrictEqual(told, ["prefer", "prefer", "off", "prefer", "prefer"])
       })
     )
   )
