@@ -80,6 +80,19 @@ const handshakeOf = (infoHash: Uint8Array, peerId = new Uint8Array(20).fill(0x51
   })
 
 describe("PeerSession", () => {
+  test("takes a peer that does not say it to prefer encryption if its handshake was encrypted", function* () {
+    const { assembly, known } = yield* begin
+    yield* serve(known, there)
+
+    const preferences: Array<boolean | undefined> = []
+    for (const canEncrypt of [true, false]) {
+      const { running } = yield* start(known, assembly, there, { canEncrypt })
+      preferences.push(running.session?.prefersEncryption())
+    }
+
+    assert.deepStrictEqual(preferences, [true, false])
+  })
+
   test("fetches every block from a seed and leaves no request behind", function* () {
     const { assembly, known } = yield* begin
     const peer = yield* serve(known, there)

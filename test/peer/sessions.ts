@@ -97,6 +97,8 @@ export const start = Effect.fnUntraced(function* (
     readonly depth?: number | undefined
     readonly upload?: Uploads.TestUpload | undefined
     readonly onInterest?: (() => void) | undefined
+    /** Whether the handshake of the connection counts as encrypted. */
+    readonly canEncrypt?: boolean | undefined
   } = {}
 ) {
   const running: Running = { session: undefined, ended: undefined, connection: undefined }
@@ -108,7 +110,7 @@ export const start = Effect.fnUntraced(function* (
   const fiber = yield* Dialer.use((dialer) => dialer.connect(address)).pipe(
     Effect.flatMap((connection) => {
       running.connection = connection
-      return Introduction.dialled(connection, ourselves)
+      return Introduction.dialled({ ...connection, canEncrypt: options.canEncrypt }, ourselves)
     }),
     Effect.flatMap((introduced) =>
       PeerSession.run({

@@ -9,6 +9,7 @@ import * as PeerAddress from "../../src/base/PeerAddress.ts"
 import type { Policy } from "../../src/connect/Encryption.ts"
 import type * as PeerSource from "../../src/discovery/PeerSource.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
+import { Dialer } from "../../src/network/Transport.ts"
 import * as Swarms from "../../src/testing/Swarms.ts"
 import { seed, small } from "./torrents.ts"
 
@@ -47,11 +48,19 @@ const meet = (theirs: Policy | undefined, ours: Policy | undefined, seconds = 30
     })
   )
 
-/** How an engine dials a peer that has connected to it before, and has left since. */
+/** How an engine dials a peer that has connected to it before, and has left since, and in how many attempts. */
 const dialBack = (theirs: Policy) =>
   Swarms.use({ seed, engine: { listen, encryption: theirs } }, (world) =>
     Effect.gen(function* () {
-      const second = yield* world.beside({ engine: { listen } })
+      const { dialer } = world.network.host("10.77.0.1")
+      let dials = 0
+      const counted = Dialer.of({
+        connect: (address) => {
+          dials++
+          return dialer.connect(address)
+        }
+      })
+      const second = yield* world.beside({ engine: { listen }, dialer: counted })
       const listener = yield* second.download(small)
       const caller = yield* world.download(small, { peers: [addressOf(second)] })
       yield* world.advance("5 seconds")
@@ -60,7 +69,7 @@ const dialBack = (theirs: Policy) =>
       yield* world.download(small)
       yield* world.advance("1 minute")
       const [after] = yield* listener.torrent.peers
-      return [before, after].map((peer) => peer && [peer.isIncoming, peer.hasEncryptedHandshake])
+      return { met: [before, after].map((peer) => peer && [peer.isIncoming, peer.hasEncryptedHandshake]), dials }
     })
   )
 
@@ -141,14 +150,15 @@ describe("two engines", () => {
       const preferring = yield* dialBack("prefer")
       const without = yield* dialBack("off")
 
-      assert.deepStrictEqual(preferring, [
+      assert.deepStrictEqual(preferring.met, [
         [true, false],
         [false, true]
       ])
-      assert.deepStrictEqual(without, [
+      assert.deepStrictEqual(without.met, [
         [true, false],
         [false, false]
       ])
+      assert.deepStrictEqual([preferring.dials, without.dials], [1, 1])
     })
   )
 

@@ -4,6 +4,7 @@ import * as Stream from "effect/Stream"
 import * as fc from "fast-check"
 import type { PeerId } from "../../src/base/PeerId.ts"
 import * as Prng from "../../src/base/Prng.ts"
+import * as Encryption from "../../src/connect/Encryption.ts"
 import * as Places from "../../src/connect/Places.ts"
 import type { MetadataSource } from "../../src/discovery/MetadataSource.ts"
 import { MetadataSources } from "../../src/discovery/MetadataSource.ts"
@@ -61,6 +62,7 @@ const fetchFrom = (
         fetched: exit?._tag === "Success" ? exit.value : undefined,
         seconds: simulation.nowUnsafe() / 1_000,
         counters: peers.map(({ counters }) => counters),
+        greetings: peers.flatMap(({ greetings }) => greetings),
         held: places.held.size
       }
     }).pipe(Effect.provide(MemoryNetwork.layer({ seed: 1 })))
@@ -85,6 +87,19 @@ describe("MetadataFetch", () => {
       assert.deepStrictEqual(fetched?.addresses, [{ host: "10.0.0.1", port: 6_881 }])
       assert.deepStrictEqual(counters, [{ connections: 1, requests: 3 }])
       assert.strictEqual(held, 0)
+    })
+  )
+
+  it.effect("says that it prefers encryption unless it has none", () =>
+    Effect.gen(function* () {
+      const said: Array<boolean | undefined> = []
+      for (const policy of ["prefer", "require", "off"] as const) {
+        const encryption = { ...Encryption.plain, policy }
+        const fetching = Effect.provideService(fetchFrom(["honest"]), Encryption.Encryption, encryption)
+        said.push(...(yield* fetching).greetings.map(({ prefersEncryption }) => prefersEncryption))
+      }
+
+      assert.deepStrictEqual(said, [true, true, false])
     })
   )
 

@@ -34,6 +34,7 @@ export const serve = Effect.fnUntraced(function* (options: {
   const { host, info, infoHash, manner } = options
   const listening = yield* (yield* Listener).listen({ host, port: 6_881 })
   const counters: Counters = { connections: 0, requests: 0 }
+  const greetings: Array<ExtensionHandshake.ExtensionHandshake> = []
   const totalSize = manner === "wrong size" ? info.length + 1 : info.length
 
   const answer = Effect.gen(function* () {
@@ -62,8 +63,11 @@ export const serve = Effect.fnUntraced(function* (options: {
     const decoder = FrameDecoder.make({
       ...FrameDecoder.ignoreAll,
       extended: (id, payload) => {
-        if (id === ExtensionHandshake.id) ids = Result.getOrThrow(ExtensionHandshake.decode(payload)).ids
-        else if (id === theirId) {
+        if (id === ExtensionHandshake.id) {
+          const greeting = Result.getOrThrow(ExtensionHandshake.decode(payload))
+          greetings.push(greeting)
+          ids = greeting.ids
+        } else if (id === theirId) {
           const message = Result.getOrThrow(MetadataMessage.decode(payload))
           if (message._tag === "Request") give(message.piece)
         }
@@ -100,5 +104,5 @@ export const serve = Effect.fnUntraced(function* (options: {
   })
 
   yield* Effect.forkScoped(Effect.forever(Effect.scoped(answer)))
-  return { address: listening.address, counters }
+  return { address: listening.address, counters, greetings }
 })

@@ -278,6 +278,13 @@ describe("ExtensionHandshake.merge", () => {
     assert.isFalse(ExtensionHandshake.merge(seeding, decode({ upload_only: 0 })).uploadOnly)
   })
 
+  it("lets a later handshake take back that the peer prefers encryption", () => {
+    const preferring = ExtensionHandshake.merge(first, decode({ e: 1 }))
+
+    assert.isTrue(ExtensionHandshake.merge(preferring, decode({})).prefersEncryption)
+    assert.isFalse(ExtensionHandshake.merge(preferring, decode({ e: 0 })).prefersEncryption)
+  })
+
   it("does not grow with the number of handshakes", () => {
     let merged = first
     for (let round = 0; round < 200; round++) {
