@@ -417,6 +417,28 @@ describe("a private torrent (fault 93)", () => {
       assert.strictEqual(peers[0]!.counters.connections, 1)
     }))
 
+  test("leaves the peers of each tracker in turn, and none of the one that keeps answering", (world) =>
+    Effect.gen(function* () {
+      const replies: Replies = { a: { peers: [first] }, b: { peers: [second] } }
+      const { asked, source } = yield* trackers(replies)
+      const peers = yield* Effect.forEach([first, second], (host) => serveAt(world, host, closed))
+      const download = yield* world.download(closed, { sources: [source] })
+      const isOpen = () => peers.map(({ counters }) => counters.openConnections)
+      yield* world.advance("10 seconds")
+
+      replies.a = { peers: undefined }
+      yield* world.advance("10 minutes")
+      const [ofFirst, meanwhile] = [left(download), isOpen()]
+      replies.a = { peers: [first] }
+      replies.b = { peers: undefined }
+      yield* world.advance("10 minutes")
+
+      assert.isAbove(asked.filter((name) => name === "b").length, 2)
+      assert.deepStrictEqual([ofFirst, meanwhile], [[`${first} ${Sources.otherTracker}`], [0, 1]])
+      assert.deepStrictEqual(left(download).slice(1), [`${second} ${Sources.otherTracker}`])
+      assert.deepStrictEqual(isOpen(), [1, 0])
+    }))
+
   test("keeps a peer that the user names after the tracker, whether it is connected or not", (world) =>
     Effect.gen(function* () {
       const later = "198.51.100.6"
