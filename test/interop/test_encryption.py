@@ -126,6 +126,16 @@ def test_they_dial_through_the_io_daemon(torrent, target, seed, piecewise, ours,
     assert_same(torrent, target)
 
 
+def test_we_upload_through_the_io_daemon(torrent, target, leech, piecewise):
+    peer = leech(torrent, target, **options("rc4"))
+    arguments = ["-o", torrent.content.parent, "--peer", peer.address, "--encryption", "require", "--seed", "--json"]
+    piecewise("download", torrent.file, *arguments, "--network", "io-daemon")
+
+    peer.wait_until_complete()
+
+    assert_same(torrent, target)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "hint"),
     [
