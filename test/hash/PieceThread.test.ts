@@ -28,10 +28,10 @@ const file = Effect.fnUntraced(function* (flags: string) {
   return { fd, path }
 })
 
-/** Begins a write; `outcome` waits for its end. */
-const begin = (thread: PieceThread.PieceThread, ...task: SideThread.WriteTask) => {
+/** Begins a write to a device; `outcome` waits for its end. */
+const beginOn = (device: string, thread: PieceThread.PieceThread, ...task: SideThread.WriteTask) => {
   let ended: { readonly code: string | undefined; readonly written: number } | undefined
-  const isTaken = thread.write(task, (error, written) => {
+  const isTaken = thread.write(task, device, (error, written) => {
     ended = { code: error?.code, written }
   })
   return {
@@ -42,6 +42,8 @@ const begin = (thread: PieceThread.PieceThread, ...task: SideThread.WriteTask) =
     )
   }
 }
+
+const begin = (thread: PieceThread.PieceThread, ...task: SideThread.WriteTask) => beginOn("1", thread, ...task)
 
 describe("PieceThread", () => {
   it.effect("writes all of the bytes at their place", () =>
@@ -88,6 +90,25 @@ describe("PieceThread", () => {
       assert.isUndefined(digest)
       assert.isDefined(later)
       assert.strictEqual(thread.asked, PieceThread.maxWrites + 1)
+    })
+  )
+
+  it.effect("lets no write wait behind one to another device, which may hang", () =>
+    Effect.gen(function* () {
+      const { made } = yield* ready
+      const { fd } = yield* file("r+")
+      const bytes = piece(1 << 20)
+
+      const first = beginOn("1", made, fd, bytes, 0, 131_072)
+      const others = [beginOn("2", made, fd, bytes, 0, 131_072), beginOn("1", made, fd, bytes, 0, 131_072)]
+      yield* Effect.forEach([first, others[1]!], ({ outcome }) => outcome)
+      const later = beginOn("2", made, fd, bytes, 0, 131_072)
+      yield* later.outcome
+
+      assert.deepStrictEqual(
+        [first, ...others, later].map(({ isTaken }) => isTaken),
+        [true, false, true, true]
+      )
     })
   )
 

@@ -1,3 +1,4 @@
+import * as NFS from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as PieceThread from "../../src/hash/provider/node/PieceThread.ts"
@@ -36,14 +37,17 @@ describe("FileSystemStorage beside the thread of a hasher", () => {
   it.live("writes there what is long", () =>
     Effect.gen(function* () {
       const lengths: Array<number> = []
+      const devices: Array<boolean> = []
 
-      const writes = yield* beside(([fd, bytes, position, step], done) => {
+      const writes = yield* beside(([fd, bytes, position, step], device, done) => {
         lengths.push(bytes.length, step)
+        devices.push(device === `${NFS.fstatSync(fd).dev}`)
         FakeDisk.makeCalls().fs.write(fd, bytes, 0, bytes.length, position, done)
         return true
       })
 
       assert.deepStrictEqual(lengths, [longestWrite * 3, longestInRow])
+      assert.deepStrictEqual(devices, [true])
       assert.strictEqual(writes, 1)
     })
   )
@@ -58,7 +62,7 @@ describe("FileSystemStorage beside the thread of a hasher", () => {
 
   it.live("writes itself what the thread left over", () =>
     Effect.gen(function* () {
-      const writes = yield* beside(([fd, bytes, position], done) => {
+      const writes = yield* beside(([fd, bytes, position], _, done) => {
         FakeDisk.makeCalls().fs.write(fd, bytes, 0, longestWrite + 1, position, done)
         return true
       })
@@ -70,7 +74,7 @@ describe("FileSystemStorage beside the thread of a hasher", () => {
   it.live("fails if the thread cannot write", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(
-        beside((_, done) => {
+        beside((_task, _device, done) => {
           setImmediate(done, { code: "ENOSPC", message: "no space left on device" }, 0)
           return true
         })
