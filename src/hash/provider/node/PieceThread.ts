@@ -1,12 +1,12 @@
 /**
- * When a thread beside the event loop works on the memory of pieces, so that the event loop serves peers meanwhile. It
- * computes digests, and writes pieces to files. What it has no time for is done as if there were no thread: all work if
+ * Decides what a thread beside the event loop does, so that the event loop serves peers meanwhile: digests of pieces, and
+ * writes of pieces to files. What the thread has no time for is done as if there were no thread, so that both work if
  * there is much to do.
  *
- * The thread is started once it is worth it, and stopped when it was asked for nothing for a while. It sees the memory
- * that pieces are kept in; short pieces and other memory are not for it. No digest waits behind a write, because a disk
- * may let that wait for long, and no write waits behind one to another device. (Digests that did wait behind writes made
- * no download faster.)
+ * The thread is started when it is worth its cost, and stopped when it was asked for nothing for a while. It sees the
+ * memory that pieces are kept in; short pieces and other memory are not for it. No digest waits behind a write, because a
+ * disk may let that wait for long, and no write waits behind one to another device. (Digests that did wait behind writes
+ * made no download faster.)
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -94,7 +94,7 @@ export const start = (): SideThread => {
   })
   worker.on("message", (answer: Answer) => {
     const done = self.waiting.shift()
-    // Before anybody goes on, who may stop the thread.
+    // Before `done`, because whoever goes on may stop the thread.
     if (self.waiting.length === 0 && !self.isStopping) worker.unref()
     done?.(answer)
   })
@@ -119,7 +119,8 @@ const ask = (self: SideThread, task: Task, done: Done): void => {
 }
 
 /**
- * The digest of `bytes` in shared memory; `undefined` if the thread ends before it is computed. An interruption ends the wait only.
+ * The digest of `bytes` in shared memory; `undefined` if the thread ends before it is computed. An interruption ends the
+ * wait only.
  */
 export const digest = (
   self: SideThread,

@@ -164,7 +164,7 @@ const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
 
 /**
  * The most bytes that one call writes. Linux keeps what a longer one writes in blocks of memory of half a MiB and more,
- * and on a virtual machine it is slow to get them: 1 GiB took 1.2 to 1.8 s in the kernel with calls of 1 MiB. With
+ * and on a virtual machine it is slow to get them: 1 GiB took up to 2.5 s in the kernel with calls of 1 MiB. With
  * shorter ones than these, the trips to libuv's threads cost more than they save (docs/benchmarks.md).
  */
 export const longestWrite = 131_072
