@@ -125,6 +125,12 @@ describe("PieceThread", () => {
     })
   )
 
+  it("runs a program without functions that have names, because bundlers wrap those in a function of their own", () => {
+    const named = /(?:const|let|var) \w+ = (?:async )?(?:function|\([^)]*\) =>|\w+ =>)|function \w/
+
+    assert.notMatch(SideThread.program, named)
+  })
+
   it.effect("leaves the rest of a write to the caller if the thread ends", () =>
     Effect.gen(function* () {
       const { made, thread } = yield* ready
