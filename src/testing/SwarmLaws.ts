@@ -81,7 +81,7 @@ export const make = (options: {
       repairBytes === 0 ? alone.includes(buffered) : buffered <= Math.max(bufferBytes, ...alone) + repairBytes
     if (isAllowed) return
     return yield* broken(
-      `buffers of ${buffered} bytes, of ${bufferBytes}, and larger pieces of ${alone.join(", ") || "none"}`
+      `buffers take ${buffered} bytes of ${bufferBytes}; pieces larger than that: ${alone.join(", ") || "none"}`
     )
   })
 

@@ -1,11 +1,12 @@
 /**
- * When a thread beside the event loop works on the memory of pieces, so that the event loop serves peers meanwhile. It
- * computes digests, and writes pieces to files. What it has no time for is done as if there were no thread: all work if
+ * Decides what a thread beside the event loop does, so that the event loop serves peers meanwhile: digests of pieces, and
+ * writes of pieces to files. What the thread has no time for is done as if there were no thread, so that both work if
  * there is much to do.
  *
- * The thread is started once it is worth it, and stopped when it was asked for nothing for a while. It sees the memory
- * that pieces are kept in; short pieces and other memory are not for it. No digest waits behind a write, because a disk
- * may let that wait for long. (Digests that did wait behind writes made no download faster.)
+ * The thread is started when it is worth its cost, and stopped when it was asked for nothing for a while. It sees the
+ * memory that pieces are kept in; short pieces and other memory are not for it. No digest waits behind a write, because a
+ * disk may let that wait for long, and no write waits behind one to another device. (Digests that did wait behind writes
+ * made no download faster.)
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -22,7 +23,7 @@ export const startAfter = 64 << 20
 /** Digests that the thread is asked for at a time: while it computes one, the next one waits for it. */
 export const maxDigests = 2
 
-/** The most tasks that the thread has when it is given a write. */
+/** The most tasks that the thread has at a time, if a write is one of them. */
 export const maxWrites = 4
 
 /** A thread that was asked for nothing for this long is stopped. */
@@ -47,11 +48,13 @@ export interface PieceThread {
   /** The digest of `bytes`; `undefined` if the caller is to compute it. */
   readonly digest: (algorithm: SideThread.Algorithm, bytes: Uint8Array) => Effect.Effect<Uint8Array | undefined>
   /**
-   * Does a write. The bytes must not change before `done` is called with how many of them were written: less than all
-   * if the caller is to go on. Returns `false`, and does nothing, if the caller is to do it all.
+   * Does a write to a file on a device: one that hangs holds up writes to no other device. The bytes must not change
+   * before `done` is called with how many of them were written: less than all if the caller is to go on. Returns
+   * `false`, and does nothing, if the caller is to do it all.
    */
   readonly write: (
     task: SideThread.WriteTask,
+    device: string,
     done: (error: SideThread.CallError | null, written: number) => void
   ) => boolean
 }
@@ -71,6 +74,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
   let digested = 0
   /** Whether a thread could not start, or ended by itself, or the scope has closed: there is not another one. */
   let isBroken = false
+  /** The device of the last write that a thread was given. All writes that it has are to this one. */
+  let lastDevice: string | undefined
   const started = Signal.make()
 
   const stop = Effect.suspend(() => {
@@ -140,10 +145,12 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
         if (wouldSeeMuch(asked, bytes)) return Effect.as(replace, undefined)
         return SideThread.digest(asked, algorithm, bytes)
       }),
-    write: (task, done) => {
+    write: (task, device, done) => {
       const [, bytes] = task
       const asked = isFor(bytes) ? free(maxWrites) : undefined
       if (asked === undefined || wouldSeeMuch(asked, bytes)) return false
+      if (asked.writes > 0 && device !== lastDevice) return false
+      lastDevice = device
       SideThread.write(asked, task, done)
       return true
     }

@@ -50,30 +50,35 @@ export interface SideThread {
   isOver: boolean
 }
 
-/** What the thread runs. Names nothing from outside, because it is passed as text: a bundle has no file for it. */
+/**
+ * What the thread runs. It is passed as text, because a bundle has no file for it. So it names nothing from outside, and
+ * has no functions with names: bundlers may wrap those in a function of their own (`keepNames` of esbuild).
+ */
 const answer = (): void => {
   const port = process.getBuiltinModule("node:worker_threads").parentPort!
   const { hash } = process.getBuiltinModule("node:crypto")
   const { writeSync } = process.getBuiltinModule("node:fs")
-  const write = ([fd, bytes, position, step]: WriteTask): Answer => {
+  port.on("message", (task: Task) => {
+    if (typeof task[0] === "string") return port.postMessage(hash(task[0], task[1], "buffer"))
+    const [fd, bytes, position, step] = task as WriteTask
     let at = 0
     try {
       for (let written = step; written > 0 && at < bytes.length; at += written)
         written = writeSync(fd, bytes, at, Math.min(step, bytes.length - at), position + at)
-      return at
     } catch (error) {
       const { code, message } = error as CallError
-      return { code, message }
+      return port.postMessage({ code, message })
     }
-  }
-  port.on("message", (task: Task) =>
-    port.postMessage(typeof task[0] === "number" ? write(task as WriteTask) : hash(task[0], task[1], "buffer"))
-  )
+    port.postMessage(at)
+  })
 }
+
+/** The program of the thread. */
+export const program = `(${answer})()`
 
 /** Starts a thread. If it cannot start, or ends by itself, `isOver` is set, and whoever waits gets no answer. */
 export const start = (): SideThread => {
-  const worker = new WorkerThreads.Worker(`(${answer})()`, { eval: true })
+  const worker = new WorkerThreads.Worker(program, { eval: true })
   const self: SideThread = {
     worker,
     waiting: [],
@@ -94,7 +99,7 @@ export const start = (): SideThread => {
   })
   worker.on("message", (answer: Answer) => {
     const done = self.waiting.shift()
-    // Before anybody goes on, who may stop the thread.
+    // Before `done`, because whoever goes on may stop the thread.
     if (self.waiting.length === 0 && !self.isStopping) worker.unref()
     done?.(answer)
   })
@@ -119,7 +124,8 @@ const ask = (self: SideThread, task: Task, done: Done): void => {
 }
 
 /**
- * The digest of `bytes` in shared memory; `undefined` if the thread ends before it is computed. An interruption ends the wait only.
+ * The digest of `bytes` in shared memory; `undefined` if the thread ends before it is computed. An interruption ends the
+ * wait only.
  */
 export const digest = (
   self: SideThread,

@@ -1,7 +1,7 @@
 /**
  * Digests of pieces on a thread of their own, so that the event loop serves peers meanwhile. What the thread has no time
  * for is digested on the event loop, as in `NodePieceHasher.ts`: both work if there is much to do. `PieceThread.ts` says
- * when there is a thread.
+ * when there is a thread. `FileSystemStorage` writes pieces on the same thread if it is built with this hasher.
  */
 import * as OperatingSystem from "node:os"
 import type * as Config from "effect/Config"

@@ -32,12 +32,13 @@ export interface NodeFileSystem {
     done: (error: SystemError | null, read: number) => void
   ) => void
   /**
-   * Writes a part in one trip to another thread, and passes on how many bytes it wrote; returns `false` and does nothing
-   * if there is no such thread, or it has no time.
+   * Writes a part to a file on a device (`deviceOf`) in one trip to another thread, and passes on how many bytes it
+   * wrote; returns `false` and does nothing if there is no such thread, or it has no time.
    */
   readonly writeAll?: (
     fd: number,
     part: FilePart,
+    device: string,
     done: (error: SystemError | null, written: number) => void
   ) => boolean
   /** What is at a path, or open, in numbers wide enough to distinguish all files and times. */
@@ -163,7 +164,7 @@ const noProgress: SystemError = { code: "EIO", message: "nothing was written" }
 
 /**
  * The most bytes that one call writes. Linux keeps what a longer one writes in blocks of memory of half a MiB and more,
- * and on a virtual machine it is slow to get them: 1 GiB took 1.2 to 1.8 s in the kernel with calls of 1 MiB. With
+ * and on a virtual machine it is slow to get them: 1 GiB took up to 2.5 s in the kernel with calls of 1 MiB. With
  * shorter ones than these, the trips to libuv's threads cost more than they save (docs/benchmarks.md).
  */
 export const longestWrite = 131_072
@@ -177,15 +178,17 @@ export const longestInRow = 32_768
 /** Calls that write long parts on the thread of whoever hashes pieces. */
 export const withThread = (fs: NodeFileSystem, thread: PieceThread): NodeFileSystem => ({
   ...fs,
-  writeAll: (fd, { begin, bytes, length, position }, done) =>
-    length > longestInRow && thread.write([fd, bytes.subarray(begin, begin + length), position, longestInRow], done)
+  writeAll: (fd, { begin, bytes, length, position }, device, done) =>
+    length > longestInRow &&
+    thread.write([fd, bytes.subarray(begin, begin + length), position, longestInRow], device, done)
 })
 
-/** Writes a part, in calls of at most `longestWrite` bytes. */
+/** Writes a part, in calls of at most `longestWrite` bytes; all of them in one trip if the device is known. */
 export const writePart = (
   fs: NodeFileSystem,
   fd: number,
   part: FilePart,
+  device: string | undefined,
   done: (error: SystemError | undefined) => void
 ): void => {
   const { begin, bytes, length, position } = part
@@ -206,13 +209,13 @@ export const writePart = (
     else if (offset === length) done(undefined)
     else from(offset)
   }
-  if (fs.writeAll?.(fd, part, goOn) !== true) from(0)
+  if (device === undefined || fs.writeAll?.(fd, part, device, goOn) !== true) from(0)
 }
 
 /** The same, as an effect. */
 export const write = (fs: NodeFileSystem, fd: number, part: FilePart): Effect.Effect<void, SystemError> =>
   Effect.callback<void, SystemError>((resume) =>
-    writePart(fs, fd, part, (error) => resume(error === undefined ? Effect.void : Effect.fail(error)))
+    writePart(fs, fd, part, undefined, (error) => resume(error === undefined ? Effect.void : Effect.fail(error)))
   )
 
 const readPart = (
@@ -299,6 +302,9 @@ export const statOpen = (
 
 /** `FileFacts.identity` of a file. The io-daemon uses the same form. */
 export const identityOf = ({ birthtimeNs, dev, ino }: NFS.BigIntStats): string => `${dev}:${ino}:${birthtimeNs}`
+
+/** The device that the file with this identity is on. */
+export const deviceOf = (identity: string): string => identity.slice(0, identity.indexOf(":"))
 
 // Answers of systems on which a folder, or a file that is open for reading, cannot be synced.
 const cannotSync: ReadonlySet<string | undefined> = new Set(["EINVAL", "EPERM", "EBADF", "ENOTSUP", "EOPNOTSUPP"])

@@ -34,7 +34,7 @@ export const write = (self: TorrentFile.TorrentFile, part: NodeFile.FilePart, do
     Turn.end(self.turn)
     return false
   }
-  NodeFile.writePart(medium.fs, slot.fd!, part, (error) => {
+  NodeFile.writePart(medium.fs, slot.fd!, part, NodeFile.deviceOf(held.file!.identity), (error) => {
     const outcome = ended(self, slot, TorrentFile.noteWrite(self, part, error))
     Turn.end(self.turn)
     done(outcome)

@@ -279,7 +279,9 @@ export const noteWrite = (
 
 const writeOpen = (self: TorrentFile, fd: number, part: NodeFile.FilePart) =>
   Effect.callback<void, StorageReason>((resume) =>
-    NodeFile.writePart(self.medium.fs, fd, part, (error) => resume(noteWrite(self, part, error)))
+    NodeFile.writePart(self.medium.fs, fd, part, NodeFile.deviceOf(self.held.file!.identity), (error) =>
+      resume(noteWrite(self, part, error))
+    )
   )
 
 /** Only of a claimed file. */
