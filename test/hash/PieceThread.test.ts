@@ -1,6 +1,8 @@
 import * as NFS from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
+import * as TestClock from "effect/testing/TestClock"
 import * as PieceThread from "../../src/hash/provider/node/PieceThread.ts"
 import * as SideThread from "../../src/hash/provider/node/SideThread.ts"
 import { temporaryFolder } from "../storage/disk.ts"
@@ -147,4 +149,28 @@ describe("PieceThread", () => {
       assert.isFalse(begin(made, fd, piece(1 << 20), 0, 131_072).isTaken)
     })
   )
+
+  it.effect("says if the thread ended by itself or cannot start, and starts no other", () => {
+    const logged: Array<string> = []
+    const logger = Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+    return Effect.gen(function* () {
+      const { made, thread } = yield* ready
+      const broken = yield* PieceThread.make({
+        startAfter: 0,
+        start: () => {
+          throw new Error("no thread is left")
+        }
+      })
+
+      yield* broken.digest("sha1", piece(minLength))
+      yield* TestClock.adjust("1 second")
+      const ofBroken = logged.splice(0)
+      yield* SideThread.stop(thread)
+      yield* TestClock.adjust("30 seconds")
+      yield* made.digest("sha1", piece(minLength))
+
+      const text = "pieces are hashed and written without a thread, because it ended or cannot start"
+      assert.deepStrictEqual([ofBroken, logged], [[text], [text]])
+    }).pipe(Effect.provide(logger))
+  })
 })

@@ -84,20 +84,23 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     return ending === undefined ? Effect.void : SideThread.stop(ending)
   }).pipe(Effect.uninterruptible)
 
-  /** Stops the thread when it was not asked for a while. */
+  /** Stops the thread when it was not asked for a while. Says if there is not another one. */
   const watch = Effect.gen(function* () {
-    for (let asked = -1; thread !== undefined && thread.asked !== asked; ) {
+    for (let asked = -1; thread !== undefined && !thread.isOver && thread.asked !== asked; ) {
       asked = thread.asked
       yield* Effect.sleep(idleFor)
     }
+    if (thread?.isOver) isBroken = true
     yield* stop
+    if (isBroken)
+      yield* Effect.logWarning("pieces are hashed and written without a thread, because it ended or cannot start")
   })
 
   const begin = (): void => {
     digested = 0
+    Signal.set(started)
     try {
       thread = start()
-      Signal.set(started)
     } catch {
       isBroken = true
     }
@@ -117,13 +120,8 @@ export const make = Effect.fnUntraced(function* (options: Options = {}) {
     thread.shownBytes + SideThread.unseenBytes(thread, bytes) > maxShownBytes
 
   /** The thread, if it works and is to do fewer things than `most`. */
-  const free = (most: number): SideThread.SideThread | undefined => {
-    if (thread?.isOver) {
-      isBroken = true
-      thread = undefined
-    }
-    return thread?.isReady && thread.waiting.length < most ? thread : undefined
-  }
+  const free = (most: number): SideThread.SideThread | undefined =>
+    thread?.isReady && !thread.isOver && thread.waiting.length < most ? thread : undefined
 
   yield* Effect.addFinalizer(() => {
     isBroken = true
