@@ -47,9 +47,14 @@ export interface Seat {
   readonly lost: Deferred.Deferred<void>
 }
 
-/** Whether a place is free that no torrent waits for. */
-export const hasFree = ({ places }: SeedPlaces): boolean =>
-  places.held.size < places.capacity && places.waiting.size === 0
+/**
+ * Whether a place is free that no torrent waits for. Also lets the number of places grow again after a shortage of
+ * descriptors, because nobody else may look at them.
+ */
+export const hasFree = ({ clock, places }: SeedPlaces): boolean => {
+  Places.step(places, Monotonic.nowUnsafe(clock))
+  return places.held.size < places.capacity && places.waiting.size === 0
+}
 
 /** Waits for a place for a connection to `host`, and holds it until the scope closes. */
 export const take = Effect.fnUntraced(function* (
@@ -73,7 +78,8 @@ export const take = Effect.fnUntraced(function* (
     const now = Monotonic.nowUnsafe(clock)
     Places.step(places, now)
     Latch.closeUnsafe(awake)
-    if (!Places.takeDial(places, share)) return
+    // The step looked at all that wait. To ask again would look at them once for each.
+    if (places.waiting.has(share) || !Places.takeDial(places, share)) return
     seat.usedAt = now
     place = Places.claim(places, share, { host, isIncoming: false, occupant }, now)
     Places.endDial(places, share)

@@ -140,4 +140,23 @@ describe("SeedPlaces", () => {
       assert.strictEqual(places.held.size, 1)
     })
   )
+
+  it.effect("fault 56: has all places again some minutes later, although nobody waited for one", () =>
+    Effect.gen(function* () {
+      const { connect, places, torrent } = yield* world(64)
+      const one = torrent()
+      yield* connect(one)
+      yield* SeedPlaces.giveUp(places)
+
+      const hadFree = SeedPlaces.hasFree(one)
+      for (let second = 0; second < 600; second++) {
+        yield* TestClock.adjust("1 second")
+        SeedPlaces.hasFree(one)
+      }
+
+      assert.isFalse(hadFree)
+      assert.isTrue(SeedPlaces.hasFree(one))
+      assert.strictEqual(places.capacity, 64)
+    })
+  )
 })
