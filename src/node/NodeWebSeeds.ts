@@ -29,7 +29,7 @@ const make = (lookup: NodeLookup.NodeLookup, from?: string): SupplierSource => {
 
 /** Lets the torrents of an engine use their web seeds. Names are resolved by the system. */
 export const layerFrom = (from?: string): Layer.Layer<never> =>
-  Layer.succeed(SupplierSources, [make(NodeLookup.system, from)])
+  Layer.sync(SupplierSources, () => [make(NodeLookup.system, from)])
 
 /** The same, from the address that the system chooses. */
 export const layer: Layer.Layer<never> = layerFrom()
