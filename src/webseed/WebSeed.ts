@@ -173,12 +173,17 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
   const tick = Effect.fnUntraced(function* () {
     const now = yield* Monotonic.now
     const all = [...connections.keys()]
+    const staying = all.filter(({ isLeaving }) => !isLeaving)
+    // Two connections to a seed without ranges would fetch the same file.
+    const wantedOf = ({ count }: SeedLanes.SeedLanes) => (record.health.servesRanges ? count : 1)
+    // A rate shows nothing about connections that have no place.
+    const isShort = staying.filter((notes) => connections.get(notes) !== undefined).length < wantedOf(lanes)
     lanes = SeedLanes.step(
       lanes,
       {
         _tag: "Tick",
         bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
-        isLimited: all.some(({ hasWaited }) => hasWaited) || RateLimiter.isWaitedFor(context.limits.download)
+        isLimited: isShort || all.some(({ hasWaited }) => hasWaited) || RateLimiter.isWaitedFor(context.limits.download)
       },
       now
     )
@@ -187,9 +192,7 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
       notes.bytes = 0
       notes.hasWaited = notes.isWaiting
     }
-    // Two connections to a seed without ranges would fetch the same file.
-    const wanted = record.health.servesRanges ? lanes.count : 1
-    const staying = all.filter(({ isLeaving }) => !isLeaving)
+    const wanted = wantedOf(lanes)
     if (staying.length > wanted) staying.at(-1)!.isLeaving = true
     if (staying.length < wanted && SeedPlaces.hasFree(places)) yield* connect
   })

@@ -438,6 +438,28 @@ describe("a web seed that fails", () => {
     )
   })
 
+  it.effect("that limits each connection gets another one soon after a place is free", () => {
+    const slow = (known: KnownTorrent, bytesPerSecond: number) =>
+      Servers.make(known, (asked, file) => ({ ...Servers.serveFile(file!, asked), bytesPerSecond }))
+    const server = slow(large, 8_192)
+    const servers = { "seed.example": server, "small.example": slow(small, 4_096) }
+    return withServers(
+      servers,
+      (world) =>
+        Effect.gen(function* () {
+          yield* world.download(seeded(large, url))
+          const blocker = yield* world.download(seeded(small, "http://small.example/"))
+
+          yield* world.until(blocker.isComplete, "10 minutes")
+          const before = server.most
+          yield* world.advance("20 seconds")
+
+          assert.deepStrictEqual([before, server.most], [1, 2])
+        }),
+      { seed, most: 2 }
+    )
+  })
+
   it.effect("goes on when the only buffer is returned", () => {
     const server = Servers.make(small)
     return withServers({ "seed.example": server }, (world) =>
