@@ -1,5 +1,5 @@
 /**
- * Web seeds over Node's own client, with connections that are kept between the requests to one torrent's seeds. Every
+ * Web seeds over Node's own client, which keeps each connection between the requests for which it is used. Every
  * address that a name resolves to is checked before anything is sent to it. The HTTP client is loaded for the first
  * torrent that names a web seed.
  */

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
 import type * as Semaphore from "effect/Semaphore"
 import * as Assembly from "../assembly/Assembly.ts"
 import type { SupplierContext } from "../assembly/SupplierSource.ts"
@@ -47,7 +48,8 @@ export interface Turns {
 /** What a web seed needs. */
 export interface Options {
   readonly record: Record
-  readonly client: HttpClient.HttpClient
+  /** Makes the client of one connection, which its scope closes. */
+  readonly client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>
   readonly context: SupplierContext
   readonly seed: SeedUrl.SeedUrl
   /** Files that the seed can never send. */
@@ -161,7 +163,9 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
     return SeedPlaces.take(places, Destination.hostOf(seed.url)).pipe(
       Effect.flatMap((seat) => {
         connections.set(notes, seat)
-        const running = SeedConnection.run({ client, context, asked, id, has, name, notes, onServed, onIgnoredRange })
+        const running = Effect.flatMap(client, (client) =>
+          SeedConnection.run({ client, context, asked, id, has, name, notes, onServed, onIgnoredRange })
+        )
         return Effect.raceFirst(running, Deferred.await(seat.lost))
       }),
       Effect.scoped,

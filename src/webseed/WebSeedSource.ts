@@ -72,8 +72,9 @@ const recordOf = (assembly: Assembly, { kind, url }: SeedUrl): WebSeed.Record =>
 }
 
 /**
- * Makes the source of all web seeds. `client` is run for each seed, so that its client may keep connections, which it
- * closes with its scope. All torrents together have at most `most` connections, by default `SeedPlaces.mostTogether`.
+ * Makes the source of all web seeds. `client` is run for each connection to a seed, so that its client may keep it open
+ * between requests. It has to close it with its scope, because another connection may then be made. All torrents together
+ * have at most `most` connections, by default `SeedPlaces.mostTogether`.
  */
 export const make = (
   client: Effect.Effect<HttpClient.HttpClient, never, Scope.Scope>,
@@ -96,16 +97,14 @@ const supply = Effect.fnUntraced(function* (
   // Once for all seeds, because a torrent may have hundreds of thousands of files.
   const nameless = seeds.some(({ kind }) => kind === "files") ? SeedFetch.unreachable(context.metainfo.layout) : none
   const run = (seed: SeedUrl) =>
-    Effect.flatMap(client, (client) =>
-      WebSeed.run({
-        client,
-        context,
-        seed,
-        record: recordOf(context.assembly, seed),
-        turns,
-        places,
-        unreachable: seed.kind === "files" ? nameless : none
-      })
-    )
+    WebSeed.run({
+      client,
+      context,
+      seed,
+      record: recordOf(context.assembly, seed),
+      turns,
+      places,
+      unreachable: seed.kind === "files" ? nameless : none
+    })
   yield* Effect.forEach(seeds, run, { concurrency: "unbounded", discard: true })
 })

@@ -26,20 +26,34 @@ const seeded = (known: KnownTorrent, ...webSeeds: ReadonlyArray<string>): KnownT
 const url = "http://seed.example/files/"
 const withSeed = seeded(small, url)
 
-/** Runs a program in a world whose engine uses web seeds over these servers, by their hosts. */
+/**
+ * Runs a program in a world whose engine uses web seeds over these servers, by their hosts, with at most `most`
+ * connections. It notes in `clients` how many clients are open then.
+ */
 const withServers = <A, E, R>(
   servers: Readonly<Record<string, Servers.Server>>,
   program: (world: Swarms.World) => Effect.Effect<A, E, R>,
-  { most, ...options }: Parameters<typeof Swarms.use>[0] & { readonly most?: number } = { seed }
+  {
+    clients = { open: 0 },
+    most,
+    ...options
+  }: Parameters<typeof Swarms.use>[0] & { readonly most?: number; readonly clients?: { open: number } } = { seed }
 ) => {
   const client = HttpClient.make((request, to) => {
     const server = servers[to.hostname]
     return server === undefined ? Effect.die(new Error(`nobody is at ${to.href}`)) : server.client.execute(request)
   })
+  const opened = Effect.acquireRelease(
+    Effect.sync(() => {
+      clients.open++
+      return client
+    }),
+    () => Effect.sync(() => clients.open--)
+  )
   const layer =
     most === undefined
       ? Layer.provide(WebSeeds.layer, Layer.succeed(HttpClient.HttpClient, client))
-      : Layer.succeed(SupplierSources, [WebSeedSource.make(Effect.succeed(client), most)])
+      : Layer.succeed(SupplierSources, [WebSeedSource.make(opened, most)])
   return Swarms.use(options, program).pipe(Effect.provide(layer))
 }
 
@@ -411,6 +425,7 @@ describe("a web seed that fails", () => {
     const slow = (known: KnownTorrent) =>
       Servers.make(known, (asked, file) => ({ ...Servers.serveFile(file!, asked), bytesPerSecond: 16_384 }))
     const servers = { "large.example": slow(large), "small.example": slow(small), "other.example": slow(other) }
+    const clients = { open: 0 }
     return withServers(
       servers,
       (world) =>
@@ -422,19 +437,22 @@ describe("a web seed that fails", () => {
           ]
           const bytes = () => Object.values(servers).map((server) => server.bytes)
           const usedAtOnce: Array<number> = []
+          const openAtOnce: Array<number> = []
           for (let second = 0; second < 600; second++) {
             const before = bytes()
             yield* world.advance("1 second")
             usedAtOnce.push(bytes().filter((count, index) => count > before[index]!).length)
+            openAtOnce.push(clients.open)
           }
 
           // One ends and another begins within a second.
           assert.isAtMost(usedAtOnce.filter((count) => count > 1).length, 20)
           assert.isAtMost(Math.max(...usedAtOnce), 2)
+          assert.strictEqual(Math.max(...openAtOnce), 1)
           for (const server of Object.values(servers)) assert.isAbove(server.bytes, 0)
           assert.deepStrictEqual([first!, ...others].flatMap(failures), [])
         }),
-      { seed, most: 1 }
+      { seed, most: 1, clients }
     )
   })
 
