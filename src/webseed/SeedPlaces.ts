@@ -18,6 +18,9 @@ import * as Places from "../connect/Places.ts"
  */
 export const mostTogether = 64
 
+/** The host of all connections. A host that many torrents use is no sign of an attack, because we chose to ask it. */
+const anyHost = "web seeds"
+
 /** How often a torrent that waits looks whether another one has more than its share now. */
 const looksEvery = "1 second"
 
@@ -56,11 +59,8 @@ export const hasFree = ({ clock, places }: SeedPlaces): boolean => {
   return places.held.size < places.capacity && places.waiting.size === 0
 }
 
-/** Waits for a place for a connection to `host`, and holds it until the scope closes. */
-export const take = Effect.fnUntraced(function* (
-  self: SeedPlaces,
-  host: string
-): Effect.fn.Return<Seat, never, Scope.Scope> {
+/** Waits for a place for a connection, and holds it until the scope closes. */
+export const take = Effect.fnUntraced(function* (self: SeedPlaces): Effect.fn.Return<Seat, never, Scope.Scope> {
   const { awake, clock, line, places, share } = self
   const seat: Seat = { usedAt: 0, lost: Deferred.makeUnsafe() }
   const occupant: Places.Occupant = {
@@ -81,7 +81,7 @@ export const take = Effect.fnUntraced(function* (
     // The step looked at all that wait. To ask again would look at them once for each.
     if (places.waiting.has(share) || !Places.takeDial(places, share)) return
     seat.usedAt = now
-    place = Places.claim(places, share, { host, isIncoming: false, occupant }, now)
+    place = Places.claim(places, share, { host: anyHost, isIncoming: false, occupant }, now)
     Places.endDial(places, share)
     // The grant opened it. If the place went to another, one that may follow is waited for.
     Latch.closeUnsafe(awake)

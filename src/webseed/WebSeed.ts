@@ -12,7 +12,6 @@ import type * as Semaphore from "effect/Semaphore"
 import * as Assembly from "../assembly/Assembly.ts"
 import type { SupplierContext } from "../assembly/SupplierSource.ts"
 import type * as Bitfield from "../base/Bitfield.ts"
-import * as Destination from "../base/Destination.ts"
 import * as Monotonic from "../base/Monotonic.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 import * as RateLimiter from "../rate/RateLimiter.ts"
@@ -160,7 +159,7 @@ const serve = Effect.fnUntraced(function* (self: Seed, has: Bitfield.Bitfield) {
     connections.set(notes, undefined)
     const { name } = self
     const { id } = record
-    return SeedPlaces.take(places, Destination.hostOf(seed.url)).pipe(
+    return SeedPlaces.take(places).pipe(
       Effect.flatMap((seat) => {
         connections.set(notes, seat)
         const running = Effect.flatMap(client, (client) =>

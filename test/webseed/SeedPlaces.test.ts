@@ -16,10 +16,10 @@ const world = Effect.fnUntraced(function* (most: number, mostOfTorrent = 32) {
   const clock = yield* Clock.Clock
   const torrent = () => SeedPlaces.make(places, mostOfTorrent, clock)
   /** Begins a connection that holds its seat until it is lost, or `end` is run. It is in use all the time. */
-  const connect = Effect.fnUntraced(function* (torrent: SeedPlaces.SeedPlaces, host = "seed.example") {
+  const connect = Effect.fnUntraced(function* (torrent: SeedPlaces.SeedPlaces) {
     const scope = yield* Scope.make()
     const holding = Effect.gen(function* () {
-      const seat = yield* SeedPlaces.take(torrent, host)
+      const seat = yield* SeedPlaces.take(torrent)
       const use = Effect.andThen(
         Effect.sync(() => {
           seat.usedAt = Monotonic.nowUnsafe(clock)
@@ -97,7 +97,7 @@ describe("SeedPlaces", () => {
       const { connect, torrent } = yield* world(1)
       const [one, other] = [torrent(), torrent()]
       const idle = yield* Scope.make()
-      const seat = yield* Scope.provide(SeedPlaces.take(one, "idle.example"), idle)
+      const seat = yield* Scope.provide(SeedPlaces.take(one), idle)
       yield* connect(one)
       yield* connect(one)
 
@@ -105,6 +105,24 @@ describe("SeedPlaces", () => {
 
       assert.isTrue(yield* Deferred.isDone(seat.lost))
       assert.deepStrictEqual([one.share.held, other.share.held], [1, 0])
+    })
+  )
+
+  it.effect("lets the connection without bytes end, and not one in use for longer, for a torrent without any", () =>
+    Effect.gen(function* () {
+      const { connect, places, torrent } = yield* world(4)
+      const [first, second, third, idle, last] = [torrent(), torrent(), torrent(), torrent(), torrent()]
+      for (const each of [first, second, third]) yield* connect(each)
+      yield* Scope.provide(SeedPlaces.take(idle), yield* Scope.make())
+      yield* connect(last)
+
+      yield* seconds(Places.turn / 1_000 + 2)
+
+      assert.deepStrictEqual(
+        [first, second, third, idle, last].map(({ share }) => share.held),
+        [1, 1, 1, 0, 1]
+      )
+      assert.strictEqual(places.held.size, 4)
     })
   )
 
