@@ -4,6 +4,7 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import { SupplierSources } from "../../src/assembly/SupplierSource.ts"
 import * as Bitfield from "../../src/base/Bitfield.ts"
+import * as Descriptors from "../../src/base/Descriptors.ts"
 import type { PieceIndex } from "../../src/base/PieceGeometry.ts"
 import * as FaultyStorage from "../../src/testing/FaultyStorage.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
@@ -476,6 +477,30 @@ describe("a web seed that fails", () => {
         }),
       { seed, most: 2 }
     )
+  })
+
+  it.effect("fault 56: gives up a connection for its descriptor, and has it again later", () => {
+    const slow = Servers.make(large, (asked, file) => ({ ...Servers.serveFile(file!, asked), bytesPerSecond: 8_192 }))
+    const descriptors = Descriptors.make()
+    const clients = { open: 0 }
+    return withServers(
+      { "one.example": slow, "other.example": slow },
+      (world) =>
+        Effect.gen(function* () {
+          const download = yield* world.download(seeded(large, "http://one.example/", "http://other.example/"))
+          yield* world.advance("2 seconds")
+
+          const before = clients.open
+          for (const holder of [...descriptors.connections]) yield* holder
+          yield* world.advance("2 seconds")
+          const after = clients.open
+          yield* world.advance("1 minute")
+
+          assert.deepStrictEqual([before, after, clients.open], [2, 1, 2])
+          assert.deepStrictEqual(failures(download), [])
+        }),
+      { seed, most: 2, clients }
+    ).pipe(Effect.provideService(Descriptors.Descriptors, descriptors))
   })
 
   it.effect("goes on when the only buffer is returned", () => {
