@@ -64,7 +64,7 @@ export interface DhtSchedule {
   /** Lookups in succession in which no node answered, and when the first of them began. */
   aloneLookups: number
   aloneSince: number | undefined
-  /** Announces in succession that no node took. */
+  /** Announces in succession that no node took, while there is something to announce. */
   untakenAnnounces: number
   /** What was announced last, and when. At least one node took it. */
   announced: (Announcement & { readonly at: number }) | undefined
@@ -166,7 +166,11 @@ export const ended = (
   self.fewLookups++
   self.aloneLookups = 0
   self.aloneSince = undefined
-  if (announce === undefined) return undefined
+  if (announce === undefined) {
+    // What no node took before is not due any more, as after the port changed back.
+    self.untakenAnnounces = 0
+    return undefined
+  }
   if (announced === 0) {
     self.untakenAnnounces++
     return self.untakenAnnounces >= patienceUntaken ? "NotTaken" : undefined

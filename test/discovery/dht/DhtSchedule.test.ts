@@ -161,6 +161,21 @@ describe("DhtSchedule", () => {
     assert.deepStrictEqual(secondsOf(lookups), [0, 16, 47])
   })
 
+  it("does not look up again and again when an untaken announce is no longer due", () => {
+    const lookups = run(
+      DhtSchedule.make(),
+      minutes(14),
+      // A router maps another port, and takes it back before a node has taken the announce of it.
+      (now) => ({ ...leech, hasFew: false, port: now >= minutes(1) && now < minutes(2) ? 7_000 : 6_881 }),
+      (now) => (now < minutes(1) ? 8 : 0)
+    )
+
+    assert.deepStrictEqual(
+      lookups.map(({ announce }) => announce?.port),
+      [6_881, 7_000, 7_000, 7_000, undefined]
+    )
+  })
+
   it("asks again soon while no node answers, and reports that as a failure after ten seconds", () => {
     const schedule = DhtSchedule.make()
     const failures: Array<readonly [at: number, trouble: DhtSchedule.Trouble | undefined]> = []
