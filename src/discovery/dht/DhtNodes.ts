@@ -139,7 +139,9 @@ export const make = Effect.fnUntraced(function* (
     // The nodes that the first one of a family knows are good for all.
     const firsts = families.flatMap((family) => nodesOf(family).slice(0, 1))
     const parts = firsts.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
-    return store.save(Object.fromEntries(parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])))
+    const known = parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])
+    // Of a family without a node in this run, what was saved is kept for the next.
+    return store.save({ ...saved, ...Object.fromEntries(known) })
   }).pipe(Effect.catchTag("piecewise/DhtStoreError", (error) => Effect.logWarning(error.message)))
   if (Result.isSuccess(loaded)) {
     yield* Effect.addFinalizer(() => save)

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -12,7 +13,7 @@ import type * as Dht from "../../../src/discovery/dht/Dht.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import { ConnectionError } from "../../../src/network/Transport.ts"
 import * as MemoryUdpNetwork from "../../../src/testing/MemoryUdpNetwork.ts"
-import { hostOf, port, start, startMany } from "./dhtHosts.ts"
+import { hostOf, port, start, startAt, startMany } from "./dhtHosts.ts"
 
 const infoHash = InfoHash.fromHex("c12fe1c06bba254a9dc9f519b335aa7c1367a88a")!
 
@@ -202,6 +203,26 @@ describe("Dht", () => {
       const { ipv4 } = yield* again.status
       assert.strictEqual(ipv4!.id, first.ipv4!.id)
       assert.isAtLeast(ipv4!.nodes, 8)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("keeps what was saved of a family that it does not use", () =>
+    Effect.gen(function* () {
+      const ipv6 = { id: "6".repeat(40), nodes: [{ host: "2001:db8::1", port }] }
+      const memory = yield* Layer.build(DhtStore.layerMemory({ ipv6 }))
+      const store = Layer.succeedContext(memory)
+      yield* startMany(10)
+
+      yield* Effect.scoped(
+        Effect.andThen(
+          startAt([hostOf(40)], { bootstrap: [{ host: hostOf(0), port }], store }),
+          TestClock.adjust("3 minutes")
+        )
+      )
+
+      const saved = yield* Context.get(memory, DhtStore.DhtStore).load
+      assert.isAtLeast(saved!.ipv4!.nodes.length, 8)
+      assert.deepStrictEqual(saved!.ipv6, ipv6)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 

@@ -217,6 +217,22 @@ describe("FileDhtStore", () => {
     })
   )
 
+  it.live("keeps the id of a family that the next owner does not use", () =>
+    Effect.gen(function* () {
+      const folder = yield* folderScoped
+      const file = path.join(folder, "dht.json")
+      yield* saveOnce(file, saved("a"))
+      const { load, save } = yield* FileDhtStore.make({ file })
+      const owner = yield* Holders.start(Holders.node, folder, "dht.json")
+      const { ipv6 } = (yield* load)!
+      yield* owner.end
+
+      yield* save({ ipv4: { id: "b".repeat(40), nodes: [node(2)] }, ipv6: ipv6! })
+
+      assert.deepStrictEqual((yield* load)!.ipv6, saved("a").ipv6)
+    })
+  )
+
   it.live("writes nothing if it only loads", () =>
     Effect.gen(function* () {
       const folder = yield* folderScoped

@@ -40,9 +40,12 @@ export const start = Effect.fnUntraced(function* (
  */
 export const startAt = Effect.fnUntraced(function* (
   hosts: ReadonlyArray<string>,
-  options: DhtNodes.DhtOptions & { readonly passes?: (host: string, payload: Uint8Array) => boolean } = {}
+  options: DhtNodes.DhtOptions & {
+    readonly passes?: (host: string, payload: Uint8Array) => boolean
+    readonly store?: Layer.Layer<DhtStore.DhtStore>
+  } = {}
 ) {
-  const { passes = () => true, ...rest } = options
+  const { passes = () => true, store = DhtStore.layerMemory(), ...rest } = options
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
   const ports = Layer.succeed(
     UdpPort,
@@ -57,7 +60,7 @@ export const startAt = Effect.fnUntraced(function* (
     })
   )
   const hub = Layer.provide(UdpHub.layer({ port, host: hosts }), ports)
-  const layer = DhtNodes.layer(rest).pipe(Layer.provide(DhtStore.layerMemory()), Layer.provide(hub))
+  const layer = DhtNodes.layer(rest).pipe(Layer.provide(store), Layer.provide(hub))
   return Context.get(yield* Layer.build(layer), Dht)
 })
 

@@ -181,7 +181,10 @@ const withoutIds = (saved: Saved | undefined): Saved | undefined =>
   saved &&
   Object.fromEntries(families.flatMap((family) => (saved[family] ? [[family, { nodes: saved[family].nodes }]] : [])))
 
-/** What `ours` has, and then the nodes that only `theirs` has, which an earlier owner saved. */
+/**
+ * What `ours` has, and then the nodes that only `theirs` has, which an earlier owner saved. Its id of a family stays if we
+ * have none, because we use no node of that family.
+ */
 const merge = (ours: Saved, theirs: Saved): Saved => {
   const merged: { -readonly [Family in keyof Saved]: Saved[Family] } = { ...theirs, ...ours }
   for (const family of families) {
@@ -191,7 +194,11 @@ const merge = (ours: Saved, theirs: Saved): Saved => {
       const key = PeerAddresses.format(node)
       if (!nodes.has(key)) nodes.set(key, node)
     }
-    merged[family] = { ...ours[family], nodes: [...nodes.values()].slice(0, DhtStores.maxSavedNodes) }
+    merged[family] = {
+      ...theirs[family],
+      ...ours[family],
+      nodes: [...nodes.values()].slice(0, DhtStores.maxSavedNodes)
+    }
   }
   return merged
 }
