@@ -1,8 +1,8 @@
 /**
- * One UDP socket a family, or one for each of the local addresses that are to be used, for everything that speaks over UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So
- * others know us by one port, and one port needs to be opened or mapped. With an engine that listens it is the number of
- * its TCP port (`follow`). What arrives is told apart by its first byte, and goes to whoever has claimed that protocol;
- * what nobody has claimed is dropped and counted.
+ * One UDP socket a family, or one for each of the local addresses that are to be used, for everything that speaks over
+ * UDP: trackers (BEP 15), the DHT (BEP 5) and uTP (BEP 29). So others know us by one port, and one port needs to be opened
+ * or mapped. With an engine that listens it is the number of its TCP port (`follow`). What arrives is told apart by its
+ * first byte, and goes to whoever has claimed that protocol; what nobody has claimed is dropped and counted.
  *
  * Leaves to the protocols to look whether a datagram is what it seems to be.
  */
@@ -68,9 +68,10 @@ export class UdpHub extends Context.Service<
      */
     readonly hosts: (family: CompactPeers.Family) => ReadonlyArray<string>
     /**
-     * The socket of a family, at one of its `hosts` (default the first), until the scope closes. It is bound for its first user, and closes `idleTime` after the
-     * last one has left. Fails if it cannot be bound. If no descriptor is left for it, others give one up. If it
-     * breaks, its users see that by `closed`, and whoever asks next gets another socket.
+     * The socket of a family, at one of its `hosts` (default the first), until the scope closes. It is bound for its
+     * first user, and closes `idleTime` after the last one has left. Fails if it cannot be bound. If no descriptor is
+     * left for it, others give one up. If it breaks, its users see that by `closed`, and whoever asks next gets another
+     * socket.
      */
     readonly socket: (
       family: CompactPeers.Family,
