@@ -45,6 +45,7 @@ const takeActions = (self: DhtMachine): Actions => {
 /** A datagram has come. `payload` is not kept. */
 export const receive = (self: DhtMachine, payload: Uint8Array, from: PeerAddress, now: number): Actions => {
   self.counts.bytesReceived += payload.length
+  if (self.isOwnNode(from)) return takeActions(self)
   if (!TrafficLimits.mayRead(self.traffic, from, now)) {
     self.counts.limited++
     return takeActions(self)
@@ -133,7 +134,7 @@ export const maxSuggested = 20
  * or if few nodes are known and it does not answer, it is asked again later.
  */
 export const suggest = (self: DhtMachine, address: PeerAddress, now: number): Actions => {
-  if (RoutingTable.find(self.table, address) !== undefined) return takeActions(self)
+  if (RoutingTable.find(self.table, address) !== undefined || self.isOwnNode(address)) return takeActions(self)
   if (!self.isOpen || knowsFew(self)) {
     const known = self.suggested.findIndex((other) => PeerAddresses.equals(other, address))
     if (known >= 0 || self.suggested.length >= maxSuggested) self.suggested.splice(Math.max(known, 0), 1)

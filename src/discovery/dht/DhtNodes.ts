@@ -104,6 +104,11 @@ export const make = Effect.fnUntraced(function* (
       .map((host, index) => ({ family, host, index }))
   )
   const ownHosts = new Set(places.map(({ host }) => host))
+  const isOwnNode = (address: PeerAddress) =>
+    nodes.some(({ local }) => {
+      const own = local()
+      return own !== undefined && PeerAddresses.equals(own, address)
+    })
   for (const { family, host, index } of places) {
     const given = options.nodeId === undefined ? undefined : NodeIds.fromBytes(options.nodeId)
     const known = NodeIds.fromBytes(Bytes.fromHex((index === 0 && saved?.[family]?.id) || "") ?? new Uint8Array())
@@ -122,6 +127,7 @@ export const make = Effect.fnUntraced(function* (
       for (const node of nodes) if (node.machine.family !== family) node.named(named)
     }
     machine.ownHosts = ownHosts
+    machine.isOwnNode = isOwnNode
     nodes.push(yield* DhtNode.make({ hub, machine, host, clock, others, onFirst }))
   }
   const nodesOf = (family: CompactPeers.Family | undefined) => nodes.filter(({ machine }) => machine.family === family)

@@ -143,6 +143,11 @@ export interface NodeState {
   sibling: NodeState | undefined
   /** The hosts of our own nodes. What they ask does not show that others reach us. */
   ownHosts: ReadonlySet<string>
+  /**
+   * Whether an address is that of another one of our own nodes (BEP 45). They never use each other: that one of them
+   * answers, or takes an announce, does not show that we are in the DHT.
+   */
+  isOwnNode: (address: PeerAddress) => boolean
   nextTask: number
   actions: Array<Action>
 }
@@ -210,6 +215,7 @@ export const make = (options: Options): NodeState => {
     isOpen: false,
     sibling: undefined,
     ownHosts: new Set(),
+    isOwnNode: () => false,
     nextTask: 1,
     actions: []
   }

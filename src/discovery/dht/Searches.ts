@@ -154,7 +154,7 @@ export const answered = (
   const { address } = candidate
   task.result.answered++
   const reach = Reach.of(address.host)
-  const nodes = response.nodes.filter((node) => Naming.mayName(reach, node.address))
+  const nodes = response.nodes.filter((node) => Naming.mayName(reach, node.address) && !self.isOwnNode(node.address))
   const isOurs = ({ address }: { readonly address: PeerAddress }) =>
     address.host.includes(":") === (self.family === "ipv6")
   Lookup.answered(task.lookup, candidate, { id: response.id, token: response.token, nodes: nodes.filter(isOurs) })

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Bytes from "../../../src/base/Bytes.ts"
@@ -155,19 +157,57 @@ describe("BEP 45: Dht at several local addresses", () => {
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 
-  it.effect("does not take itself for somebody who reaches it", () =>
+  it.effect("notices that it is cut off, although its nodes reach each other", () =>
     Effect.gen(function* () {
-      const dht = yield* startAt(ours, { bootstrap: [] })
-      // They only know each other, so only they ask.
+      const others = yield* Scope.make()
+      yield* Scope.provide(startMany(20), others)
+      const dht = yield* startAt(ours, { bootstrap })
+      yield* TestClock.adjust("15 minutes")
+      const before = statusesOf(yield* dht.status).map(({ nodes }) => nodes)
+
+      yield* Scope.close(others, Exit.void)
+      const { nodes: taken } = yield* during(dht.announce(infoHash, { port: 7000 }))
+      yield* TestClock.adjust("30 minutes")
+
+      assert.strictEqual(taken, 0)
+      // Nobody else is to blame that nothing comes.
+      assert.deepStrictEqual(
+        statusesOf(yield* dht.status).map(({ nodes }) => nodes),
+        before
+      )
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("uses none of its own nodes, and does not take them for somebody who reaches it", () =>
+    Effect.gen(function* () {
+      const dht = yield* startAt(ours, { bootstrap: ours.map((host) => ({ host, port })) })
+      yield* TestClock.adjust("1 second")
       yield* dht.addNode({ host: ours[0]!, port })
       yield* TestClock.adjust("1 minute")
       const early = statusesOf(yield* dht.status)
       yield* TestClock.adjust(Reachability.memoryMillis)
       const late = statusesOf(yield* dht.status)
 
-      assert.isTrue(early.some(({ traffic }) => traffic.queriesReceived > 0))
+      assert.isTrue(early.every(({ nodes, traffic }) => nodes === 0 && traffic.queriesReceived === 0))
       for (const { isReachable } of early) assert.isUndefined(isReachable)
       for (const { isReachable } of late) assert.isFalse(isReachable)
+    }).pipe(Effect.scoped, Effect.provide(network))
+  )
+
+  it.effect("does not take another program on its machine for somebody who reaches it", () =>
+    Effect.gen(function* () {
+      const dht = yield* startAt(ours, { bootstrap: [] })
+      const { host } = yield* MemoryUdpNetwork.MemoryUdpNetwork
+      const program = yield* host(ours[0]!).bind({ host: ours[0]!, port: 7000 })
+      const query = { transaction: Uint8Array.of(1), id: NodeId.random(() => 0.3), isReadOnly: true }
+      yield* TestClock.adjust("1 second")
+      program.sendUnsafe(Krpc.encodeQuery({ ...query, question: { _tag: "ping" } }), { host: ours[1]!, port })
+      yield* TestClock.adjust("1 second")
+
+      const [, asked] = statusesOf(yield* dht.status)
+
+      assert.strictEqual(asked!.traffic.queriesReceived, 1)
+      assert.isUndefined(asked!.isReachable)
     }).pipe(Effect.scoped, Effect.provide(network))
   )
 })
