@@ -63,7 +63,7 @@ const readBind = Effect.fnUntraced(function* (args: Arguments.Arguments) {
 })
 
 /** Reads `PIECEWISE_UDP_PORT` and, if there is no other local address, `PIECEWISE_UDP_BIND`. Fails with `WrongUsage`. */
-const readUdp = (from: string | undefined) =>
+export const readUdp = (from: string | undefined) =>
   Effect.map(
     Effect.mapError(Environment.udp(), ({ message }) => new Arguments.WrongUsage(message)),
     ({ hosts, port }): UdpHubOptions => ({ host: from ?? hosts, port })

@@ -38,7 +38,9 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const options = yield* DhtOptions.read(args)
   const dht: Layer.Layer<never, never, UdpHub> = options === false ? Layer.empty : NodeDht.layerHub(options)
   const services = Layer.merge(NodeTracker.layerHub(undefined, from), dht)
-  yield* Effect.provide(scrape(args, output, from), Layer.provide(services, NodeUdpHub.layerPort({ host: from })))
+  // Any port: a program that runs meanwhile may have the one that the user chose.
+  const { host } = yield* PeerOptions.readUdp(from)
+  yield* Effect.provide(scrape(args, output, from), Layer.provide(services, NodeUdpHub.layerPort({ host })))
 })
 
 const scrape = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output, from: string | undefined) {

@@ -1,3 +1,4 @@
+import * as dgram from "node:dgram"
 import { writeFile } from "node:fs/promises"
 import type * as net from "node:net"
 import * as path from "node:path"
@@ -31,6 +32,25 @@ const realTracker = Effect.acquireRelease(
     udp: `udp://127.0.0.1:${(udp4.address() as net.AddressInfo).port}/announce`
   }))
 )
+
+/** A UDP tracker (BEP 15) on loopback that remembers who asked it, until the scope closes. */
+const udpTracker = Effect.acquireRelease(
+  Effect.callback<{ readonly socket: dgram.Socket; readonly askedFrom: Set<string> }>((resume) => {
+    const socket = dgram.createSocket("udp4")
+    const askedFrom = new Set<string>()
+    socket.on("message", (query, from) => {
+      askedFrom.add(from.address)
+      const isConnect = query.readUInt32BE(8) === 0
+      const answer = Buffer.alloc(isConnect ? 16 : 20)
+      answer.writeUInt32BE(isConnect ? 0 : 2, 0)
+      query.copy(answer, 4, 12, 16)
+      if (!isConnect) for (const [index, count] of [1, 2, 3].entries()) answer.writeUInt32BE(count, 8 + 4 * index)
+      socket.send(answer, from.port, from.address)
+    })
+    socket.bind(0, "127.0.0.1", () => resume(Effect.succeed({ socket, askedFrom })))
+  }),
+  ({ socket }) => Effect.sync(() => void socket.close())
+).pipe(Effect.map(({ askedFrom, socket }) => ({ askedFrom, url: `udp://127.0.0.1:${socket.address().port}/announce` })))
 
 const dead = "http://127.0.0.1:1/announce"
 const odd = "http://127.0.0.1:1/x/announce?\u202e"
@@ -99,6 +119,19 @@ describe("piecewise scrape", () => {
         }
       ])
       assert.strictEqual(ended.code, 0)
+    }).pipe(Effect.provide(services))
+  )
+
+  it.live("asks from the local address that PIECEWISE_UDP_BIND names", () =>
+    Effect.gen(function* () {
+      const { askedFrom, url } = yield* udpTracker
+      const { folder } = yield* prepare([[url]])
+      const env = { PIECEWISE_BIND: "", PIECEWISE_UDP_BIND: "127.0.0.2" }
+
+      const ended = yield* runScoped(["scrape", "known.torrent"], folder, env)
+
+      assert.strictEqual(ended.stdout, `${url}: 1 seeder, 3 leechers, 2 downloads\n`)
+      assert.deepStrictEqual([...askedFrom], ["127.0.0.2"])
     }).pipe(Effect.provide(services))
   )
 
