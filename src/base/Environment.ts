@@ -161,11 +161,14 @@ export const fromOf = (host: string | undefined): string | undefined =>
 /** The local address of connections: `PIECEWISE_BIND`, unless that stands for all addresses. */
 export const from = (): Config.Config<string | undefined> => Config.map(optional(ipAddress(bindName)), fromOf)
 
+/** The variable with the local addresses of UDP. */
+export const udpBindName = "PIECEWISE_UDP_BIND"
+
 /** The port and the local addresses of UDP: `PIECEWISE_UDP_PORT` and `PIECEWISE_UDP_BIND`. */
 export const udp = () =>
   Config.all({
     port: optional(integer("PIECEWISE_UDP_PORT", 0, maxPort)),
-    hosts: optional(ipAddresses("PIECEWISE_UDP_BIND"))
+    hosts: optional(ipAddresses(udpBindName))
   })
 
 /** How long one announce to a tracker may take: `PIECEWISE_TRACKER_TIMEOUT`. */

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as CompactPeers from "../base/CompactPeers.ts"
+import * as Environment from "../base/Environment.ts"
 import type { InfoHash } from "../base/InfoHash.ts"
 import * as Reach from "../base/Reach.ts"
 import { Dht } from "../discovery/dht/Dht.ts"
@@ -39,8 +40,8 @@ export const names = { ipv4: "DHT IPv4", ipv6: "DHT IPv6" } as const
 export interface Surroundings {
   /** Whether `PIECEWISE_OFFLINE` is set. */
   readonly isOffline: boolean
-  /** The address of `--bind`. */
-  readonly from: string | undefined
+  /** The local addresses that UDP is bound to, and what says so; `undefined` if it is bound to all. */
+  readonly bound: { readonly hosts: ReadonlyArray<string>; readonly by: string } | undefined
   /** The addresses of this machine's networks, without loopback; `undefined` if the system does not say. */
   readonly hosts: ReadonlyArray<string> | undefined
   /** Whether the name of a router was resolved; `undefined` if none was looked up. */
@@ -91,12 +92,12 @@ export const run = (
     const status = yield* ask
     const surroundings: Surroundings = {
       isOffline: Offline.isOn(),
-      from,
+      bound: boundOf({ from, udp }),
       hosts: hostsOfMachine(),
       isResolved,
       wantedPort: udp.port ?? port ?? 0
     }
-    return [ofFamily("ipv4", status.ipv4, surroundings), ofFamily("ipv6", status.ipv6, surroundings)]
+    return families.map((family) => ofFamily(family, nodesOf(family, status), surroundings))
   }).pipe(
     Effect.scoped,
     Effect.provide(
@@ -121,31 +122,47 @@ export const ask = Effect.gen(function* () {
   return status
 })
 
-const isJoined = ({ ipv4, ipv6 }: DhtStatus): boolean => {
-  const open = [ipv4, ipv6].filter((family) => family !== undefined)
+const isJoined = (status: DhtStatus): boolean => {
+  const open = families.flatMap((family) => nodesOf(family, status))
   return open.length > 0 && open.every(({ goodNodes }) => goodNodes >= enoughNodes)
+}
+
+const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
+
+/** Our nodes of a family. */
+const nodesOf = (family: CompactPeers.Family, status: DhtStatus): ReadonlyArray<FamilyStatus> => {
+  const others = (status.others ?? []).filter(({ local }) => familyOf(local.host) === family)
+  const first = status[family]
+  return first === undefined ? others : [first, ...others]
+}
+
+const boundOf = ({ from, udp }: Pick<Options, "from" | "udp">): Surroundings["bound"] => {
+  if (from !== undefined) return { hosts: [from], by: `--bind ${from}` }
+  if (udp.host === undefined) return undefined
+  const hosts = typeof udp.host === "string" ? [udp.host] : udp.host
+  return { hosts, by: `${Environment.udpBindName}=${hosts.join(",")}` }
 }
 
 const labels = { ipv4: "IPv4", ipv6: "IPv6" } as const
 
 const familyOf = (host: string): CompactPeers.Family | undefined => CompactPeers.familyOf({ host, port: 0 })
 
-/** What the state of a node says. */
+/** What the state of our nodes of a family says. Of several, the one that has most answers speaks for all. */
 export const ofFamily = (
   family: CompactPeers.Family,
-  status: FamilyStatus | undefined,
+  nodes: ReadonlyArray<FamilyStatus>,
   surroundings: Surroundings
 ): Finding => {
   const name = names[family]
-  if (status === undefined) {
-    const { from } = surroundings
-    return from !== undefined && familyOf(from) !== family
-      ? Findings.unknown(name, `not asked, because --bind ${from} is no ${labels[family]} address`)
+  const { bound, wantedPort } = surroundings
+  const [best, ...rest] = [...nodes].sort((a, b) => b.goodNodes - a.goodNodes)
+  if (best === undefined) {
+    return bound?.hosts.every((host) => familyOf(host) !== family)
+      ? Findings.unknown(name, `not asked, because ${bound.by} names no ${labels[family]} address`)
       : Findings.unknown(name, "this machine has no such address, or no free UDP port")
   }
-  const { externalHost, goodNodes, isReachable, local } = status
-  if (goodNodes === 0) return silent(family, status, surroundings)
-  const { wantedPort } = surroundings
+  if (best.goodNodes === 0) return silent(family, best, surroundings)
+  const { externalHost, goodNodes, isReachable, local } = best
   const seen = externalHost === undefined ? "" : `; they see us at ${externalHost}`
   const reached = isReachable === true ? "; others reach us" : ""
   const isTaken = wantedPort !== 0 && wantedPort !== local.port
@@ -154,21 +171,27 @@ export const ofFamily = (
     `${Units.count(goodNodes, "node")} answered UDP port ${local.port}${seen}${reached}`,
     isTaken
       ? `another program uses UDP port ${wantedPort}, so others may not reach the DHT through a router; choose another --port`
-      : undefined
+      : adviceOf(rest.filter((node) => node.goodNodes === 0))
   )
+}
+
+const adviceOf = (unanswered: ReadonlyArray<FamilyStatus>): string | undefined => {
+  if (unanswered.length === 0) return undefined
+  const hosts = unanswered.map(({ local }) => local.host).join(" and ")
+  return `no node answered at ${hosts}, so see whether the network of that address is online`
 }
 
 /** No node answered. Only a machine that is not offline blames its firewall. */
 const silent = (
   family: CompactPeers.Family,
   { nodes }: FamilyStatus,
-  { from, hosts, isOffline, isResolved }: Surroundings
+  { bound, hosts, isOffline, isResolved }: Surroundings
 ): Finding => {
   const [name, label] = [names[family], labels[family]]
   const what = nodes === 0 ? "no node answered, and no router" : `none of ${Units.count(nodes, "known node")} answered`
   if (isOffline) return Findings.unknown(name, "no node was asked elsewhere, because PIECEWISE_OFFLINE is set")
-  if (from !== undefined && Reach.isThisMachine(from)) {
-    return Findings.unknown(name, `${what}; --bind ${from} reaches this machine alone`)
+  if (bound?.hosts.every((host) => familyOf(host) !== family || Reach.isThisMachine(host))) {
+    return Findings.unknown(name, `${what}; ${bound.by} reaches this machine alone`)
   }
   if (hosts?.some((host) => isOutside(host, family)) === false) {
     return Findings.unknown(name, `this machine has no ${label} address that reaches others`)
@@ -184,9 +207,9 @@ const silent = (
     return Findings.unknown(name, what, "see whether this machine is online, and allow UDP in the firewall")
   }
   const advice =
-    from === undefined
+    bound === undefined
       ? "allow UDP in the firewall, or use --no-dht if this network forbids it"
-      : `see whether the network of --bind ${from} is online, and allow UDP in the firewall`
+      : `see whether the network of ${bound.by} is online, and allow UDP in the firewall`
   return Findings.fails(name, what, advice)
 }
 
