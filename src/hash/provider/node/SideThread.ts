@@ -25,10 +25,10 @@ export interface CallError {
 }
 
 /** A digest; or how many bytes were written, or why that failed. The answers come in the order of the tasks. */
-type Answer = Uint8Array | number | CallError
+export type Answer = Uint8Array | number | CallError
 
 /** Called once, with `undefined` if the thread has ended and did not answer. */
-type Done = (answer: Answer | undefined) => void
+export type Done = (answer: Answer | undefined) => void
 
 /** A thread. Made by `start`, changed only here. */
 export interface SideThread {

@@ -15,6 +15,9 @@ import * as PieceThread from "./PieceThread.ts"
 import * as SharedMemory from "./SharedMemory.ts"
 import type { Algorithm } from "./SideThread.ts"
 
+export type { Options } from "./PieceThread.ts"
+export type { Answer, CallError, Done, SideThread } from "./SideThread.ts"
+
 /** A hasher that asks a thread. */
 const over = (thread: PieceThread.PieceThread): PieceHasher["Service"] => {
   const loop = NodePieceHasher.make()

@@ -32,7 +32,7 @@ import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 
 export type { SystemError } from "./FileSystemError.ts"
-export type { NodeFileSystem } from "./NodeFile.ts"
+export type { FilePart, NodeFileSystem } from "./NodeFile.ts"
 
 /** Where torrents are kept, and how much of the process they may take. */
 export interface FileSystemStorageOptions {
