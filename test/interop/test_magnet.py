@@ -102,7 +102,7 @@ def test_from_a_url_that_the_link_names_when_it_names_no_peer(key, source, targe
 
 def test_from_a_page_that_redirects_to_a_link(torrent, target, seed, web, piecewise):
     link = torrent.link(f"x.pe={seed(torrent).address}")
-    server = web({"/get?id=1": redirects(link)})
+    server = web({"/get": redirects(link)})
 
     piecewise("download", f"{server.url}/get?id=1", "-o", target, "--json").finish()
 
