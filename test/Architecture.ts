@@ -45,6 +45,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["torrent"],
   ["telemetry"],
   ["engine"],
+  ["session"],
   // Shared by the providers of the io-daemon.
   ["io-daemon"],
   ["*/provider"],
@@ -63,7 +64,7 @@ const floorOfFolder = (folder: string): number | undefined => {
   return floor < 0 ? undefined : floor
 }
 
-const programs = floorOfFolder("engine")!
+const programs = floorOfFolder("session")!
 const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */
@@ -78,6 +79,7 @@ const contracts = [
   "hash/PieceHasher.ts",
   "network/Transport.ts",
   "resume/ResumeStore.ts",
+  "session/SessionStore.ts",
   "storage/Storage.ts"
 ]
 

@@ -26,6 +26,8 @@ import { MetainfoError } from "../src/metainfo/Metainfo.ts"
 import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
+import * as SavedTorrent from "../src/session/SavedTorrent.ts"
+import { SessionStoreError } from "../src/session/SessionStore.ts"
 import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage/Storage.ts"
 import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
@@ -55,6 +57,7 @@ const errors = {
   OnlyV2,
   RemovalFailed,
   ResumeError,
+  SessionStoreError,
   StorageError,
   TorrentDefect,
   TorrentStopped,
@@ -85,6 +88,10 @@ const schemas: Readonly<Record<string, unknown>> = {
   DhtConfig,
   DhtStatus,
   DhtSaved: Saved,
+  SavedTorrent: SavedTorrent.SavedTorrent,
+  SavedContent: SavedTorrent.SavedContent,
+  SavedLabel: SavedTorrent.SavedLabel,
+  QueueLimits: SavedTorrent.QueueLimits,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,
