@@ -240,6 +240,9 @@ const wallClockReaders = [
   // Records when the machine started, for a later process to compare. If the clock was set meanwhile, pieces are
   // verified.
   "resume/provider/node/FileResumeStore.ts",
+  // Note when torrents were added and completed, for people to read.
+  "session/Session.ts",
+  "session/SessionProgram.ts",
   // Provides the clock that simulations control.
   "testing/Simulation.ts"
 ]

@@ -27,7 +27,9 @@ import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
 import * as SavedTorrent from "../src/session/SavedTorrent.ts"
+import * as SessionStatus from "../src/session/SessionStatus.ts"
 import { SessionStoreError } from "../src/session/SessionStore.ts"
+import { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "../src/session/SessionTorrent.ts"
 import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage/Storage.ts"
 import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
@@ -44,6 +46,7 @@ type AnySchema = Schema.Codec<unknown, unknown>
 /** The errors of public E channels, and of events. */
 const errors = {
   AlreadyAdded,
+  AlreadyInSession,
   BencodeError,
   ConnectionError,
   ContentExists,
@@ -54,7 +57,10 @@ const errors = {
   InvalidSubnet,
   MagnetError,
   MetainfoError,
+  NotInSession,
+  NotOpened,
   OnlyV2,
+  PathRefused,
   RemovalFailed,
   ResumeError,
   SessionStoreError,
@@ -92,6 +98,10 @@ const schemas: Readonly<Record<string, unknown>> = {
   SavedContent: SavedTorrent.SavedContent,
   SavedLabel: SavedTorrent.SavedLabel,
   QueueLimits: SavedTorrent.QueueLimits,
+  SessionStatus: SessionStatus.SessionStatus,
+  SessionList: SessionStatus.SessionList,
+  SessionChanges: SessionStatus.SessionChanges,
+  SessionEvent: SessionStatus.SessionEvent,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,
