@@ -32,7 +32,7 @@ const { limits, maxConnections, order, peerLimits, superSeed, uploadSlots, webSe
 
 /** The schema of the options of a torrent. Those that `TorrentOptions` has too mean what they mean there. */
 export const SavedOptions = Schema.Struct({
-  /** The download folder; default that of the first of its labels that has one, then that of the engine. */
+  /** The download folder; default that of the storage. Chosen when the torrent is added. */
   folder: Schema.optional(Schema.NonEmptyString),
   /** When seeding ends; default the goal of the first of its labels that has one, then never. Counts all runs. */
   goal: Schema.optional(SeedingGoal),

@@ -32,6 +32,7 @@ import * as SessionRecord from "./SessionRecord.ts"
 import type { Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
+import type { TorrentFolders } from "./TorrentFolders.ts"
 
 export { SessionChanges, SessionEvent, SessionList, SessionState, SessionStatus } from "./SessionStatus.ts"
 export type { Place, ResumeOptions, SessionTorrent } from "./SessionTorrent.ts"
@@ -92,7 +93,7 @@ export class Session extends Context.Service<
 >()("piecewise/session/Session") {}
 
 /** What a session needs. */
-export type Requirements = Engine | SessionStore | Storage | PieceHasher
+export type Requirements = Engine | SessionStore | Storage | TorrentFolders | PieceHasher
 
 /** What a torrent is made from, and what is known of it at once. */
 const read = Effect.fnUntraced(function* (
@@ -155,6 +156,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       yield* store.commit([{ _tag: "AddTorrent", torrent, content }])
       const entry = SessionEntry.make(torrent)
       entries.set(key, entry)
+      program.folders.set(infoHash, folder)
       EventLog.report(program.log, { infoHash, event: { _tag: "Added", name } })
       Signal.set(program.planning)
       return SessionHandle.make(program, entry)

@@ -190,6 +190,7 @@ const forget = (self: Program, entry: Entry): void => {
   const { infoHash } = entry
   entry.isGone = true
   self.entries.delete(InfoHash.toHex(infoHash))
+  self.folders.set(infoHash, undefined)
   Revisions.remove(self.revisions, infoHash)
   EventLog.report(self.log, { infoHash, event: { _tag: "Removed" } })
   Signal.set(self.planning)

@@ -25,6 +25,7 @@ import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
 import { SessionStore } from "./SessionStore.ts"
+import { TorrentFolders } from "./TorrentFolders.ts"
 
 /** How often the numbers of active torrents are saved: a kill loses what they counted since. */
 export const saveEvery = "30 seconds"
@@ -46,6 +47,7 @@ export const make = Effect.gen(function* () {
     engine: yield* Engine,
     store,
     storage: yield* Storage,
+    folders: yield* TorrentFolders,
     hasher: yield* PieceHasher,
     clock: yield* Clock.Clock,
     scope: yield* Effect.scope,
@@ -59,6 +61,7 @@ export const make = Effect.gen(function* () {
     seenAt: Number.NEGATIVE_INFINITY,
     isOver: false
   }
+  for (const { infoHash, options } of torrents) self.folders.set(infoHash, options.folder)
   yield* Effect.addFinalizer(() => closeAll(self))
   yield* Signal.attend(self.planning, plan(self))
   const hearing = Stream.runForEach(self.engine.events, (event) => hear(self, event))

@@ -17,6 +17,7 @@ import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionQueue from "./SessionQueue.ts"
 import type { SessionEvent } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
+import type { TorrentFolders } from "./TorrentFolders.ts"
 
 type Entry = SessionEntry.Entry
 
@@ -25,6 +26,7 @@ export interface SessionRecord {
   readonly engine: Engine["Service"]
   readonly store: SessionStore["Service"]
   readonly storage: Storage["Service"]
+  readonly folders: TorrentFolders["Service"]
   readonly hasher: PieceHasher["Service"]
   readonly clock: Clock.Clock
   /** Lasts as long as the session. */

@@ -12,6 +12,7 @@ import * as MemorySessionStore from "../../src/session/provider/memory/MemorySes
 import * as Session from "../../src/session/Session.ts"
 import type { SessionState } from "../../src/session/SessionStatus.ts"
 import type { SessionStore } from "../../src/session/SessionStore.ts"
+import * as TorrentFolders from "../../src/session/TorrentFolders.ts"
 import type { KnownTorrent } from "../../src/testing/KnownTorrent.ts"
 import * as TestEngine from "../../src/testing/TestEngine.ts"
 import { seed } from "../simulation/torrents.ts"
@@ -27,12 +28,16 @@ export type Needs =
   | PieceHasher
   | SessionStore
   | MemorySessionStore.MemorySessionStore
+  | TorrentFolders.TorrentFolders
   | Scope.Scope
 
 /** A test in a world of its own, with an empty store. */
 export const test = <E>(name: string, program: Effect.Effect<void, E, Needs>): void =>
   it.effect(name, () =>
-    TestEngine.run(Effect.provide(program, MemorySessionStore.layer), { seed, engine: { listen: { port: 6_881 } } })
+    TestEngine.run(Effect.provide(program, [MemorySessionStore.layer, TorrentFolders.layer]), {
+      seed,
+      engine: { listen: { port: 6_881 } }
+    })
   )
 
 /** The bytes of the torrent file of a known torrent. */
