@@ -90,6 +90,7 @@ export const stop = (self: Session, entry: Entry): Effect.Effect<void> =>
       Effect.andThen(
         Effect.sync(() => {
           entry.opened = undefined
+          entry.hasChanged = true
         })
       )
     )

@@ -49,11 +49,18 @@ const isSame = (one: object, other: object): boolean => {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
 
-/** Notes what a torrent looks like now. */
+/** Without the time that a torrent has seeded, which would make every idle seed different all the time. */
+const withoutTime = ({ statistics, ...status }: SessionStatus): object => ({
+  ...status,
+  statistics: { ...statistics, seedingMillis: 0 }
+})
+
+/** Notes what a torrent looks like now. That it goes on seeding is no change. */
 export const note = (self: Revisions, status: SessionStatus): void => {
   const key = InfoHash.toHex(status.infoHash)
   const seen = self.seen.get(key)
-  if (seen === undefined || !isSame(seen.status, status)) self.seen.set(key, { status, number: ++self.last })
+  const isChanged = seen === undefined || !isSame(withoutTime(seen.status), withoutTime(status))
+  self.seen.set(key, { status, number: isChanged ? ++self.last : seen.number })
 }
 
 /** Notes that a torrent is gone. */

@@ -251,8 +251,8 @@ export const refresh = (self: Session): Effect.Effect<void> =>
     return Effect.forEach(
       self.entries.values(),
       (entry) => {
-        // What is not in the engine costs little to look at.
-        if (isYoung && entry.opened !== undefined && !entry.hasChanged) return Effect.void
+        const isDue = entry.hasChanged || (entry.opened !== undefined && !isYoung)
+        if (!isDue) return Effect.void
         entry.hasChanged = false
         return Effect.map(lookAt(self, entry), (status) =>
           Revisions.note(self.revisions, SessionEntry.statusOf(entry, self.labels, status))

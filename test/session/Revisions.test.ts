@@ -41,6 +41,22 @@ describe("Revisions", () => {
     assert.notStrictEqual(changes.revision, list.revision)
   })
 
+  it("do not count it as a change that a torrent goes on seeding, and list for how long it has", () => {
+    const self = Revisions.make("x")
+    const seeding = (seedingMillis: number) => ({
+      ...statusOf(1),
+      statistics: { downloadedBytes: 1, uploadedBytes: 2, seedingMillis }
+    })
+    Revisions.note(self, seeding(1_000))
+    const { revision } = Revisions.list(self)
+    Revisions.note(self, seeding(2_000))
+
+    assert.deepStrictEqual(Revisions.since(self, revision).torrents, [])
+    assert.deepStrictEqual(Revisions.list(self).torrents, [seeding(2_000)])
+    Revisions.note(self, { ...seeding(2_000), connectedPeers: 1 })
+    assert.strictEqual(Revisions.since(self, revision).torrents.length, 1)
+  })
+
   it("give everything to whoever asks from another session, from the future, or with another text", () => {
     const self = Revisions.make("x")
     Revisions.note(self, statusOf(1))
