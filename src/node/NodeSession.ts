@@ -30,8 +30,8 @@ const databaseOf = ({ database, directory, resumeDirectory }: Options): string =
  * import { join } from "node:path"
  * import { Effect } from "effect"
  * import { CreateTorrent } from "piecewise"
- * import { NodeSession } from "piecewise/node"
  * import { Session } from "piecewise/session"
+ * import { NodeSession } from "piecewise/session/node"
  *
  * const directory = await mkdtemp(join(tmpdir(), "piecewise-"))
  * await writeFile(join(directory, "hello"), "hello")

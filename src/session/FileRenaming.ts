@@ -18,6 +18,10 @@ export const apply = (metainfo: Metainfo, { renamed }: SavedFiles): Metainfo => 
   layout: FileLayout.withPaths(metainfo.layout, new Map(renamed.map(({ file, path }) => [file, path])))
 })
 
+/** Whether a file has a path already. */
+export const isThere = (layout: FileLayout.FileLayout, { file, path }: RenamedFile): boolean =>
+  FileLayout.find(layout, path) === file
+
 /** Why a file cannot have a path, as a sentence; `undefined` if it can. `layout` has the paths that there are. */
 export const refusal = (layout: FileLayout.FileLayout, { file, path }: RenamedFile): string | undefined => {
   if (!FileLayout.realFiles(layout).includes(file)) return "There is no such file."

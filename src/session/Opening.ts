@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Signal from "../base/Signal.ts"
 import type { AlreadyAdded, OnlyV2 } from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
@@ -14,6 +15,7 @@ import type { SavedContent } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import type { SessionStoreError } from "./SessionStore.ts"
+import { NotInSession } from "./SessionTorrent.ts"
 
 /** Torrents that are opened at once. Each one's metainfo is read meanwhile. */
 export const atOnce = 8
@@ -24,6 +26,7 @@ type Session = SessionRecord.SessionRecord
 /** Why a torrent could not be added to the engine. */
 export type OpenError =
   | SessionStoreError
+  | NotInSession
   | Metainfo.MetainfoError
   | Magnet.MagnetError
   | AlreadyAdded
@@ -52,7 +55,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
       Effect.gen(function* () {
         if (self.isOver) return yield* Effect.interrupt
         const content = yield* self.store.content(entry.infoHash)
-        if (content === undefined) return yield* Effect.die(new Error("a torrent of the session has no content"))
+        if (content === undefined) return yield* new NotInSession({ infoHash: entry.infoHash })
         const source = yield* sourceOf(self, entry, content)
         const { folder: _, goal: __, ...options } = entry.saved.options
         // Not in the scope of the session, which would close them one after the other.
@@ -96,6 +99,10 @@ export const stop = (self: Session, entry: Entry): Effect.Effect<void> =>
     )
   }).pipe(Effect.uninterruptible)
 
-/** Takes a torrent out of the engine, and saves what it has done. */
+/** Takes a torrent out of the engine, and saves what it has done. The plan then decides whether it goes back there. */
 export const close = (self: Session, entry: Entry): Effect.Effect<void> =>
-  Effect.andThen(stop(self, entry), SessionRecord.save(self, [entry]))
+  stop(self, entry).pipe(
+    Effect.andThen(SessionRecord.save(self, [entry])),
+    Effect.andThen(Effect.sync(() => Signal.set(self.planning))),
+    Effect.uninterruptible
+  )

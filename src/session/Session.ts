@@ -13,8 +13,9 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
-import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as PieceGeometry from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
 import { type Engine, OnlyV2 } from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
@@ -45,7 +46,7 @@ export interface AddOptions extends Saved.SavedOptions {
   /** Whether it is added paused. Default false. */
   readonly isPaused?: boolean | undefined
   /** How much each file is wanted, as `TorrentOptions.files`. */
-  readonly files?: ReadonlyArray<PiecePriority> | undefined
+  readonly files?: ReadonlyArray<PiecePriority.PiecePriority> | undefined
   /** Where it is put in the queue. Default `last`. */
   readonly place?: "first" | "last" | undefined
 }
@@ -95,18 +96,29 @@ export class Session extends Context.Service<
 /** What a session needs. */
 export type Requirements = Engine | SessionStore | Storage | TorrentFolders | PieceHasher
 
+/** Bytes of the pieces that have a byte of a wanted file. */
+const wantedBytes = ({ layout }: Metainfo.Metainfo, files: ReadonlyArray<PiecePriority.PiecePriority>): number => {
+  const { geometry } = layout
+  const sizes = PiecePriority.ofFiles(layout, files).map((priority, piece) =>
+    priority === "skip" ? 0 : PieceGeometry.pieceSize(geometry, PieceGeometry.pieceIndexUnsafe(geometry, piece))
+  )
+  return sizes.reduce((total, size) => total + size, 0)
+}
+
 /** What a torrent is made from, and what is known of it at once. */
 const read = Effect.fnUntraced(function* (
-  given: { readonly metainfo: Uint8Array } | { readonly magnet: string }
+  given: { readonly metainfo: Uint8Array } | { readonly magnet: string },
+  files: ReadonlyArray<PiecePriority.PiecePriority> = []
 ): Effect.fn.Return<
   Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress"> & { readonly source: Saved.Source },
   Exclude<AddError, AlreadyInSession | SessionStoreError>,
   PieceHasher
 > {
   if ("metainfo" in given) {
-    const { infoHash, layout, name } = yield* Metainfo.fromBytes(given.metainfo)
-    const { totalLength } = layout.geometry
-    const progress = { totalBytes: totalLength, wantedBytes: totalLength, missingBytes: totalLength }
+    const metainfo = yield* Metainfo.fromBytes(given.metainfo)
+    const { infoHash, layout, name } = metainfo
+    const wanted = wantedBytes(metainfo, files)
+    const progress = { totalBytes: layout.geometry.totalLength, wantedBytes: wanted, missingBytes: wanted }
     return { infoHash, name, progress, source: { _tag: "Metainfo", bytes: given.metainfo } }
   }
   const { infoHash, name } = yield* Effect.fromResult(Magnet.parse(given.magnet))
@@ -173,7 +185,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
 
     return Session.of({
       add: (source, options = {}) =>
-        Effect.flatMap(Effect.provideService(read(source), PieceHasher, program.hasher), (known) =>
+        Effect.flatMap(Effect.provideService(read(source, options.files), PieceHasher, program.hasher), (known) =>
           adding.withPermit(save(known, options))
         ),
       get: (infoHash) =>

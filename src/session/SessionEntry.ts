@@ -47,6 +47,8 @@ export interface Entry {
   reported: SessionState | undefined
   /** Whether something other than numbers has changed since the last snapshot. */
   hasChanged: boolean
+  /** Whether everything that is wanted was stored at some time. */
+  hasCompleted: boolean
   /** Whether it was removed from the session. */
   isGone: boolean
 }
@@ -64,6 +66,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   once: {},
   reported: undefined,
   hasChanged: true,
+  hasCompleted: saved.completedAtMillis !== undefined,
   isGone: false
 })
 
@@ -121,7 +124,9 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
     seedingMillis: saved.statistics.seedingMillis + seeded
   }
   const { missingBytes, totalBytes, wantedBytes } = status
-  const progress = unknown.has(status.state._tag) ? saved.progress : { totalBytes, wantedBytes, missingBytes }
+  // Nothing has no bytes, but that is said of a torrent whose metadata is not known.
+  const isUnknown = unknown.has(status.state._tag) || totalBytes === 0
+  const progress = isUnknown ? saved.progress : { totalBytes, wantedBytes, missingBytes }
   if (isSame(saved.statistics, statistics) && isSame(saved.progress, progress)) return
   self.saved = { ...saved, statistics, progress }
   self.isUnsaved = true

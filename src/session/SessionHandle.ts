@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../base/InfoHash.ts"
@@ -13,7 +14,7 @@ import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import * as FileRenaming from "./FileRenaming.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
+import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
@@ -121,17 +122,32 @@ const untilKnown = (torrent: Torrent): Effect.Effect<void> =>
     Stream.runDrain
   )
 
+const withoutMetadata = ({ infoHash }: Entry) => new NotOpened({ infoHash, why: "its metadata is not known yet" })
+
 const recheck = (self: Program, entry: Entry) =>
-  withTorrent(self, entry, (torrent) => Effect.mapError(torrent.recheck, notOpened(entry)))
+  withTorrent(self, entry, (torrent) =>
+    entry.saved.progress === undefined
+      ? Effect.fail(withoutMetadata(entry))
+      : Effect.mapError(torrent.recheck, notOpened(entry))
+  )
+
+/** Changes what is saved about the files of a torrent. */
+const changeFiles = (
+  { store }: Program,
+  { infoHash, saving }: Entry,
+  change: (files: SavedFiles) => SavedFiles
+): Effect.Effect<void, SessionStoreError> =>
+  saving.withPermit(
+    Effect.flatMap(store.content(infoHash), (content) =>
+      content === undefined ? Effect.void : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
+    )
+  )
 
 const setFiles = (self: Program, entry: Entry, priorities: Parameters<SessionTorrent["setFiles"]>[0]) =>
   withTorrent(self, entry, (torrent) =>
     Effect.gen(function* () {
-      const { infoHash } = entry
       yield* torrent.setPriorities(priorities)
-      const content = yield* self.store.content(infoHash)
-      const files = { renamed: [], ...content?.files, priorities }
-      yield* self.store.commit([{ _tag: "SetFiles", infoHash, files }])
+      yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
       yield* untilKnown(torrent)
     })
   )
@@ -143,7 +159,10 @@ const setOptions = (self: Program, entry: Entry, options: Partial<Omit<SavedOpti
   alone(
     entry,
     Effect.gen(function* () {
-      yield* change(self, entry, (saved) => ({ ...saved, options: { ...saved.options, ...options } }))
+      yield* change(self, entry, (saved) => {
+        const { folder } = saved.options
+        return { ...saved, options: { ...saved.options, ...options, folder } }
+      })
       if (entry.opened === undefined) return
       if (Object.keys(options).some((key) => !changeable.has(key))) return yield* Opening.close(self, entry)
       const { limits = {}, peerLimits = {} } = entry.saved.options
@@ -199,7 +218,12 @@ const forget = (self: Program, entry: Entry): void => {
 /** Deletes what the engine knows of a torrent and, if `data`, its files. */
 const removeFromEngine = Effect.fnUntraced(function* (self: Program, entry: Entry, data: boolean) {
   // Paused, it is removed before anything of it is read.
-  if (entry.opened === undefined) yield* Effect.mapError(Opening.open(self, entry, true), notOpened(entry))
+  const opening = entry.opened === undefined ? Opening.open(self, entry, true) : Effect.void
+  const opened = yield* Effect.result(opening)
+  if (Result.isFailure(opened)) {
+    if (data) return yield* notOpened(entry)(opened.failure)
+    return { keptPaths: [], isRemembered: true }
+  }
   const { scope, torrent } = entry.opened!
   const removed = yield* Effect.exit(torrent.remove({ data }))
   entry.opened = undefined
@@ -208,31 +232,28 @@ const removeFromEngine = Effect.fnUntraced(function* (self: Program, entry: Entr
 })
 
 /** Removes a torrent that is marked as being removed. The caller holds its lock. */
-export const finishRemoval = Effect.fnUntraced(
-  function* (self: Program, entry: Entry, data: boolean) {
-    const removed = yield* removeFromEngine(self, entry, data).pipe(
-      // Somebody else has removed it from the engine.
-      Effect.catchTag("piecewise/TorrentStopped", () =>
-        Effect.succeed<Removed>({ keptPaths: [], isRemembered: false })
-      ),
-      Effect.tapError(() => Effect.ignore(want(self, entry, { _tag: "Paused" })))
-    )
-    yield* self.store.commit([{ _tag: "RemoveTorrent", infoHash: entry.infoHash }])
-    forget(self, entry)
-    return removed
-  },
-  (effect) => Effect.uninterruptible(effect)
-)
+export const finishRemoval = Effect.fnUntraced(function* (self: Program, entry: Entry, data: boolean) {
+  const removed = yield* removeFromEngine(self, entry, data).pipe(
+    // Somebody else has removed it from the engine.
+    Effect.catchTag("piecewise/TorrentStopped", () => Effect.succeed<Removed>({ keptPaths: [], isRemembered: false })),
+    Effect.tapError(() => Effect.ignore(want(self, entry, { _tag: "Paused" })))
+  )
+  yield* self.store.commit([{ _tag: "RemoveTorrent", infoHash: entry.infoHash }])
+  forget(self, entry)
+  return removed
+}, Effect.uninterruptible)
 
 const remove = (self: Program, entry: Entry, { data }: { readonly data: boolean }) =>
   alone(
     entry,
-    Effect.andThen(
-      want(self, entry, { _tag: "Removing", data }),
-      Effect.suspend(() => {
-        entry.isChosen = false
-        return finishRemoval(self, entry, data)
-      })
+    Effect.uninterruptible(
+      Effect.andThen(
+        want(self, entry, { _tag: "Removing", data }),
+        Effect.suspend(() => {
+          entry.isChosen = false
+          return finishRemoval(self, entry, data)
+        })
+      )
     )
   )
 
@@ -244,23 +265,21 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
       const [first, ...rest] = path
       if (first === undefined) return yield* new PathRefused({ path, why: "It is empty." })
       const renaming = { file, path: [first, ...rest] as const }
-      yield* Opening.close(self, entry)
-      Signal.set(self.planning)
       const content = yield* self.store.content(infoHash)
+      // If a renaming is still to be finished, the torrent is not in the engine, and it is finished by this.
       const found = content && (yield* Effect.mapError(Opening.sourceOf(self, entry, content), notOpened(entry)))
-      if (content === undefined || found === undefined || !("layout" in found)) {
-        return yield* new NotOpened({ infoHash, why: "its metadata is not known yet" })
-      }
+      if (found === undefined || !("layout" in found)) return yield* withoutMetadata(entry)
+      if (FileRenaming.isThere(found.layout, renaming)) return
       const why = FileRenaming.refusal(found.layout, renaming)
       if (why !== undefined) return yield* new PathRefused({ path, why })
-      // What was being renamed is, since the source was read.
-      const files = (yield* self.store.content(infoHash))?.files ?? content.files
       yield* Effect.uninterruptible(
         Effect.gen(function* () {
-          yield* self.store.commit([{ _tag: "SetFiles", infoHash, files: { ...files, renaming } }])
+          yield* Opening.close(self, entry)
+          yield* changeFiles(self, entry, (files) => ({ ...files, renaming }))
           const moved = yield* Effect.exit(FileRenaming.move(self.storage, found, renaming))
-          const after = Exit.isSuccess(moved) ? FileRenaming.added(files, renaming) : FileRenaming.cleared(files)
-          yield* self.store.commit([{ _tag: "SetFiles", infoHash, files: after }])
+          yield* changeFiles(self, entry, (files) =>
+            Exit.isSuccess(moved) ? FileRenaming.added(files, renaming) : FileRenaming.cleared(files)
+          )
           yield* moved
         })
       )

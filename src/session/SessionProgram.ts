@@ -171,8 +171,7 @@ export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.flatMap(lookAt(self, entry), (status) => {
     noteState(self, entry, status)
     if (status?.state._tag === "Failed") return fail(self, entry, status.state.error)
-    const isFirst = status?.state._tag === "Complete" && entry.saved.completedAtMillis === undefined
-    return isFirst ? complete(self, entry) : Effect.void
+    return status?.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
   })
 
 /** Events after which a torrent may be in another state, or have other pieces. */
@@ -216,18 +215,26 @@ const learn = Effect.fnUntraced(
 const complete = Effect.fnUntraced(
   function* (self: Session, entry: Entry) {
     const { infoHash } = entry
+    entry.hasCompleted = true
     const completedAtMillis = yield* Clock.currentTimeMillis
     yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis }))
     EventLog.report(self.log, { infoHash, event: { _tag: "Completed" } })
   },
-  (effect) => Effect.catch(effect, (error) => Effect.logWarning("a torrent's completion could not be saved", error))
+  (effect, _, entry) =>
+    Effect.catch(effect, (error) => {
+      entry.hasCompleted = false
+      return Effect.logWarning("the completion of a torrent could not be saved", error)
+    })
 )
 
 /** Notes that an error has ended a torrent, or kept it from the engine. */
 const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFailure): Effect.Effect<void> => {
   const { _tag, message } = error
   const failed = { _tag: "Failed" as const, error: _tag, message }
-  if (entry.saved.wanted._tag !== "Running") return Effect.logWarning("a torrent could not be used", error)
+  const { wanted } = entry.saved
+  // It stays in the engine until the plan has it removed.
+  if (wanted._tag === "Failed") return Effect.void
+  if (wanted._tag !== "Running") return Effect.logWarning("a torrent could not be used", error)
   return SessionRecord.update(self, entry, (saved) => ({ ...saved, wanted: failed })).pipe(
     Effect.catch((cause) =>
       // It must not be tried again and again, whether or not that can be saved.

@@ -159,6 +159,7 @@ describe("renaming a file of a torrent of a session", () => {
             if (isPaused) yield* torrent.pause
             yield* torrent.renameFile(0, ["known", "films", "b.bin"])
             yield* torrent.renameFile(1, ["elsewhere"])
+            yield* torrent.renameFile(1, ["elsewhere"])
             const renamed = yield* paths
             yield* until(torrent, isPaused ? "Paused" : "Active Complete")
 
