@@ -10,6 +10,13 @@ import * as SessionOperations from "./sessionOperations.ts"
 
 const program = Path.join(import.meta.dirname, "programs/session-until-killed.ts")
 
+/** What the program says before it is killed, and how many milliseconds later that is at most. */
+const moments = [
+  ["opened", 400],
+  ['{"_tag":"Rename"', 8],
+  ['{"_tag":"Remove"', 8]
+] as const
+
 const numbers = [...SessionOperations.torrents.keys()]
 
 /** What is known of a torrent: whether the session has it, and whether it is paused there. */
@@ -53,13 +60,15 @@ it(`a session survives ${kills} kills: no torrent is lost or comes back, and eve
   const random = Prng.make(Number(seed))
   const folder = FileSystem.mkdtempSync(Path.join(OperatingSystem.tmpdir(), "piecewise-kills-"))
   const known: Array<Known> = numbers.map(() => "absent")
+  const leftOver = new Set<number>()
   for (let kill = 0; kill < Number(kills); kill++) {
-    const own = Prng.integer(random, 2 ** 31)
-    const millis = Prng.integer(random, 400)
-    const lines = await killed(program, [folder, String(own)], "opened", millis)
+    const chance = Prng.integer(random, 2 ** 31)
+    const [when, latest] = moments[kill % moments.length]!
+    const millis = Prng.integer(random, latest)
+    const lines = await killed(program, [folder, String(chance)], when, millis)
     const operations = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line))
     const done = lines.filter((line) => line === "done").length
-    const what = `PIECEWISE_SEED=${seed}, kill ${kill} after ${millis} ms and ${done} operations`
+    const what = `PIECEWISE_SEED=${seed}, kill ${kill} ${millis} ms after ${when} and ${done} operations`
     const pending = operations[done]
     for (const operation of operations.slice(0, done)) {
       known[operation.number] = after(known[operation.number]!, operation)
@@ -74,13 +83,15 @@ it(`a session survives ${kills} kills: no torrent is lost or comes back, and eve
       assert.strictEqual(missingBytes, 0, `${what}: torrent ${number}`)
       known[number] = is
     }
-    // An addition that was interrupted may leave the files that were put there for it.
+    // An addition that was interrupted may leave the files that were put there for it, until they are added.
+    if (pending?._tag === "Add") leftOver.add(pending.number)
+    for (const number of numbers) if (known[number] !== "absent") leftOver.delete(number)
+    const own = numbers.filter((number) => !leftOver.has(number)).map((number) => `t${number}`)
     const expected = numbers.filter((number) => known[number] !== "absent").map((number) => `t${number}`)
-    const leftOver = pending?._tag === "Add" ? `t${pending.number}` : undefined
     const folders = filesIn(folder).map((file) => file.split(Path.sep)[0]!)
     assert.deepStrictEqual(
-      folders.filter((name) => name !== leftOver).sort(),
-      expected.filter((name) => name !== leftOver).flatMap((name) => [name, name]),
+      folders.filter((name) => own.includes(name)).sort(),
+      expected.flatMap((name) => [name, name]),
       what
     )
   }

@@ -63,11 +63,7 @@ export const run = Effect.fnUntraced(function* (
     return yield* session.add({ metainfo: TorrentFile.encode(metainfo) })
   }
   const torrent = yield* session.get(metainfo.infoHash)
-  if (operation._tag === "Remove") {
-    // Files that were never verified are nobody's, and would stay.
-    yield* torrent.recheck
-    return yield* torrent.remove({ data: true })
-  }
+  if (operation._tag === "Remove") return yield* torrent.remove({ data: true })
   if (operation._tag === "Pause") return yield* torrent.pause
   if (operation._tag === "Resume") return yield* torrent.resume()
   if (operation._tag !== "Rename") return

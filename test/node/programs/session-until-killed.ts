@@ -23,6 +23,11 @@ const program = Effect.gen(function* () {
     const operation = SessionOperations.draw(random, (number) =>
       hashes.has(InfoHash.toHex(SessionOperations.torrents[number]!.metainfo.infoHash))
     )
+    if (operation._tag === "Remove") {
+      // Files that were never verified are nobody's, and would stay.
+      const { infoHash } = SessionOperations.torrents[operation.number]!.metainfo
+      yield* Effect.flatMap(session.get(infoHash), ({ recheck }) => recheck)
+    }
     yield* say(JSON.stringify(operation))
     yield* SessionOperations.run(session, directory!, operation)
     yield* say("done")
