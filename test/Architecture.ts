@@ -57,7 +57,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 
 /** The files that programs start from, or that packages import. */
-const entries = ["index.ts", "node/main.ts"]
+const entries = ["index.ts", "session/index.ts", "node/main.ts"]
 
 const floorOfFolder = (folder: string): number | undefined => {
   const floor = folders.findIndex((names) => names.includes(folder))
@@ -87,6 +87,8 @@ const contracts = [
 const indexes = [
   "index.ts",
   "node/index.ts",
+  "node/session/index.ts",
+  "session/index.ts",
   "web/index.ts",
   "testing/index.ts",
   "testing/property/index.ts",
