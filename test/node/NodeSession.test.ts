@@ -3,6 +3,8 @@ import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import * as NodeSession from "../../src/node/NodeSession.ts"
 import * as Session from "../../src/session/Session.ts"
@@ -56,7 +58,7 @@ describe("NodeSession", () => {
       yield* put(directory!, one!)
       yield* put(own!, two!)
       yield* put(label!, three!)
-      const layer = NodeSession.layer({ directory: directory!, dht: false })
+      const layer = Layer.provideMerge(NodeSession.layer({ directory: directory!, dht: false }), Logger.layer([]))
       const first = Effect.gen(function* () {
         const session = yield* Session.Session
         yield* session.setLabel({ name: "label", folder: label })

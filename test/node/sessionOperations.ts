@@ -5,6 +5,8 @@
 import * as FileSystem from "node:fs"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Prng from "../../src/base/Prng.ts"
 import * as WebCryptoPieceHasher from "../../src/hash/provider/WebCryptoPieceHasher.ts"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
@@ -32,8 +34,9 @@ export type Operation =
   | { readonly _tag: "Add" | "Remove" | "Pause" | "Resume"; readonly number: number }
   | { readonly _tag: "Rename"; readonly number: number; readonly file: number; readonly name: string }
 
-/** The session in a folder. */
-export const layerIn = (directory: string) => NodeSession.layer({ directory, dht: false })
+/** The session in a folder, without logs. */
+export const layerIn = (directory: string) =>
+  Layer.provideMerge(NodeSession.layer({ directory, dht: false }), Logger.layer([]))
 
 /** Chooses what is done next. `has` says which torrents the session has. */
 export const draw = (random: Prng.Prng, has: (number: number) => boolean): Operation => {

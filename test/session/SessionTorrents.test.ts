@@ -1,6 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as InfoHash from "../../src/base/InfoHash.ts"
 import { SessionStore } from "../../src/session/SessionStore.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as TestEngine from "../../src/testing/TestEngine.ts"
@@ -113,6 +114,58 @@ describe("a torrent of a session that fails", () => {
           assert.deepStrictEqual([yield* statesOf(session), yield* inEngine], [["Failed"], []])
           yield* torrent.resume({ overwrite: true })
           yield* until(torrent, "Active Complete")
+        })
+      )
+    })
+  )
+})
+
+describe("a torrent of a session that cannot be opened", () => {
+  test(
+    "says why, and can be removed without its files",
+    Effect.gen(function* () {
+      yield* download
+      const store = yield* SessionStore
+      const before = yield* paths
+      const source = { _tag: "Metainfo" as const, bytes: Uint8Array.from([1]) }
+      yield* store.commit([{ _tag: "SetSource", infoHash, source }])
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const torrent = yield* session.get(infoHash)
+          yield* until(torrent, "Failed")
+          const { state } = yield* torrent.status
+          const refused = yield* Effect.flip(torrent.remove({ data: true }))
+          yield* until(torrent, "Paused")
+          const removed = yield* torrent.remove({ data: false })
+
+          assert.deepInclude(state, { error: "piecewise/MetainfoError" })
+          assert.strictEqual(refused._tag, "piecewise/NotOpened")
+          assert.isTrue(removed.isRemembered)
+          assert.deepStrictEqual(yield* statesOf(session), [])
+        })
+      )
+
+      assert.deepStrictEqual((yield* store.load).torrents, [])
+      assert.deepStrictEqual(yield* paths, before)
+    })
+  )
+
+  test(
+    "because its metadata is not known, refuses what needs that at once",
+    Effect.gen(function* () {
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const magnet = `magnet:?xt=urn:btih:${InfoHash.toHex(infoHash)}`
+          const torrent = yield* session.add({ magnet }, { isPaused: true })
+          const errors = [yield* Effect.flip(torrent.recheck), yield* Effect.flip(torrent.renameFile(0, ["a"]))]
+          yield* torrent.setFiles(["skip"])
+          const { progress, state } = yield* torrent.status
+
+          assert.deepStrictEqual(
+            errors.map(({ _tag }) => _tag),
+            ["piecewise/NotOpened", "piecewise/NotOpened"]
+          )
+          assert.deepStrictEqual([progress, state._tag], [undefined, "Paused"])
         })
       )
     })
@@ -264,11 +317,16 @@ describe("what is chosen for a torrent of a session", () => {
       yield* TestEngine.TestEngine.use(({ join }) => join(small, PeerBehaviour.honest))
       yield* session((session) =>
         Effect.gen(function* () {
+          const files = ["skip", "normal", "normal"] as const
+          const chosen = yield* session.add(fileOf(small), { isPaused: true, files })
+          const early = yield* chosen.status
+          yield* chosen.remove({ data: false })
           const torrent = yield* session.add(fileOf(small), { isPaused: true })
-          yield* torrent.setFiles(["skip", "normal", "normal"])
+          yield* torrent.setFiles(files)
           const { progress } = yield* torrent.status
           yield* Effect.sleep("5 seconds")
 
+          assert.deepStrictEqual(early.progress, progress)
           assert.isBelow(progress!.wantedBytes, progress!.totalBytes)
           assert.deepStrictEqual([yield* statesOf(session), yield* inEngine], [["Paused"], []])
           yield* torrent.resume()

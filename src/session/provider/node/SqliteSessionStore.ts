@@ -38,6 +38,8 @@ import * as NodeSqlite from "./NodeSqlite.ts"
 import * as SessionMigrations from "./SessionMigrations.ts"
 import * as SessionRows from "./SessionRows.ts"
 
+export type { Migration } from "./SessionMigrations.ts"
+
 /** Where the session is. */
 export interface Options {
   /** The path of the database. It is made, with its folder, if it is missing. Only its owner can read it. */
