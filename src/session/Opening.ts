@@ -102,7 +102,7 @@ export const stop = (self: Session, entry: Entry): Effect.Effect<void> =>
 /** Takes a torrent out of the engine, and saves what it has done. The plan then decides whether it goes back there. */
 export const close = (self: Session, entry: Entry): Effect.Effect<void> =>
   stop(self, entry).pipe(
-    Effect.andThen(SessionRecord.save(self, [entry])),
+    Effect.andThen(SessionRecord.save(self, [entry], 0)),
     Effect.andThen(Effect.sync(() => Signal.set(self.planning))),
     Effect.uninterruptible
   )

@@ -54,7 +54,32 @@ export interface AddOptions extends Saved.SavedOptions {
 /** Why a torrent could not be added. */
 export type AddError = AlreadyInSession | Metainfo.MetainfoError | Magnet.MagnetError | OnlyV2 | SessionStoreError
 
-/** Torrents that outlive the process. */
+/**
+ * Torrents that outlive the process.
+ *
+ * ```ts
+ * import assert from "node:assert/strict"
+ * import { Effect, Layer } from "effect"
+ * import { MemorySessionStore, Session, TorrentFolders } from "piecewise/session"
+ * import { TestEngine } from "piecewise/testing"
+ *
+ * const magnet = "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&dn=A+film"
+ * // It runs with `NodeSession.layer` as well.
+ * const program = Effect.gen(function* () {
+ *   const session = yield* Session.Session
+ *   yield* session.setLimits({ downloads: 3 })
+ *   const torrent = yield* session.add({ magnet }, { labels: ["films"], isPaused: true })
+ *   yield* torrent.move("first")
+ *   const { torrents } = yield* session.list
+ *   assert.deepEqual(torrents.map(({ name, state }) => [name, state._tag]), [["A film", "Paused"]])
+ * })
+ * const layer = Session.layer.pipe(
+ *   Layer.provide([MemorySessionStore.layer, TorrentFolders.layer]),
+ *   Layer.provide(TestEngine.layer())
+ * )
+ * await Effect.runPromise(Effect.provide(program, layer))
+ * ```
+ */
 export class Session extends Context.Service<
   Session,
   {

@@ -30,8 +30,10 @@ export interface Entry {
   readonly infoHash: InfoHash.InfoHash
   /** What is saved. Its numbers may be newer than the store's. */
   saved: SavedTorrent
-  /** Whether the store does not have the numbers. */
+  /** Whether the store does not have the numbers, besides the time of seeding. */
   isUnsaved: boolean
+  /** The time of seeding that the store has. */
+  keptSeedingMillis: number
   /** Held by whoever opens, closes or removes it, or moves its files. */
   readonly lock: Semaphore.Semaphore
   /** Held while something other than its numbers is saved. */
@@ -58,6 +60,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   infoHash: saved.infoHash,
   saved,
   isUnsaved: false,
+  keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
   saving: Semaphore.makeUnsafe(1),
   isChosen: false,
@@ -127,9 +130,11 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   // Nothing has no bytes, but that is said of a torrent whose metadata is not known.
   const isUnknown = unknown.has(status.state._tag) || totalBytes === 0
   const progress = isUnknown ? saved.progress : { totalBytes, wantedBytes, missingBytes }
-  if (isSame(saved.statistics, statistics) && isSame(saved.progress, progress)) return
+  const { seedingMillis } = statistics
+  const isSameBesides = isSame({ ...saved.statistics, seedingMillis }, statistics) && isSame(saved.progress, progress)
+  if (isSameBesides && seedingMillis === saved.statistics.seedingMillis) return
   self.saved = { ...saved, statistics, progress }
-  self.isUnsaved = true
+  if (!isSameBesides) self.isUnsaved = true
 }
 
 const isSame = <A extends object>(one: A | undefined, other: A | undefined): boolean => {

@@ -79,12 +79,25 @@ export const update = (
     )
   )
 
-/** Saves the numbers of torrents that the store does not have. What fails is tried again with the next save. */
-export const save = ({ store }: SessionRecord, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
+const isUnsaved = ({ isGone, isUnsaved, keptSeedingMillis, saved }: Entry, seedingMillis: number): boolean =>
+  !isGone && (isUnsaved || saved.statistics.seedingMillis - keptSeedingMillis > seedingMillis)
+
+/**
+ * Saves the numbers of torrents that the store does not have. A torrent that has only seeded since is left out, unless
+ * that was for more than `seedingMillis`. What fails is tried again with the next save.
+ */
+export const save = (
+  { store }: SessionRecord,
+  entries: ReadonlyArray<Entry>,
+  seedingMillis: number
+): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const unsaved = entries.filter(({ isGone, isUnsaved }) => isUnsaved && !isGone)
+    const unsaved = entries.filter((entry) => isUnsaved(entry, seedingMillis))
     if (unsaved.length === 0) return Effect.void
-    for (const entry of unsaved) entry.isUnsaved = false
+    for (const entry of unsaved) {
+      entry.isUnsaved = false
+      entry.keptSeedingMillis = entry.saved.statistics.seedingMillis
+    }
     const changes = unsaved.map(({ infoHash, saved: { progress, statistics } }) => ({
       _tag: "SetStatistics" as const,
       infoHash,

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as fc from "fast-check"
 import * as MemorySessionStore from "../../src/session/provider/memory/MemorySessionStore.ts"
 import type * as Session from "../../src/session/Session.ts"
@@ -88,7 +89,7 @@ const run = (steps: ReadonlyArray<Step>, atOnce: boolean) =>
       )
     }
     assert.deepStrictEqual(yield* inEngine, [])
-  }).pipe(Effect.provide([MemorySessionStore.layer, TorrentFolders.layer]))
+  }).pipe(Effect.provide([MemorySessionStore.layer, TorrentFolders.layer, Logger.layer([])]))
 
 /** What holds when nothing happens any more. */
 const inspect = Effect.fnUntraced(function* (session: Session.Session["Service"]) {

@@ -11,7 +11,6 @@ import { other, small } from "../simulation/torrents.ts"
 import { fileOf, inEngine, nameOf, session, statesOf, test, until } from "./sessions.ts"
 
 const joinSmall = TestEngine.TestEngine.use(({ join }) => join(small, PeerBehaviour.honest))
-const joinOther = TestEngine.TestEngine.use(({ join }) => join(other, PeerBehaviour.honest))
 
 describe("a session", () => {
   test(
@@ -172,13 +171,14 @@ describe("a session", () => {
   test(
     "saves what its torrents have done every half minute, in one commit",
     Effect.gen(function* () {
-      yield* joinSmall
-      yield* joinOther
+      const { join } = yield* TestEngine.TestEngine
+      yield* join(small, { bytesPerSecond: 8_000 })
+      yield* join(other, { bytesPerSecond: 6_000 })
       const inside = yield* MemorySessionStore.MemorySessionStore
       const commits = yield* session((session) =>
         Effect.gen(function* () {
-          for (const known of [small, other]) yield* until(yield* session.add(fileOf(known)), "Active Complete")
-          yield* Effect.sleep("1 minute")
+          for (const known of [small, other]) yield* session.add(fileOf(known))
+          yield* Effect.sleep("10 seconds")
           const before = inside.commits().length
           yield* Effect.sleep("2 minutes")
           return inside.commits().slice(before)
@@ -192,6 +192,27 @@ describe("a session", () => {
           ["SetStatistics", "SetStatistics"]
         )
       }
+    })
+  )
+
+  test(
+    "saves rarely how long idle torrents have seeded, and again when it ends",
+    Effect.gen(function* () {
+      yield* joinSmall
+      const inside = yield* MemorySessionStore.MemorySessionStore
+      const commits = yield* session((session) =>
+        Effect.gen(function* () {
+          yield* until(yield* session.add(fileOf(small)), "Active Complete")
+          yield* Effect.sleep("1 minute")
+          const before = inside.commits().length
+          yield* Effect.sleep("24 minutes")
+          return inside.commits().slice(before)
+        })
+      )
+      const [saved] = (yield* (yield* SessionStore).load).torrents
+
+      assert.strictEqual(commits.length, 2)
+      assert.isAtLeast(saved!.statistics.seedingMillis, 25 * 60_000)
     })
   )
 
