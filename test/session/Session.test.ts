@@ -103,36 +103,34 @@ describe("a session", () => {
 
   test(
     "refuses a torrent that it has, and sources that are none",
-    Effect.gen(function* () {
-      yield* session((session) =>
-        Effect.gen(function* () {
-          yield* session.add(fileOf(small), { isPaused: true })
+    session((session) =>
+      Effect.gen(function* () {
+        yield* session.add(fileOf(small), { isPaused: true })
 
-          const hex = InfoHash.toHex(small.metainfo.infoHash)
-          const sources = [
-            fileOf(small),
-            { magnet: `magnet:?xt=urn:btih:${hex}` },
-            { metainfo: new Uint8Array(3) },
-            { magnet: "http://example.org/" },
-            { magnet: `magnet:?xt=urn:btmh:1220${"ab".repeat(32)}` }
+        const hex = InfoHash.toHex(small.metainfo.infoHash)
+        const sources = [
+          fileOf(small),
+          { magnet: `magnet:?xt=urn:btih:${hex}` },
+          { metainfo: new Uint8Array(3) },
+          { magnet: "http://example.org/" },
+          { magnet: `magnet:?xt=urn:btmh:1220${"ab".repeat(32)}` }
+        ]
+        const errors = yield* Effect.forEach(sources, (source) => Effect.flip(session.add(source)))
+        const unknown = yield* Effect.flip(session.get(other.metainfo.infoHash))
+
+        assert.deepStrictEqual(
+          [...errors, unknown].map(({ _tag }) => _tag),
+          [
+            "piecewise/AlreadyInSession",
+            "piecewise/AlreadyInSession",
+            "piecewise/MetainfoError",
+            "piecewise/MagnetError",
+            "piecewise/OnlyV2",
+            "piecewise/NotInSession"
           ]
-          const errors = yield* Effect.forEach(sources, (source) => Effect.flip(session.add(source)))
-          const unknown = yield* Effect.flip(session.get(other.metainfo.infoHash))
-
-          assert.deepStrictEqual(
-            [...errors, unknown].map(({ _tag }) => _tag),
-            [
-              "piecewise/AlreadyInSession",
-              "piecewise/AlreadyInSession",
-              "piecewise/MetainfoError",
-              "piecewise/MagnetError",
-              "piecewise/OnlyV2",
-              "piecewise/NotInSession"
-            ]
-          )
-        })
-      )
-    })
+        )
+      })
+    )
   )
 
   test(

@@ -107,30 +107,28 @@ describe("the queue of a session", () => {
 
   test(
     "has any torrent before any other, however often they are moved",
-    Effect.gen(function* () {
-      yield* session((session) =>
-        Effect.gen(function* () {
-          const [first, second, last] = yield* addAll(session, { isPaused: true })
-          const names = Effect.map(session.list, ({ torrents }) => torrents.map(({ name }) => name))
-          for (let index = 0; index < 70; index++) {
-            yield* (index % 2 === 0 ? last! : second!).move({
-              before: (index % 2 === 0 ? second! : last!).infoHash
-            })
-          }
-          const many = yield* names
-          yield* first!.move("last")
-          const moved = yield* names
-          yield* first!.move({ before: first!.infoHash })
-          yield* second!.move("first")
+    session((session) =>
+      Effect.gen(function* () {
+        const [first, second, last] = yield* addAll(session, { isPaused: true })
+        const names = Effect.map(session.list, ({ torrents }) => torrents.map(({ name }) => name))
+        for (let index = 0; index < 70; index++) {
+          yield* (index % 2 === 0 ? last! : second!).move({
+            before: (index % 2 === 0 ? second! : last!).infoHash
+          })
+        }
+        const many = yield* names
+        yield* first!.move("last")
+        const moved = yield* names
+        yield* first!.move({ before: first!.infoHash })
+        yield* second!.move("first")
 
-          assert.deepStrictEqual(many, ["known", "other", "third"])
-          assert.deepStrictEqual(moved, ["other", "third", "known"])
-          assert.deepStrictEqual(yield* names, ["other", "third", "known"])
-          const saved = (yield* (yield* SessionStore).load).torrents.map(({ name }) => name)
-          assert.deepStrictEqual(saved, ["other", "third", "known"])
-        })
-      )
-    })
+        assert.deepStrictEqual(many, ["known", "other", "third"])
+        assert.deepStrictEqual(moved, ["other", "third", "known"])
+        assert.deepStrictEqual(yield* names, ["other", "third", "known"])
+        const saved = (yield* (yield* SessionStore).load).torrents.map(({ name }) => name)
+        assert.deepStrictEqual(saved, ["other", "third", "known"])
+      })
+    )
   )
 })
 

@@ -152,23 +152,21 @@ describe("a torrent of a session that cannot be opened", () => {
 
   test(
     "because its metadata is not known, refuses what needs that at once",
-    Effect.gen(function* () {
-      yield* session((session) =>
-        Effect.gen(function* () {
-          const magnet = `magnet:?xt=urn:btih:${InfoHash.toHex(infoHash)}`
-          const torrent = yield* session.add({ magnet }, { isPaused: true })
-          const errors = [yield* Effect.flip(torrent.recheck), yield* Effect.flip(torrent.renameFile(0, ["a"]))]
-          yield* torrent.setFiles(["skip"])
-          const { progress, state } = yield* torrent.status
+    session((session) =>
+      Effect.gen(function* () {
+        const magnet = `magnet:?xt=urn:btih:${InfoHash.toHex(infoHash)}`
+        const torrent = yield* session.add({ magnet }, { isPaused: true })
+        const errors = [yield* Effect.flip(torrent.recheck), yield* Effect.flip(torrent.renameFile(0, ["a"]))]
+        yield* torrent.setFiles(["skip"])
+        const { progress, state } = yield* torrent.status
 
-          assert.deepStrictEqual(
-            errors.map(({ _tag }) => _tag),
-            ["piecewise/NotOpened", "piecewise/NotOpened"]
-          )
-          assert.deepStrictEqual([progress, state._tag], [undefined, "Paused"])
-        })
-      )
-    })
+        assert.deepStrictEqual(
+          errors.map(({ _tag }) => _tag),
+          ["piecewise/NotOpened", "piecewise/NotOpened"]
+        )
+        assert.deepStrictEqual([progress, state._tag], [undefined, "Paused"])
+      })
+    )
   )
 })
 
