@@ -103,6 +103,31 @@ describe("SqliteSessionStore", () => {
     })
   )
 
+  it.live("waits for a process that opens the same new file at the same moment", () =>
+    Effect.gen(function* () {
+      const file = yield* newFile
+      FileSystem.mkdirSync(Path.dirname(file))
+      FileSystem.writeFileSync(file, "")
+      const scope = yield* Scope.make()
+      const first = yield* Scope.provide(NodeSqlite.make({ file }), scope)
+      // As far as the other process is when this one begins: both can read, and neither can write.
+      yield* first`PRAGMA locking_mode = EXCLUSIVE`
+      yield* first`SELECT count(*) FROM sqlite_schema`
+      const next = yield* Effect.forkChild(
+        Effect.scoped(Effect.flatMap(SqliteSessionStore.make({ file, patience: "10 seconds" }), ({ load }) => load)),
+        { startImmediately: true }
+      )
+      yield* Effect.sleep("120 millis")
+      const isWaiting = next.pollUnsafe() === undefined
+      const [mode] = yield* first`PRAGMA journal_mode = WAL`
+      yield* Scope.close(scope, Exit.void)
+
+      assert.isTrue(isWaiting)
+      assert.deepStrictEqual({ ...mode }, { journal_mode: "wal" })
+      assert.deepStrictEqual((yield* Fiber.join(next)).torrents, [])
+    })
+  )
+
   it.live("keeps nothing of a commit that fails, and goes on", () =>
     Effect.gen(function* () {
       const store = yield* open(yield* newFile)

@@ -1,5 +1,5 @@
 /**
- * A session in a SQLite database, one file beside two of SQLite's own (`-wal`).
+ * A session in a SQLite database: one file, and beside it SQLite's log (`-wal`) while it is open or after a kill.
  *
  * - `locking_mode = EXCLUSIVE`: one process has the database for as long as the store is open. The kernel releases the
  *   lock of a process that ends, however it ends. Nobody else can read the file meanwhile.
@@ -15,10 +15,11 @@ import * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import {
@@ -48,7 +49,7 @@ export interface Options {
   readonly patience?: Duration.Input | undefined
 }
 
-/** How often a process that waits for another one looks whether that has ended (milliseconds). */
+/** How often a process that waits for another one looks whether that has ended (milliseconds, give or take a fifth). */
 const retryMillis = 50
 
 /** The name of the limits of the queue in `settings`. */
@@ -94,20 +95,10 @@ const whyNotMade = (cause: unknown): string => {
 }
 
 /** Takes the database for this process, and checks that it is a session that can be read. Writes nothing. */
-const take = Effect.fnUntraced(function* (
-  { file, patience = "5 seconds" }: Options,
-  sql: SqlClient.SqlClient,
-  latest: number
-) {
+const take = Effect.fnUntraced(function* (file: string, sql: SqlClient.SqlClient, latest: number) {
   const asReason = Effect.mapError((error: SqlError) => reasonOf(file, error))
   yield* asReason(sql`PRAGMA locking_mode = EXCLUSIVE`)
-  const found = yield* asReason(Effect.provideService(SessionMigrations.describe, SqlClient.SqlClient, sql)).pipe(
-    Effect.retry({
-      while: ({ _tag }) => _tag === "StoreInUse",
-      schedule: Schedule.spaced(retryMillis),
-      times: Math.ceil(Duration.toMillis(patience) / retryMillis)
-    })
-  )
+  const found = yield* asReason(Effect.provideService(SessionMigrations.describe, SqlClient.SqlClient, sql))
   const isOurs = found.applicationId === SessionMigrations.applicationId
   if (!isOurs && !(found.isEmpty && found.version === 0)) return yield* Effect.fail(new StoreForeign({ path: file }))
   if (found.version > latest) return yield* Effect.fail(new StoreTooNew({ path: file, version: found.version, latest }))
@@ -179,7 +170,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options,
   migrations: ReadonlyArray<SessionMigrations.Migration> = SessionMigrations.all
 ): Effect.fn.Return<SessionStore["Service"], SessionStoreError, Scope.Scope> {
-  const { file } = options
+  const { file, patience = "5 seconds" } = options
   const failing =
     (operation: SessionStoreError["operation"]) =>
     <A, R>(effect: Effect.Effect<A, SqlError | StoreReason | Schema.SchemaError, R>) =>
@@ -189,19 +180,31 @@ export const make = Effect.fnUntraced(function* (
         return new SessionStoreError({ operation, reason: new StoreDamaged({ path: file, why: error.message }) })
       })
 
-  const open = Effect.gen(function* () {
+  const openFile = Effect.gen(function* () {
     yield* Effect.try({
       try: () => create(file),
       catch: (cause) => new StoreUnavailable({ path: file, why: whyNotMade(cause) })
     })
     const sql = yield* NodeSqlite.make({ file })
-    const version = yield* take(options, sql, migrations.length)
+    const version = yield* take(file, sql, migrations.length)
     yield* sql`PRAGMA journal_mode = WAL`
     yield* sql`PRAGMA synchronous = FULL`
     yield* Effect.provideService(SessionMigrations.run(version, migrations), SqlClient.SqlClient, sql)
     return sql
   })
-  const sql = yield* failing("open")(open)
+  // Closed before the next attempt: processes that open a new file at once can all read it, and keep each other from
+  // writing to it.
+  const attempt = Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    return yield* Effect.onError(Scope.provide(openFile, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+  })
+  const sql = yield* failing("open")(attempt).pipe(
+    Effect.retry({
+      while: ({ reason }) => reason._tag === "StoreInUse",
+      schedule: Schedule.jittered(Schedule.spaced(retryMillis)),
+      times: Math.ceil(Duration.toMillis(patience) / retryMillis)
+    })
+  )
 
   const load = Effect.gen(function* () {
     const torrents = yield* decodeTorrents(yield* sql`SELECT * FROM torrents ORDER BY position, info_hash`)
