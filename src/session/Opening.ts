@@ -77,6 +77,14 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
     )
   )
 
+/** Pauses a torrent in the engine, if it is there, and returns when it exchanges nothing any more. */
+export const quiet = ({ opened }: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (opened === undefined || opened.isPaused) return Effect.void
+    opened.isPaused = true
+    return opened.torrent.pause
+  })
+
 /** Takes a torrent out of the engine. The caller saves its numbers. */
 export const stop = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -65,7 +65,7 @@ const pause = (self: Program, entry: Entry) =>
         Effect.suspend(() => {
           entry.isChosen = false
           // An operation that needs it there goes on.
-          const closing = entry.needs > 0 ? Effect.void : Opening.close(self, entry)
+          const closing = entry.needs > 0 ? Opening.quiet(entry) : Opening.close(self, entry)
           return Effect.andThen(closing, SessionProgram.attend(self, entry))
         })
       )

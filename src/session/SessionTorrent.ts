@@ -71,7 +71,10 @@ export interface SessionTorrent {
    * `Active`. What changes it there, as `pause` does, is not saved.
    */
   readonly torrent: Effect.Effect<Option.Option<Torrent>, NotInSession>
-  /** Takes it out of the engine, and returns once it is. Does nothing if it is paused. */
+  /**
+   * Takes it out of the engine, and returns once it is. If an operation such as `recheck` needs it there, it is paused
+   * there until that ends. Does nothing if it is paused.
+   */
   readonly pause: Effect.Effect<void, NotInSession | SessionStoreError>
   /**
    * Lets it run as soon as the queue has a place for it, also after an error. Does nothing if it should run already, unless

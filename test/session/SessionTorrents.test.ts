@@ -1,5 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import { SessionStore } from "../../src/session/SessionStore.ts"
@@ -191,6 +192,30 @@ describe("rechecking a torrent of a session", () => {
           assert.deepStrictEqual([yield* statesOf(session), yield* inEngine], [["Paused"], []])
           yield* torrent.resume()
           yield* until(torrent, "Active Complete")
+        })
+      )
+    })
+  )
+})
+
+describe("pausing a torrent of a session", () => {
+  test(
+    "that another operation needs in the engine ends all exchange before it returns",
+    Effect.gen(function* () {
+      yield* TestEngine.TestEngine.use(({ join }) => join(small, { bytesPerSecond: 20_000 }))
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const torrent = yield* session.add(fileOf(small))
+          yield* until(torrent, "Active Downloading")
+          const checking = yield* Effect.forkChild(torrent.recheck, { startImmediately: true })
+          yield* torrent.pause
+          const inside = Option.getOrThrow(yield* torrent.torrent)
+          const peers = yield* inside.peers
+          yield* Fiber.join(checking)
+          yield* Effect.sleep("5 seconds")
+
+          assert.deepStrictEqual(peers, [])
+          assert.deepStrictEqual([yield* statesOf(session), yield* inEngine], [["Paused"], []])
         })
       )
     })
