@@ -71,7 +71,14 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
         const torrent = yield* Effect.onError(Scope.provide(adding, scope), (cause) =>
           Scope.close(scope, Exit.failCause(cause))
         )
-        entry.opened = { torrent, scope, isPaused, before: entry.saved.statistics, seedingSince: undefined }
+        entry.opened = {
+          torrent,
+          scope,
+          hasMetadata: "layout" in source,
+          isPaused,
+          before: entry.saved.statistics,
+          seedingSince: undefined
+        }
         entry.once = {}
       })
     )

@@ -11,7 +11,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import type * as Stream from "effect/Stream"
 import * as PiecePriority from "../assembly/PiecePriority.ts"
 import * as InfoHash from "../base/InfoHash.ts"
@@ -160,7 +159,6 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
   function* () {
     const program = yield* SessionProgram.make
     const { entries, labels, store } = program
-    const adding = Semaphore.makeUnsafe(1)
 
     for (const entry of entries.values()) {
       const { wanted } = entry.saved
@@ -211,7 +209,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     return Session.of({
       add: (source, options = {}) =>
         Effect.flatMap(Effect.provideService(read(source, options.files), PieceHasher, program.hasher), (known) =>
-          adding.withPermit(save(known, options))
+          program.saving.withPermit(save(known, options))
         ),
       get: (infoHash) =>
         Effect.suspend(() => {

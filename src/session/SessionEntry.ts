@@ -17,6 +17,8 @@ export interface Opened {
   readonly torrent: Torrent
   /** Closing it removes the torrent from the engine. */
   readonly scope: Scope.Closeable
+  /** Whether its metadata is saved. */
+  hasMetadata: boolean
   /** What it had done before it was opened. */
   readonly before: Statistics
   /** Whether it is paused in the engine: it is open for an operation, and not because it runs. */
@@ -36,8 +38,6 @@ export interface Entry {
   keptSeedingMillis: number
   /** Held by whoever opens, closes or removes it, or moves its files. */
   readonly lock: Semaphore.Semaphore
-  /** Held while something other than its numbers is saved. */
-  readonly saving: Semaphore.Semaphore
   /** Whether the queue has a place for it. */
   isChosen: boolean
   /** How many operations need it in the engine. */
@@ -62,7 +62,6 @@ export const make = (saved: SavedTorrent): Entry => ({
   isUnsaved: false,
   keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
-  saving: Semaphore.makeUnsafe(1),
   isChosen: false,
   needs: 0,
   opened: undefined,

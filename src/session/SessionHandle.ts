@@ -133,8 +133,8 @@ const recheck = (self: Program, entry: Entry) =>
 
 /** Changes what is saved about the files of a torrent. */
 const changeFiles = (
-  { store }: Program,
-  { infoHash, saving }: Entry,
+  { saving, store }: Program,
+  { infoHash }: Entry,
   change: (files: SavedFiles) => SavedFiles
 ): Effect.Effect<void, SessionStoreError> =>
   saving.withPermit(
@@ -171,8 +171,8 @@ const setOptions = (self: Program, entry: Entry, options: Partial<Omit<SavedOpti
     })
   )
 
-const move = (self: Program, entry: Entry, place: Place) =>
-  Effect.suspend(() => {
+const move = (self: Program, entry: Entry, place: Place): Effect.Effect<void, SessionStoreError | NotInSession> => {
+  const moving = Effect.suspend(() => {
     const others = SessionRecord.queue(self)
       .filter((other) => other !== entry)
       .map((other) => SessionRecord.queued(self, other))
@@ -181,13 +181,17 @@ const move = (self: Program, entry: Entry, place: Place) =>
     const next = others.find(isNext)
     const to = typeof place === "string" ? place : next === undefined ? "last" : { before: next }
     const position = SessionQueue.between(others, to)
-    if (position !== undefined) return change(self, entry, (saved) => ({ ...saved, position }))
+    if (position !== undefined) return SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, position }))
     // There is no number left between its new neighbours.
     const entries = others.map((other) => other.entry)
     return renumber(self, entries.toSpliced(others.findIndex(isNext), 0, entry))
   })
+  return self.saving.withPermit(
+    here(entry).pipe(Effect.andThen(moving), Effect.andThen(Effect.sync(() => Signal.set(self.planning))))
+  )
+}
 
-/** Gives all torrents new positions, in this order. */
+/** Gives all torrents new positions, in this order. The caller holds `saving`. */
 const renumber = (self: Program, entries: ReadonlyArray<Entry>): Effect.Effect<void, SessionStoreError> =>
   Effect.uninterruptible(
     Effect.map(
@@ -199,7 +203,6 @@ const renumber = (self: Program, entries: ReadonlyArray<Entry>): Effect.Effect<v
           entry.saved = { ...entry.saved, position: index + 1 }
           entry.hasChanged = true
         }
-        Signal.set(self.planning)
       }
     )
   )

@@ -13,13 +13,16 @@ import * as Stream from "effect/Stream"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
 import { Engine, type EngineEvent } from "../engine/Engine.ts"
+import * as MagnetFetch from "../engine/MagnetFetch.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
 import * as TorrentFile from "../metainfo/TorrentFile.ts"
 import { Storage } from "../storage/Storage.ts"
 import * as EventLog from "../torrent/EventLog.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
+import type { SavedTorrent } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -62,6 +65,7 @@ export const make = Effect.gen(function* () {
     limits,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
+    saving: Semaphore.makeUnsafe(1),
     log: EventLog.make(),
     revisions: Revisions.make((yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)),
     seenAt: Number.NEGATIVE_INFINITY,
@@ -176,8 +180,11 @@ const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefine
 export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.flatMap(lookAt(self, entry), (status) => {
     noteState(self, entry, status)
-    if (status?.state._tag === "Failed") return fail(self, entry, status.state.error)
-    return status?.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
+    if (status === undefined) return Effect.void
+    if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
+    const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
+    const completing = status.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
+    return Effect.andThen(learning, completing)
   })
 
 /** Events after which a torrent may be in another state, or have other pieces. */
@@ -204,16 +211,28 @@ const hear = (self: Session, { event, infoHash }: EngineEvent): Effect.Effect<vo
   return telling.has(event._tag) ? attend(self, entry) : Effect.void
 }
 
-/** Saves the metadata of a magnet link. */
+/** Saves the metadata of a magnet link and which files the link selects, unless that was done. */
 const learn = Effect.fnUntraced(
   function* (self: Session, entry: Entry) {
-    const { opened } = entry
-    if (opened === undefined) return
+    const { infoHash, opened } = entry
+    if (opened === undefined || opened.hasMetadata) return
     const metainfo = yield* opened.torrent.metainfo
-    const bytes = TorrentFile.encode(metainfo)
-    yield* self.store.commit([{ _tag: "SetSource", infoHash: entry.infoHash, source: { _tag: "Metainfo", bytes } }])
-    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, name: metainfo.name }))
+    yield* self.saving.withPermit(
+      Effect.gen(function* () {
+        const content = yield* self.store.content(infoHash)
+        if (content?.source._tag !== "Magnet" || opened.hasMetadata) return
+        const link = yield* Effect.fromResult(Magnet.parse(content.source.link))
+        const priorities = content.files.priorities ?? MagnetFetch.filesOf({ ...link, infoHash })?.(metainfo)
+        const source = { _tag: "Metainfo", bytes: TorrentFile.encode(metainfo) } as const
+        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, name: metainfo.name }), [
+          { _tag: "SetSource", infoHash, source },
+          { _tag: "SetFiles", infoHash, files: { ...content.files, priorities } }
+        ])
+        opened.hasMetadata = true
+      })
+    )
   },
+  // It is tried again with the next event, or when the numbers are saved.
   (effect) => Effect.catch(effect, (error) => Effect.logWarning("the metadata of a torrent could not be saved", error))
 )
 
@@ -241,12 +260,15 @@ const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFai
   // It stays in the engine until the plan has it removed.
   if (wanted._tag === "Failed") return Effect.void
   if (wanted._tag !== "Running") return Effect.logWarning("a torrent could not be used", error)
-  return SessionRecord.update(self, entry, (saved) => ({ ...saved, wanted: failed })).pipe(
+  // Somebody may pause or remove it while that waits to be saved.
+  const fails = (saved: SavedTorrent): SavedTorrent =>
+    saved.wanted._tag === "Running" ? { ...saved, wanted: failed } : saved
+  return SessionRecord.update(self, entry, fails).pipe(
     Effect.catch((cause) =>
       // It must not be tried again and again, whether or not that can be saved.
       Effect.andThen(
         Effect.sync(() => {
-          entry.saved = { ...entry.saved, wanted: failed }
+          entry.saved = fails(entry.saved)
         }),
         Effect.logWarning("the failure of a torrent could not be saved", cause)
       )

@@ -16,7 +16,7 @@ import type { QueueLimits, SavedLabel, SavedTorrent } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionQueue from "./SessionQueue.ts"
 import type { SessionEvent } from "./SessionStatus.ts"
-import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
+import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
 type Entry = SessionEntry.Entry
@@ -37,6 +37,11 @@ export interface SessionRecord {
   limits: QueueLimits
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
+  /**
+   * Held while something other than numbers is saved. There is one for all torrents, because some changes are made of
+   * many: what was read for one change must not be saved after another one.
+   */
+  readonly saving: Semaphore.Semaphore
   readonly log: EventLog.EventLog<SessionEvent>
   readonly revisions: Revisions.Revisions
   /** When the last snapshots were made, in milliseconds of elapsed time. */
@@ -64,18 +69,24 @@ export const queued = ({ labels }: SessionRecord, entry: Entry): SessionQueue.Qu
  * is saved.
  */
 export const update = (
-  { store }: SessionRecord,
+  self: SessionRecord,
   entry: Entry,
   change: (saved: SavedTorrent) => SavedTorrent
+): Effect.Effect<void, SessionStoreError> => self.saving.withPermit(updateHeld(self, entry, change))
+
+/** The same for whoever holds `saving`, together with changes that come before it. */
+export const updateHeld = (
+  { store }: SessionRecord,
+  entry: Entry,
+  change: (saved: SavedTorrent) => SavedTorrent,
+  before: ReadonlyArray<StoreChange> = []
 ): Effect.Effect<void, SessionStoreError> =>
-  entry.saving.withPermit(
-    Effect.uninterruptible(
-      Effect.suspend(() =>
-        Effect.map(store.commit([{ _tag: "SetTorrent", torrent: change(entry.saved) }]), () => {
-          entry.saved = change(entry.saved)
-          entry.hasChanged = true
-        })
-      )
+  Effect.uninterruptible(
+    Effect.suspend(() =>
+      Effect.map(store.commit([...before, { _tag: "SetTorrent", torrent: change(entry.saved) }]), () => {
+        entry.saved = change(entry.saved)
+        entry.hasChanged = true
+      })
     )
   )
 
@@ -108,4 +119,4 @@ export const save = (
       for (const entry of unsaved) entry.isUnsaved = true
       return Effect.logWarning("the statistics of torrents could not be saved", error)
     })
-  })
+  }).pipe(Effect.uninterruptible)
