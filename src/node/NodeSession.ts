@@ -51,7 +51,6 @@ const databaseOf = ({ database, directory, resumeDirectory }: Options): string =
  */
 export const layer = (options: Options) =>
   Session.layer.pipe(
-    Layer.provideMerge(SqliteSessionStore.layer({ file: databaseOf(options) })),
     Layer.provideMerge(
       Layer.unwrap(
         Effect.map(TorrentFolders.TorrentFolders, (folders) =>
@@ -59,5 +58,7 @@ export const layer = (options: Options) =>
         )
       )
     ),
+    // Before the engine, and until it has ended: whoever has the database has the port and the resume data too.
+    Layer.provideMerge(SqliteSessionStore.layer({ file: databaseOf(options) })),
     Layer.provideMerge(TorrentFolders.layer)
   )

@@ -2,9 +2,14 @@ import * as FileSystem from "node:fs/promises"
 import * as OperatingSystem from "node:os"
 import * as Path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Scope from "effect/Scope"
+import { Engine } from "../../src/engine/Engine.ts"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import * as NodeSession from "../../src/node/NodeSession.ts"
 import * as Session from "../../src/session/Session.ts"
@@ -100,6 +105,26 @@ describe("NodeSession", () => {
         [directory!, ".piecewise", "session.db"]
       ]
       assert.deepStrictEqual(yield* Effect.forEach(places, (path) => exists(...path)), [true, true, false, false, true])
+    })
+  )
+
+  it.live("waits for the process that has the session before it listens", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const layerOf = (port: number) =>
+        NodeSession.layer({ directory, dht: false, listen: { host: "127.0.0.1", port } })
+      const scope = yield* Scope.make()
+      const first = yield* Layer.buildWithScope(layerOf(0), scope)
+      const { port } = Context.get(first, Engine).listening!
+      const next = yield* Effect.forkChild(Effect.provide(Engine, layerOf(port), { local: true }), {
+        startImmediately: true
+      })
+      yield* Effect.sleep("200 millis")
+      const isWaiting = next.pollUnsafe() === undefined
+      yield* Scope.close(scope, Exit.void)
+
+      assert.isTrue(isWaiting)
+      assert.strictEqual((yield* Fiber.join(next)).listening?.port, port)
     })
   )
 })

@@ -5,8 +5,8 @@
  *   lock of a process that ends, however it ends. Nobody else can read the file meanwhile.
  * - `journal_mode = WAL` with `synchronous = FULL`: a commit is one flush of the log, and survives a power cut. With
  *   `NORMAL`, a power cut could bring back a torrent that somebody has removed.
- * - A file that is not a session, that is damaged, or that a newer version wrote is refused before anything is written
- *   to it.
+ * - A file that is not a session, that is damaged, or that a newer version wrote is refused, and nothing in it is
+ *   changed. If a kill has left a log beside it, SQLite moves what is in the log into the file, whoever opens it.
  *
  * Statements block the thread, for some 10 us each and for the flush at the end of a commit. So a session makes few
  * commits, and gathers what changes often.
