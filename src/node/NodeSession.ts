@@ -5,12 +5,16 @@ import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Environment from "../base/Environment.ts"
+import type { InfoHash } from "../base/InfoHash.ts"
 import * as SqliteSessionStore from "../session/provider/node/SqliteSessionStore.ts"
 import * as Session from "../session/Session.ts"
 import * as TorrentFolders from "../session/TorrentFolders.ts"
 import * as NodeEngine from "./NodeEngine.ts"
 
-/** How a session is set up on Node. Torrents and labels may have folders of their own, besides `directory`. */
+/**
+ * How a session is set up on Node. Torrents and labels may have folders of their own, besides `directory`. One that is
+ * relative is below `directory`, wherever the process runs.
+ */
 export interface Options extends Omit<NodeEngine.Options, "directoryOf"> {
   /** The path of the database; default `session.db` in the folder for resume data. One process may use it at a time. */
   readonly database?: string | undefined
@@ -53,9 +57,13 @@ export const layer = (options: Options) =>
   Session.layer.pipe(
     Layer.provideMerge(
       Layer.unwrap(
-        Effect.map(TorrentFolders.TorrentFolders, (folders) =>
-          NodeEngine.layer({ ...options, directoryOf: folders.of })
-        )
+        Effect.map(TorrentFolders.TorrentFolders, (folders) => {
+          const directoryOf = (infoHash: InfoHash) => {
+            const folder = folders.of(infoHash)
+            return folder && Path.resolve(options.directory, folder)
+          }
+          return NodeEngine.layer({ ...options, directoryOf })
+        })
       )
     ),
     // Before the engine, and until it has ended: whoever has the database has the port and the resume data too.

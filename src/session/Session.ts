@@ -95,8 +95,8 @@ export class Session extends Context.Service<
     /** Snapshots of all torrents, at most half a second old. */
     readonly list: Effect.Effect<SessionList>
     /**
-     * What is different from an earlier `list` or `changes`, except for how long torrents have seeded. Gives all torrents to whoever asks with the revision of
-     * another run, or with one before the last 1,000 removals.
+     * What is different from an earlier `list` or `changes`, except for how long torrents have seeded. Gives all torrents
+     * to whoever asks with the revision of another run, or with one before the last 1,000 removals.
      */
     readonly changes: (since: Revision) => Effect.Effect<SessionChanges>
     /**

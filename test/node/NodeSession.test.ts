@@ -108,6 +108,22 @@ describe("NodeSession", () => {
     })
   )
 
+  it.live("has relative folders below the download folder, wherever the process runs", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      yield* put(Path.join(directory, "films"), torrents[0]!)
+      const added = Effect.gen(function* () {
+        const session = yield* Session.Session
+        yield* session.add({ metainfo: TorrentFile.encode(torrents[0]!.metainfo) }, { folder: "films" })
+        return yield* complete
+      })
+
+      const [found] = yield* Effect.provide(added, NodeSession.layer({ directory, dht: false }), { local: true })
+
+      assert.strictEqual(found!.statistics.downloadedBytes, 0)
+    })
+  )
+
   it.live("waits for the process that has the session before it listens", () =>
     Effect.gen(function* () {
       const directory = yield* folder
