@@ -117,7 +117,7 @@ const usePage = async (project: string): Promise<void> => {
 }
 
 /** Entry points that need `effect` alone. */
-const coreEntries = [".", "./http", "./testing"]
+const coreEntries = [".", "./http", "./session", "./testing"]
 
 /** Installs the package for the whole system, as npm does, with no other package. Returns its program. */
 const installProgram = async ({ manifest, tarball }: Pack, prefix: string): Promise<string> => {

@@ -8,8 +8,10 @@
  * for an hour, in rounds that each have a seed. `disks` runs the tests of real files and disks with other clients
  * through every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a
  * table. `fuzz` gives a million mutated inputs to each decoder of what strangers send, and prints which of its branches
- * they reached. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These two and
- * `matrix` run in a network namespace if one can be made, so that no client reaches anything outside.
+ * they reached. `sessions` kills programs that change the torrents of a session, a hundred times: each change that was
+ * confirmed must be there, and no half of another. `leechers` and `mixed` compare the time of a swarm with us in it and
+ * with libtorrent in our place. These two and `matrix` run in a network namespace if one can be made, so that no client
+ * reaches anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, `PIECEWISE_MINUTES` how long swarms are
  * simulated, and `PIECEWISE_INPUTS` how many inputs each decoder is given. Exit code 0 means that no fault was found.
@@ -212,6 +214,12 @@ const swarms = async (): Promise<ReadonlyArray<string>> => {
   return faults
 }
 
+const sessions = async (): Promise<ReadonlyArray<string>> => {
+  const tests = ["test/session/SessionKills.test.ts", "test/node/NodeSessionKills.test.ts"]
+  await Command.show("vitest", ["run", ...tests], { env: { PIECEWISE_KILLS, PIECEWISE_SEED } })
+  return []
+}
+
 const disks = async (): Promise<ReadonlyArray<string>> => {
   await Python.prepare()
   await Native.build()
@@ -294,6 +302,7 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
     return killLoop(folder, "io-daemon")
   },
   swarms,
+  sessions,
   fuzz,
   disks,
   matrix: () => withClients([...pytest, "test/interop/test_matrix.py"]),

@@ -45,6 +45,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["torrent"],
   ["telemetry"],
   ["engine"],
+  ["session"],
   // Shared by the providers of the io-daemon.
   ["io-daemon"],
   ["*/provider"],
@@ -56,14 +57,14 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 
 /** The files that programs start from, or that packages import. */
-const entries = ["index.ts", "node/main.ts"]
+const entries = ["index.ts", "session/index.ts", "node/main.ts"]
 
 const floorOfFolder = (folder: string): number | undefined => {
   const floor = folders.findIndex((names) => names.includes(folder))
   return floor < 0 ? undefined : floor
 }
 
-const programs = floorOfFolder("engine")!
+const programs = floorOfFolder("session")!
 const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */
@@ -78,6 +79,7 @@ const contracts = [
   "hash/PieceHasher.ts",
   "network/Transport.ts",
   "resume/ResumeStore.ts",
+  "session/SessionStore.ts",
   "storage/Storage.ts"
 ]
 
@@ -85,6 +87,8 @@ const contracts = [
 const indexes = [
   "index.ts",
   "node/index.ts",
+  "node/session/index.ts",
+  "session/index.ts",
   "web/index.ts",
   "testing/index.ts",
   "testing/property/index.ts",
@@ -238,6 +242,9 @@ const wallClockReaders = [
   // Records when the machine started, for a later process to compare. If the clock was set meanwhile, pieces are
   // verified.
   "resume/provider/node/FileResumeStore.ts",
+  // Note when torrents were added and completed, for people to read.
+  "session/Session.ts",
+  "session/SessionProgram.ts",
   // Provides the clock that simulations control.
   "testing/Simulation.ts"
 ]

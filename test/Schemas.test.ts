@@ -26,6 +26,10 @@ import { MetainfoError } from "../src/metainfo/Metainfo.ts"
 import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
+import * as SavedTorrent from "../src/session/SavedTorrent.ts"
+import * as SessionStatus from "../src/session/SessionStatus.ts"
+import { SessionStoreError } from "../src/session/SessionStore.ts"
+import { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "../src/session/SessionTorrent.ts"
 import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage/Storage.ts"
 import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
@@ -42,6 +46,7 @@ type AnySchema = Schema.Codec<unknown, unknown>
 /** The errors of public E channels, and of events. */
 const errors = {
   AlreadyAdded,
+  AlreadyInSession,
   BencodeError,
   ConnectionError,
   ContentExists,
@@ -52,9 +57,13 @@ const errors = {
   InvalidSubnet,
   MagnetError,
   MetainfoError,
+  NotInSession,
+  NotOpened,
   OnlyV2,
+  PathRefused,
   RemovalFailed,
   ResumeError,
+  SessionStoreError,
   StorageError,
   TorrentDefect,
   TorrentStopped,
@@ -85,6 +94,14 @@ const schemas: Readonly<Record<string, unknown>> = {
   DhtConfig,
   DhtStatus,
   DhtSaved: Saved,
+  SavedTorrent: SavedTorrent.SavedTorrent,
+  SavedContent: SavedTorrent.SavedContent,
+  SavedLabel: SavedTorrent.SavedLabel,
+  QueueLimits: SavedTorrent.QueueLimits,
+  SessionStatus: SessionStatus.SessionStatus,
+  SessionList: SessionStatus.SessionList,
+  SessionChanges: SessionStatus.SessionChanges,
+  SessionEvent: SessionStatus.SessionEvent,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

@@ -28,6 +28,8 @@ import * as NodeWebSeeds from "./NodeWebSeeds.ts"
 export interface Options extends Engine.EngineOptions {
   /** The folder that torrents are stored in; created by the first write. */
   readonly directory: string
+  /** The folder of a torrent, if it is another one; see `FileSystemStorage`. Default none. */
+  readonly directoryOf?: FileSystemStorage.FileSystemStorageOptions["directoryOf"]
   /** The folder for resume data; default `.piecewise` in `directory`. */
   readonly resumeDirectory?: string | undefined
   /** The local address of connections to peers, trackers and web seeds; default the system's choice for each. */
@@ -86,7 +88,7 @@ const dhtOf = ({ dht = true }: Options, resumeDirectory: string): NetworkOptions
 export const layerServices = (options: Options) => {
   const resumeDirectory = options.resumeDirectory ?? Environment.resumeDirectoryIn(options.directory)
   return Layer.mergeAll(
-    FileSystemStorage.layer({ directory: options.directory }),
+    FileSystemStorage.layer({ directory: options.directory, directoryOf: options.directoryOf }),
     FileResumeStore.layer({ directory: resumeDirectory }),
     NodeMetadataSource.layerFrom(options.from),
     NodeWebSeeds.layerFrom(options.from),

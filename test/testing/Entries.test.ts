@@ -45,8 +45,9 @@ describe("the entries of the package", () => {
     assert.deepStrictEqual(packagesOf("testing/property/index.ts"), ["effect", "fast-check"])
   })
 
-  it("piecewise and piecewise/http need Effect and nothing else", () => {
-    for (const entry of ["index.ts", "web/index.ts"]) assert.deepStrictEqual(packagesOf(entry), ["effect"], entry)
+  it("piecewise, piecewise/http and piecewise/session need Effect and nothing else", () => {
+    for (const entry of ["index.ts", "web/index.ts", "session/index.ts"])
+      assert.deepStrictEqual(packagesOf(entry), ["effect"], entry)
   })
 
   it("only piecewise/http loads Effect's HTTP server, which takes 30 ms", () => {
@@ -57,5 +58,14 @@ describe("the entries of the package", () => {
       assert.deepStrictEqual(serverOf(entry), [], entry)
     }
     assert.include(serverOf("web/index.ts"), "effect/http/HttpRouter")
+  })
+
+  it("only piecewise/session/node loads Effect's SQL client", () => {
+    const clientOf = (entry: string) => loadedBy(entry).filter((module) => module.startsWith("effect/sql/"))
+
+    for (const entry of ["index.ts", "node/index.ts", "session/index.ts", "testing/index.ts"]) {
+      assert.deepStrictEqual(clientOf(entry), [], entry)
+    }
+    assert.include(clientOf("node/session/index.ts"), "effect/sql/SqlClient")
   })
 })

@@ -22,6 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Descriptors from "../../../base/Descriptors.ts"
 import * as Environment from "../../../base/Environment.ts"
+import type { InfoHash } from "../../../base/InfoHash.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
 import { PieceThread } from "../../../hash/provider/node/PieceThread.ts"
 import { Storage } from "../../Storage.ts"
@@ -38,6 +39,11 @@ export type { FilePart, NodeFileSystem } from "./NodeFile.ts"
 export interface FileSystemStorageOptions {
   /** The download folder. Made with the first file; may be a symbolic link. */
   readonly directory: string
+  /**
+   * The download folder of a torrent, if it is another one. Asked each time that a torrent is opened. Default: none has
+   * another one.
+   */
+  readonly directoryOf?: ((infoHash: InfoHash) => string | undefined) | undefined
   /**
    * Files open at a time, over all torrents; at least 1. Default: an eighth of what the process may open, from 32 to
    * 512; 128 if that is not known. With too few, files are reopened again and again for pieces that alternate between
@@ -81,15 +87,16 @@ export const make = Effect.fnUntraced(function* (
     closeNow: (fd) => NodeFile.closeNow(fs, fd)
   })
   yield* Descriptors.register("spare", handles.closeIdle)
-  const locks = NodeWriterLocks.make({ directory: options.directory })
 
   return Storage.of({
-    open: ({ layout }) =>
+    open: ({ infoHash, layout }) =>
       Effect.map(
         Effect.acquireRelease(
-          Effect.map(Scope.make(), (reservations) =>
-            FileSystemTorrent.open({ ...options, fs, handles, hasher, layout, locks, reservations })
-          ),
+          Effect.map(Scope.make(), (reservations) => {
+            const directory = options.directoryOf?.(infoHash) ?? options.directory
+            const locks = NodeWriterLocks.make({ directory })
+            return FileSystemTorrent.open({ ...options, directory, fs, handles, hasher, layout, locks, reservations })
+          }),
           ({ close }) => close
         ),
         ({ torrent }) => torrent

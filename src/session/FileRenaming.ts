@@ -1,0 +1,87 @@
+/**
+ * Gives files of a torrent other paths than its metainfo says. The torrent must not be in the engine.
+ *
+ * A file is moved in three steps: what is to be done is saved, the file is moved, and what was done is saved. After a
+ * kill in between, `finish` looks where the file is.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as FileLayout from "../metainfo/FileLayout.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
+import * as SafePath from "../metainfo/SafePath.ts"
+import type { Storage, StorageError } from "../storage/Storage.ts"
+import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
+
+/** The metainfo with the paths that its files have. The info dictionary stays as it is. */
+export const apply = (metainfo: Metainfo, { renamed }: SavedFiles): Metainfo => ({
+  ...metainfo,
+  layout: FileLayout.withPaths(metainfo.layout, new Map(renamed.map(({ file, path }) => [file, path])))
+})
+
+/** Whether a file has a path already. */
+export const isThere = (layout: FileLayout.FileLayout, { file, path }: RenamedFile): boolean =>
+  FileLayout.find(layout, path) === file
+
+/** Why a file cannot have a path, as a sentence; `undefined` if it can. `layout` has the paths that there are. */
+export const refusal = (layout: FileLayout.FileLayout, { file, path }: RenamedFile): string | undefined => {
+  if (!FileLayout.realFiles(layout).includes(file)) return "There is no such file."
+  const safe = SafePath.path(path, "windows")
+  if (Result.isFailure(safe)) return safe.failure.why
+  if (safe.success.join("/") !== path.join("/")) return `The name is not safe. ${safe.success.join("/")} would be.`
+  const own = keyOf(path)
+  for (const other of FileLayout.realFiles(layout)) {
+    if (other === file) continue
+    const taken = keyOf(FileLayout.pathOf(layout, other))
+    if (taken === own) return "Another file of the torrent has this path."
+    if (taken.startsWith(`${own}/`) || own.startsWith(`${taken}/`)) return "A file cannot also be a folder."
+  }
+  return undefined
+}
+
+/** The same text for paths that some file system may confuse. */
+const keyOf = (path: ReadonlyArray<string>): string => path.map(SafePath.alike).join("/")
+
+/** The choice with a file renamed. */
+export const added = ({ priorities, renamed }: SavedFiles, done: RenamedFile): SavedFiles => ({
+  priorities,
+  renamed: [...renamed.filter(({ file }) => file !== done.file), done]
+})
+
+/** The choice with no file being renamed. */
+export const cleared = ({ priorities, renamed }: SavedFiles): SavedFiles => ({ priorities, renamed })
+
+/** Moves a file on the medium. `metainfo` has the paths that there are. A file that does not exist is made there later. */
+export const move = (
+  storage: Storage["Service"],
+  metainfo: Metainfo,
+  { file, path }: RenamedFile
+): Effect.Effect<void, StorageError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const torrent = yield* storage.open(metainfo)
+      yield* torrent.reserve([file])
+      yield* torrent.rename(file, path)
+    })
+  )
+
+/**
+ * Finishes a renaming that a kill has interrupted, and returns the choice after it: the file has its new path, unless
+ * something else is there.
+ */
+export const finish = Effect.fnUntraced(function* (
+  storage: Storage["Service"],
+  metainfo: Metainfo,
+  files: SavedFiles,
+  renaming: RenamedFile
+): Effect.fn.Return<SavedFiles, StorageError> {
+  const before = apply(metainfo, files)
+  const [found] = yield* Effect.scoped(Effect.flatMap(storage.open(before), ({ look }) => look([renaming.file])))
+  if (found === undefined) return added(files, renaming)
+  return yield* move(storage, before, renaming).pipe(
+    Effect.as(added(files, renaming)),
+    Effect.catchIf(
+      ({ reason }) => reason._tag === "FileExists",
+      () => Effect.succeed(cleared(files))
+    )
+  )
+})

@@ -1,0 +1,123 @@
+/**
+ * Puts torrents of a session into the engine, and takes them out. Whoever does that holds the lock of the torrent.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Signal from "../base/Signal.ts"
+import type { AlreadyAdded, OnlyV2 } from "../engine/Engine.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
+import * as Metainfo from "../metainfo/Metainfo.ts"
+import type { StorageError } from "../storage/Storage.ts"
+import * as FileRenaming from "./FileRenaming.ts"
+import type { SavedContent } from "./SavedTorrent.ts"
+import * as SessionEntry from "./SessionEntry.ts"
+import * as SessionRecord from "./SessionRecord.ts"
+import type { SessionStoreError } from "./SessionStore.ts"
+import { NotInSession } from "./SessionTorrent.ts"
+
+/** Torrents that are opened at once. Each one's metainfo is read meanwhile. */
+export const atOnce = 8
+
+type Entry = SessionEntry.Entry
+type Session = SessionRecord.SessionRecord
+
+/** Why a torrent could not be added to the engine. */
+export type OpenError =
+  | SessionStoreError
+  | NotInSession
+  | Metainfo.MetainfoError
+  | Magnet.MagnetError
+  | AlreadyAdded
+  | OnlyV2
+  | StorageError
+
+/** Reads what a torrent was made from, with its files where they are. */
+export const sourceOf = Effect.fnUntraced(function* (
+  self: Session,
+  { infoHash }: Entry,
+  { files, source }: SavedContent
+): Effect.fn.Return<Metainfo.Metainfo | Magnet.Magnet, OpenError> {
+  if (source._tag === "Magnet") return yield* Effect.fromResult(Magnet.parse(source.link))
+  const metainfo = yield* Effect.provideService(Metainfo.fromBytes(source.bytes), PieceHasher, self.hasher)
+  const { renaming } = files
+  if (renaming === undefined) return FileRenaming.apply(metainfo, files)
+  const finished = yield* FileRenaming.finish(self.storage, metainfo, files, renaming)
+  yield* self.store.commit([{ _tag: "SetFiles", infoHash, files: finished }])
+  return FileRenaming.apply(metainfo, finished)
+})
+
+/** Adds a torrent to the engine. */
+export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Effect<void, OpenError> =>
+  self.opening.withPermit(
+    Effect.uninterruptible(
+      Effect.gen(function* () {
+        if (self.isOver) return yield* Effect.interrupt
+        const content = yield* self.store.content(entry.infoHash)
+        if (content === undefined) return yield* new NotInSession({ infoHash: entry.infoHash })
+        const source = yield* sourceOf(self, entry, content)
+        const { folder: _, goal: __, ...options } = entry.saved.options
+        // Not in the scope of the session, which would close them one after the other.
+        const scope = yield* Scope.make()
+        const adding = self.engine.add(source, {
+          ...options,
+          ...entry.once,
+          files: content.files.priorities,
+          // The session ends it, because goals count all runs.
+          seed: true,
+          isPaused
+        })
+        const torrent = yield* Effect.onError(Scope.provide(adding, scope), (cause) =>
+          Scope.close(scope, Exit.failCause(cause))
+        )
+        entry.opened = {
+          torrent,
+          scope,
+          hasMetadata: "layout" in source,
+          isPaused,
+          before: entry.saved.statistics,
+          seedingSince: undefined
+        }
+        entry.once = {}
+      })
+    )
+  )
+
+/** Pauses a torrent in the engine, if it is there, and returns when it exchanges nothing any more. */
+export const quiet = ({ opened }: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (opened === undefined || opened.isPaused) return Effect.void
+    opened.isPaused = true
+    return opened.torrent.pause
+  })
+
+/** Takes a torrent out of the engine. The caller saves its numbers. */
+export const stop = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { opened } = entry
+    if (opened === undefined) return Effect.void
+    const { scope, torrent } = opened
+    const look = Effect.map(torrent.status, (status) =>
+      SessionEntry.look(entry, opened, status, SessionRecord.now(self))
+    )
+    // What it does while it stops still counts.
+    return look.pipe(
+      Effect.andThen(Scope.close(scope, Exit.void)),
+      Effect.andThen(look),
+      Effect.andThen(
+        Effect.sync(() => {
+          entry.opened = undefined
+          entry.hasChanged = true
+        })
+      )
+    )
+  }).pipe(Effect.uninterruptible)
+
+/** Takes a torrent out of the engine, and saves what it has done. The plan then decides whether it goes back there. */
+export const close = (self: Session, entry: Entry): Effect.Effect<void> =>
+  stop(self, entry).pipe(
+    Effect.andThen(SessionRecord.save(self, [entry], 0)),
+    Effect.andThen(Effect.sync(() => Signal.set(self.planning))),
+    Effect.uninterruptible
+  )

@@ -1,0 +1,158 @@
+/**
+ * What a session keeps of a torrent from one run to the next, as schemas.
+ *
+ * It has two parts. `SavedTorrent` is small: a session reads those of all its torrents when it starts, and lists them
+ * from that. `SavedContent` has the metainfo and what is chosen for each file, which may take megabytes: it is read when
+ * the torrent is added to the engine.
+ *
+ * Which pieces are stored is not here, but in resume data (`resume/ResumeStore.ts`).
+ */
+import * as Schema from "effect/Schema"
+import { PiecePriority } from "../assembly/PiecePriority.ts"
+import { InfoHash } from "../base/InfoHash.ts"
+import { SeedingGoal } from "../torrent/SeedingGoal.ts"
+import { TorrentOptions } from "../torrent/TorrentOptions.ts"
+
+/** The schema of what a torrent should do. */
+export const Wanted = Schema.TaggedUnion({
+  /** Download what is missing and then seed, as soon as the queue has a place for it. */
+  Running: {},
+  /** Nothing, because somebody paused it. */
+  Paused: {},
+  /** Nothing, because an error ended it. `error` is the tag of the error, and `message` a sentence for users. */
+  Failed: { error: Schema.String, message: Schema.String },
+  /** Go away, and take its files along if `data`. A session that finds this when it starts goes on with it. */
+  Removing: { data: Schema.Boolean }
+})
+
+/** What a torrent should do. */
+export type Wanted = typeof Wanted.Type
+
+const { limits, maxConnections, order, peerLimits, superSeed, uploadSlots, webSeeds } = TorrentOptions.fields
+
+/** The schema of the options of a torrent. Those that `TorrentOptions` has too mean what they mean there. */
+export const SavedOptions = Schema.Struct({
+  /** The download folder; default that of the storage. Chosen when the torrent is added. */
+  folder: Schema.optional(Schema.NonEmptyString),
+  /** When seeding ends; default the goal of the first of its labels that has one, then never. Counts all runs. */
+  goal: Schema.optional(SeedingGoal),
+  order,
+  limits,
+  peerLimits,
+  maxConnections,
+  uploadSlots,
+  superSeed,
+  webSeeds
+})
+
+/** The options of a torrent. */
+export type SavedOptions = typeof SavedOptions.Type
+
+/** The schema of how far a torrent was when the session last looked. */
+export const Progress = Schema.Struct({
+  /** Bytes of the whole torrent, those of wanted pieces, and those of wanted pieces that are not stored. */
+  totalBytes: Schema.Natural,
+  wantedBytes: Schema.Natural,
+  missingBytes: Schema.Natural
+})
+
+/** How far a torrent was when the session last looked. */
+export type Progress = typeof Progress.Type
+
+/** The schema of what a torrent has done in all runs. */
+export const Statistics = Schema.Struct({
+  /** Bytes received, including wasted ones, and bytes uploaded. */
+  downloadedBytes: Schema.Natural,
+  uploadedBytes: Schema.Natural,
+  /** Milliseconds that it was complete and uploaded, or could have. */
+  seedingMillis: Schema.Natural
+})
+
+/** What a torrent has done in all runs. */
+export type Statistics = typeof Statistics.Type
+
+/** The statistics of a torrent that has done nothing. */
+export const noStatistics: Statistics = { downloadedBytes: 0, uploadedBytes: 0, seedingMillis: 0 }
+
+/** The schema of what a session knows of a torrent without its metainfo. Times are milliseconds since 1970. */
+export const SavedTorrent = Schema.Struct({
+  infoHash: InfoHash,
+  /** The best name that is known, as `TorrentStatus.name`. */
+  name: Schema.String,
+  /** Torrents are queued in the order of their positions. Those of the same position have the order of their info hashes. */
+  position: Schema.Finite,
+  wanted: Wanted,
+  /** The names of its labels, in the order in which their defaults apply. */
+  labels: Schema.Array(Schema.String),
+  options: SavedOptions,
+  addedAtMillis: Schema.Natural,
+  /** When everything that is wanted was stored for the first time. */
+  completedAtMillis: Schema.optional(Schema.Natural),
+  /** Absent while the metadata of a magnet link is not known. */
+  progress: Schema.optional(Progress),
+  statistics: Statistics
+})
+
+/** What a session knows of a torrent without its metainfo. */
+export type SavedTorrent = typeof SavedTorrent.Type
+
+/** The schema of what a torrent was made from. */
+export const Source = Schema.TaggedUnion({
+  /** The bytes of its torrent file. */
+  Metainfo: { bytes: Schema.Uint8Array },
+  /** A magnet link whose metadata is not known yet. */
+  Magnet: { link: Schema.String }
+})
+
+/** What a torrent was made from. */
+export type Source = typeof Source.Type
+
+/** The schema of a file that has another path than the metainfo says: safe components below the download folder. */
+export const RenamedFile = Schema.Struct({ file: Schema.Natural, path: Schema.NonEmptyArray(Schema.String) })
+
+/** A file that has another path than the metainfo says. */
+export type RenamedFile = typeof RenamedFile.Type
+
+/** The schema of what is chosen for the files of a torrent, by their index in `layout.files`. */
+export const SavedFiles = Schema.Struct({
+  /** As `TorrentOptions.files`. */
+  priorities: Schema.optional(Schema.Array(PiecePriority)),
+  renamed: Schema.Array(RenamedFile),
+  /**
+   * A file that is being renamed. It is set before the file is moved, and cleared when the file is in `renamed`. A
+   * session that finds it when the torrent is opened moves the file if it is still in its old place.
+   */
+  renaming: Schema.optional(RenamedFile)
+})
+
+/** What is chosen for the files of a torrent. */
+export type SavedFiles = typeof SavedFiles.Type
+
+/** Nothing is chosen. */
+export const noFiles: SavedFiles = { renamed: [] }
+
+/** The schema of what the engine needs of a torrent beside `SavedTorrent`. */
+export const SavedContent = Schema.Struct({ source: Source, files: SavedFiles })
+
+/** What the engine needs of a torrent beside `SavedTorrent`. */
+export type SavedContent = typeof SavedContent.Type
+
+/** The schema of a label, and of what it means for torrents that do not say otherwise. */
+export const SavedLabel = Schema.Struct({
+  name: Schema.NonEmptyString,
+  folder: Schema.optional(Schema.NonEmptyString),
+  goal: Schema.optional(SeedingGoal)
+})
+
+/** A label, and what it means for torrents that do not say otherwise. */
+export type SavedLabel = typeof SavedLabel.Type
+
+/** The schema of how many torrents may be active at once. Absent for no limit. */
+export const QueueLimits = Schema.Struct({
+  /** Torrents with missing bytes, and torrents that are complete. */
+  downloads: Schema.optional(Schema.Natural),
+  seeds: Schema.optional(Schema.Natural)
+})
+
+/** How many torrents may be active at once. */
+export type QueueLimits = typeof QueueLimits.Type

@@ -1,0 +1,185 @@
+/**
+ * What a session knows of one torrent: what is saved of it, and that it is in the engine if it is. Plain code.
+ */
+
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as SeedingGoal from "../torrent/SeedingGoal.ts"
+import type { Torrent } from "../torrent/Torrent.ts"
+import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
+import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import type { SavedLabel, SavedTorrent, Statistics } from "./SavedTorrent.ts"
+import type { SessionState, SessionStatus } from "./SessionStatus.ts"
+
+/** A torrent that is in the engine. */
+export interface Opened {
+  readonly torrent: Torrent
+  /** Closing it removes the torrent from the engine. */
+  readonly scope: Scope.Closeable
+  /** Whether its metadata is saved. */
+  hasMetadata: boolean
+  /** What it had done before it was opened. */
+  readonly before: Statistics
+  /** Whether it is paused in the engine: it is open for an operation, and not because it runs. */
+  isPaused: boolean
+  /** When it began to seed, in milliseconds of elapsed time; `undefined` while it does not. */
+  seedingSince: number | undefined
+}
+
+/** A torrent of a session. */
+export interface Entry {
+  readonly infoHash: InfoHash.InfoHash
+  /** What is saved. Its numbers may be newer than the store's. */
+  saved: SavedTorrent
+  /** Whether the store does not have the numbers, besides the time of seeding. */
+  isUnsaved: boolean
+  /** The time of seeding that the store has. */
+  keptSeedingMillis: number
+  /** Held by whoever opens, closes or removes it, or moves its files. */
+  readonly lock: Semaphore.Semaphore
+  /** Whether the queue has a place for it. */
+  isChosen: boolean
+  /** How many operations need it in the engine. */
+  needs: number
+  opened: Opened | undefined
+  /** What the engine is told once, when it is added there the next time. */
+  once: Pick<TorrentOptions, "overwrite" | "startOver">
+  /** The state that was reported last. */
+  reported: SessionState | undefined
+  /** Whether something other than numbers has changed since the last snapshot. */
+  hasChanged: boolean
+  /** Whether everything that is wanted was stored at some time. */
+  hasCompleted: boolean
+  /** Whether it was removed from the session. */
+  isGone: boolean
+}
+
+/** Makes a torrent that is not in the engine. */
+export const make = (saved: SavedTorrent): Entry => ({
+  infoHash: saved.infoHash,
+  saved,
+  isUnsaved: false,
+  keptSeedingMillis: saved.statistics.seedingMillis,
+  lock: Semaphore.makeUnsafe(1),
+  isChosen: false,
+  needs: 0,
+  opened: undefined,
+  once: {},
+  reported: undefined,
+  hasChanged: true,
+  hasCompleted: saved.completedAtMillis !== undefined,
+  isGone: false
+})
+
+/** The order of the queue. */
+export const byPosition = (one: Entry, other: Entry): number =>
+  one.saved.position - other.saved.position || (InfoHash.toHex(one.infoHash) < InfoHash.toHex(other.infoHash) ? -1 : 1)
+
+/** Whether everything that is wanted is stored, as far as is known. */
+export const isComplete = ({ saved: { progress } }: Entry): boolean => progress?.missingBytes === 0
+
+/** Its seeding goal, or that of the first of its labels that has one. */
+export const goalOf = (
+  { saved: { labels, options } }: Entry,
+  known: ReadonlyMap<string, SavedLabel>
+): SeedingGoal.SeedingGoal | undefined =>
+  options.goal ?? labels.map((label) => known.get(label)?.goal).find((goal) => goal !== undefined)
+
+/** Which part of its seeding goal is reached. */
+export const reachedGoal = (self: Entry, known: ReadonlyMap<string, SavedLabel>): "ratio" | "time" | undefined => {
+  const { progress, statistics } = self.saved
+  const goal = goalOf(self, known)
+  if (goal === undefined || progress === undefined || progress.missingBytes > 0) return undefined
+  const { seedingMillis, uploadedBytes } = statistics
+  return SeedingGoal.reached(goal, { uploadedBytes, seedingMillis, wantedBytes: progress.wantedBytes })
+}
+
+/** Whether it should run as soon as the queue has a place for it. */
+export const isWilling = (self: Entry, known: ReadonlyMap<string, SavedLabel>): boolean =>
+  self.saved.wanted._tag === "Running" && reachedGoal(self, known) === undefined
+
+/** Whether it should be in the engine. */
+export const needsEngine = ({ isChosen, isGone, needs }: Entry): boolean => !isGone && (isChosen || needs > 0)
+
+/** Whether it is in the engine if it should be, and runs there if it should. */
+export const isSettled = (self: Entry): boolean => {
+  const { isChosen, opened } = self
+  if (opened === undefined) return !needsEngine(self)
+  return needsEngine(self) && opened.isPaused === !isChosen
+}
+
+/** States in which it is not known how much is missing. */
+const unknown: ReadonlySet<string> = new Set(["FetchingMetadata", "Checking", "FilesMissing", "Stopped", "Failed"])
+
+const isSeeding = ({ isPaused }: Opened, { state }: TorrentStatus): boolean => !isPaused && state._tag === "Complete"
+
+/** Notes what the engine says of it. `now` is in milliseconds of elapsed time. */
+export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: number): void => {
+  const { saved } = self
+  const { before } = opened
+  const seeded = opened.seedingSince === undefined ? 0 : Math.max(0, now - opened.seedingSince)
+  opened.seedingSince = isSeeding(opened, status) ? now : undefined
+  const statistics: Statistics = {
+    downloadedBytes: before.downloadedBytes + status.downloadedBytes,
+    uploadedBytes: before.uploadedBytes + status.uploadedBytes,
+    seedingMillis: saved.statistics.seedingMillis + seeded
+  }
+  const { missingBytes, totalBytes, wantedBytes } = status
+  // Nothing has no bytes, but that is said of a torrent whose metadata is not known.
+  const isUnknown = unknown.has(status.state._tag) || totalBytes === 0
+  const progress = isUnknown ? saved.progress : { totalBytes, wantedBytes, missingBytes }
+  const { seedingMillis } = statistics
+  const isSameBesides = isSame({ ...saved.statistics, seedingMillis }, statistics) && isSame(saved.progress, progress)
+  if (isSameBesides && seedingMillis === saved.statistics.seedingMillis) return
+  self.saved = { ...saved, statistics, progress }
+  if (!isSameBesides) self.isUnsaved = true
+}
+
+const isSame = <A extends object>(one: A | undefined, other: A | undefined): boolean => {
+  if (one === undefined || other === undefined) return one === other
+  return (Object.keys(one) as Array<keyof A>).every((key) => one[key] === other[key])
+}
+
+/** What it is doing. `status` is what the engine says of it, if it is there. */
+export const stateOf = (
+  self: Entry,
+  known: ReadonlyMap<string, SavedLabel>,
+  status: TorrentStatus | undefined
+): SessionState => {
+  const { opened, saved } = self
+  const { wanted } = saved
+  if (wanted._tag === "Removing") return { _tag: "Removing" }
+  const isActive = opened?.isPaused === false || status?.state._tag === "Checking"
+  if (isActive && status !== undefined) return { _tag: "Active", state: status.state }
+  if (wanted._tag === "Failed") return wanted
+  if (wanted._tag === "Paused") return { _tag: "Paused" }
+  const reached = reachedGoal(self, known)
+  return reached === undefined ? { _tag: "Queued" } : { _tag: "GoalReached", reached }
+}
+
+/** A snapshot. */
+export const statusOf = (
+  self: Entry,
+  known: ReadonlyMap<string, SavedLabel>,
+  status: TorrentStatus | undefined
+): SessionStatus => {
+  const { addedAtMillis, completedAtMillis, infoHash, labels, name, options, position, progress, statistics } =
+    self.saved
+  return {
+    infoHash,
+    name,
+    state: stateOf(self, known, status),
+    position,
+    labels,
+    options,
+    addedAtMillis,
+    completedAtMillis,
+    progress,
+    statistics,
+    shareRatio: SeedingGoal.ratioOf(statistics.uploadedBytes, progress?.wantedBytes ?? 0),
+    downloadBytesPerSecond: status?.downloadBytesPerSecond ?? 0,
+    uploadBytesPerSecond: status?.uploadBytesPerSecond ?? 0,
+    connectedPeers: status?.connectedPeers ?? 0
+  }
+}

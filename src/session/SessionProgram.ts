@@ -1,0 +1,302 @@
+/**
+ * The program of a session: which of its torrents are in the engine, and what is saved of them.
+ *
+ * Whatever may change which torrents should be active sets `planning`. The plan then chooses them, and has each one that
+ * is not where it should be settled, in a fiber of its own: opened, closed, paused or resumed. `SessionHandle.ts` has
+ * what users do.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import * as InfoHash from "../base/InfoHash.ts"
+import * as Signal from "../base/Signal.ts"
+import { Engine, type EngineEvent } from "../engine/Engine.ts"
+import * as MagnetFetch from "../engine/MagnetFetch.ts"
+import { PieceHasher } from "../hash/PieceHasher.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
+import * as TorrentFile from "../metainfo/TorrentFile.ts"
+import { Storage } from "../storage/Storage.ts"
+import * as EventLog from "../torrent/EventLog.ts"
+import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as Opening from "./Opening.ts"
+import * as Revisions from "./Revisions.ts"
+import type { SavedTorrent } from "./SavedTorrent.ts"
+import * as SessionEntry from "./SessionEntry.ts"
+import * as SessionQueue from "./SessionQueue.ts"
+import * as SessionRecord from "./SessionRecord.ts"
+import * as SessionStatus from "./SessionStatus.ts"
+import { SessionStore } from "./SessionStore.ts"
+import { TorrentFolders } from "./TorrentFolders.ts"
+
+/** How often the numbers of active torrents are saved: a kill loses what they counted since. */
+export const saveEvery = "30 seconds"
+
+/**
+ * How long a torrent seeds without anything else to save until that is saved. To write a row for each of 5,000 idle seeds
+ * every 30 seconds would be 4 GB a day.
+ */
+const seedingMillis = 600_000
+
+/** How often seeding goals are looked at. */
+const goalEvery = "1 second"
+
+/** Snapshots that are younger than this many milliseconds are not made again, however many ask. */
+const snapshotMillis = 500
+
+type Entry = SessionEntry.Entry
+type Session = SessionRecord.SessionRecord
+
+/** Starts a session with what its store has, until the scope closes. */
+export const make = Effect.gen(function* () {
+  const store = yield* SessionStore
+  const { labels, limits, torrents } = yield* store.load
+  const self: Session = {
+    engine: yield* Engine,
+    store,
+    storage: yield* Storage,
+    folders: yield* TorrentFolders,
+    hasher: yield* PieceHasher,
+    clock: yield* Clock.Clock,
+    scope: yield* Effect.scope,
+    entries: new Map(torrents.map((saved) => [InfoHash.toHex(saved.infoHash), SessionEntry.make(saved)])),
+    labels: new Map(labels.map((label) => [label.name, label])),
+    limits,
+    planning: Signal.make(),
+    opening: Semaphore.makeUnsafe(Opening.atOnce),
+    saving: Semaphore.makeUnsafe(1),
+    log: EventLog.make(),
+    revisions: Revisions.make((yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)),
+    seenAt: Number.NEGATIVE_INFINITY,
+    isOver: false
+  }
+  for (const { infoHash, options } of torrents) self.folders.set(infoHash, options.folder)
+  yield* Effect.addFinalizer(() => closeAll(self))
+  yield* Signal.attend(self.planning, plan(self))
+  const hearing = Stream.runForEach(self.engine.events, (event) => hear(self, event))
+  yield* Effect.forkScoped(hearing, { startImmediately: true })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(goalEvery), lookAtGoals(self))))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(saveEvery), saveNumbers(self))))
+  Signal.set(self.planning)
+  return self
+})
+
+/** Chooses which torrents run, and has each one settled that is not where it should be. */
+const plan = (self: Session) =>
+  Effect.suspend(() => {
+    const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
+    const active = SessionQueue.active(all, self.limits)
+    for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
+    const unsettled = all.map(({ entry }) => entry).filter((entry) => !SessionEntry.isSettled(entry))
+    // What those in the engine do is known from its events.
+    for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
+    return Effect.forEach(
+      unsettled,
+      (entry) =>
+        Effect.forkIn(
+          Effect.catch(settle(self, entry), (error) => fail(self, entry, error)),
+          self.scope
+        ),
+      { discard: true }
+    )
+  })
+
+/** Puts a torrent where it should be. Whoever holds its lock changes nothing of that meanwhile. */
+export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening.OpenError> =>
+  entry.lock.withPermit(
+    Effect.gen(function* () {
+      while (!SessionEntry.isSettled(entry)) {
+        const { isChosen, opened } = entry
+        if (opened === undefined) yield* Opening.open(self, entry, !isChosen)
+        else if (!SessionEntry.needsEngine(entry)) yield* Opening.close(self, entry)
+        else {
+          opened.isPaused = !isChosen
+          yield* isChosen ? opened.torrent.resume : opened.torrent.pause
+        }
+      }
+      yield* attend(self, entry)
+    })
+  )
+
+const closeAll = (self: Session) =>
+  Effect.suspend(() => {
+    self.isOver = true
+    const entries = [...self.entries.values()]
+    const stopping = Effect.forEach(entries, (entry) => entry.lock.withPermit(Opening.stop(self, entry)), {
+      concurrency: "unbounded",
+      discard: true
+    })
+    return Effect.andThen(stopping, SessionRecord.save(self, entries, 0))
+  })
+
+/** Notes what the engine says of a torrent, and returns it; `undefined` if it is not there. */
+const lookAt = (self: Session, entry: Entry): Effect.Effect<TorrentStatus | undefined> =>
+  Effect.suspend(() => {
+    const { opened } = entry
+    if (opened === undefined) return Effect.undefined
+    return Effect.map(opened.torrent.status, (status) => {
+      const wasComplete = SessionEntry.isComplete(entry)
+      SessionEntry.look(entry, opened, status, SessionRecord.now(self))
+      if (SessionEntry.isComplete(entry) !== wasComplete) Signal.set(self.planning)
+      return status
+    })
+  })
+
+const saveNumbers = (self: Session) =>
+  Effect.suspend(() => {
+    const entries = [...self.entries.values()]
+    return Effect.andThen(
+      Effect.forEach(entries, (entry) => attend(self, entry), { discard: true }),
+      Effect.suspend(() => SessionRecord.save(self, entries, seedingMillis))
+    )
+  })
+
+const lookAtGoals = (self: Session) =>
+  Effect.suspend(() => {
+    const hasGoal = (entry: Entry) => entry.isChosen && SessionEntry.goalOf(entry, self.labels) !== undefined
+    return Effect.forEach(
+      [...self.entries.values()].filter(hasGoal),
+      (entry) =>
+        Effect.map(lookAt(self, entry), () => {
+          if (SessionEntry.reachedGoal(entry, self.labels) !== undefined) Signal.set(self.planning)
+        }),
+      { discard: true }
+    )
+  })
+
+/** Reports the state of a torrent if it is another one than before. */
+const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefined): void => {
+  const { infoHash, isGone, reported } = entry
+  if (isGone) return
+  const state = SessionEntry.stateOf(entry, self.labels, status)
+  if (reported !== undefined && SessionStatus.isSameState(reported, state)) return
+  entry.reported = state
+  entry.hasChanged = true
+  if (reported !== undefined) EventLog.report(self.log, { infoHash, event: { _tag: "StateChanged", state } })
+}
+
+/** Looks at a torrent, and does what follows from what it does. */
+export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.flatMap(lookAt(self, entry), (status) => {
+    noteState(self, entry, status)
+    if (status === undefined) return Effect.void
+    if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
+    const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
+    const completing = status.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
+    return Effect.andThen(learning, completing)
+  })
+
+/** Events after which a torrent may be in another state, or have other pieces. */
+const telling: ReadonlySet<EngineEvent["event"]["_tag"]> = new Set([
+  "Checking",
+  "Started",
+  "StorageFailed",
+  "StorageRecovered",
+  "FilesMissing",
+  "FilesChanged",
+  "PiecesLost",
+  "FlushFailed",
+  "Flushing",
+  "Completed",
+  "Paused",
+  "Resumed",
+  "Failed"
+])
+
+const hear = (self: Session, { event, infoHash }: EngineEvent): Effect.Effect<void> => {
+  const entry = self.entries.get(InfoHash.toHex(infoHash))
+  if (entry?.opened === undefined) return Effect.void
+  if (event._tag === "MetadataFetched") return Effect.asVoid(Effect.forkIn(learn(self, entry), self.scope))
+  return telling.has(event._tag) ? attend(self, entry) : Effect.void
+}
+
+/** Saves the metadata of a magnet link and which files the link selects, unless that was done. */
+const learn = Effect.fnUntraced(
+  function* (self: Session, entry: Entry) {
+    const { infoHash, opened } = entry
+    if (opened === undefined || opened.hasMetadata) return
+    const metainfo = yield* opened.torrent.metainfo
+    yield* self.saving.withPermit(
+      Effect.gen(function* () {
+        const content = yield* self.store.content(infoHash)
+        if (content?.source._tag !== "Magnet" || opened.hasMetadata) return
+        const link = yield* Effect.fromResult(Magnet.parse(content.source.link))
+        const priorities = content.files.priorities ?? MagnetFetch.filesOf({ ...link, infoHash })?.(metainfo)
+        const source = { _tag: "Metainfo", bytes: TorrentFile.encode(metainfo) } as const
+        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, name: metainfo.name }), [
+          { _tag: "SetSource", infoHash, source },
+          { _tag: "SetFiles", infoHash, files: { ...content.files, priorities } }
+        ])
+        opened.hasMetadata = true
+      })
+    )
+  },
+  // It is tried again with the next event, or when the numbers are saved.
+  (effect) => Effect.catch(effect, (error) => Effect.logWarning("the metadata of a torrent could not be saved", error))
+)
+
+/** Notes that everything that is wanted is stored. */
+const complete = Effect.fnUntraced(
+  function* (self: Session, entry: Entry) {
+    const { infoHash } = entry
+    entry.hasCompleted = true
+    const completedAtMillis = yield* Clock.currentTimeMillis
+    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis }))
+    EventLog.report(self.log, { infoHash, event: { _tag: "Completed" } })
+  },
+  (effect, _, entry) =>
+    Effect.catch(effect, (error) => {
+      entry.hasCompleted = false
+      return Effect.logWarning("the completion of a torrent could not be saved", error)
+    })
+)
+
+/** Notes that an error has ended a torrent, or kept it from the engine. */
+const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFailure): Effect.Effect<void> => {
+  const { _tag, message } = error
+  const failed = { _tag: "Failed" as const, error: _tag, message }
+  const { wanted } = entry.saved
+  // It stays in the engine until the plan has it removed.
+  if (wanted._tag === "Failed") return Effect.void
+  if (wanted._tag !== "Running") return Effect.logWarning("a torrent could not be used", error)
+  // Somebody may pause or remove it while that waits to be saved.
+  const fails = (saved: SavedTorrent): SavedTorrent =>
+    saved.wanted._tag === "Running" ? { ...saved, wanted: failed } : saved
+  return SessionRecord.update(self, entry, fails).pipe(
+    Effect.catch((cause) =>
+      // It must not be tried again and again, whether or not that can be saved.
+      Effect.andThen(
+        Effect.sync(() => {
+          entry.saved = fails(entry.saved)
+        }),
+        Effect.logWarning("the failure of a torrent could not be saved", cause)
+      )
+    ),
+    Effect.andThen(Effect.sync(() => Signal.set(self.planning)))
+  )
+}
+
+/** Takes snapshots of all torrents, unless there are young ones. */
+export const refresh = (self: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const at = SessionRecord.now(self)
+    const isYoung = at - self.seenAt < snapshotMillis
+    if (!isYoung) self.seenAt = at
+    return Effect.forEach(
+      self.entries.values(),
+      (entry) => {
+        const isDue = entry.hasChanged || (entry.opened !== undefined && !isYoung)
+        if (!isDue) return Effect.void
+        entry.hasChanged = false
+        return Effect.map(lookAt(self, entry), (status) =>
+          Revisions.note(self.revisions, SessionEntry.statusOf(entry, self.labels, status))
+        )
+      },
+      { discard: true }
+    )
+  })
+
+/** A snapshot of one torrent, as of now. */
+export const statusOf = (self: Session, entry: Entry): Effect.Effect<SessionStatus.SessionStatus> =>
+  Effect.map(lookAt(self, entry), (status) => SessionEntry.statusOf(entry, self.labels, status))

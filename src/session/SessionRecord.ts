@@ -1,0 +1,122 @@
+/**
+ * What a session consists of, and how it saves what changes.
+ */
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Semaphore from "effect/Semaphore"
+import * as Monotonic from "../base/Monotonic.ts"
+import type * as Signal from "../base/Signal.ts"
+import type { Engine } from "../engine/Engine.ts"
+import type { PieceHasher } from "../hash/PieceHasher.ts"
+import type { Storage } from "../storage/Storage.ts"
+import type * as EventLog from "../torrent/EventLog.ts"
+import type * as Revisions from "./Revisions.ts"
+import type { QueueLimits, SavedLabel, SavedTorrent } from "./SavedTorrent.ts"
+import * as SessionEntry from "./SessionEntry.ts"
+import type * as SessionQueue from "./SessionQueue.ts"
+import type { SessionEvent } from "./SessionStatus.ts"
+import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
+import type { TorrentFolders } from "./TorrentFolders.ts"
+
+type Entry = SessionEntry.Entry
+
+/** A session. */
+export interface SessionRecord {
+  readonly engine: Engine["Service"]
+  readonly store: SessionStore["Service"]
+  readonly storage: Storage["Service"]
+  readonly folders: TorrentFolders["Service"]
+  readonly hasher: PieceHasher["Service"]
+  readonly clock: Clock.Clock
+  /** Lasts as long as the session. */
+  readonly scope: Scope.Scope
+  /** By info hash in hex. */
+  readonly entries: Map<string, SessionEntry.Entry>
+  readonly labels: Map<string, SavedLabel>
+  limits: QueueLimits
+  readonly planning: Signal.Signal
+  readonly opening: Semaphore.Semaphore
+  /**
+   * Held while something other than numbers is saved. There is one for all torrents, because some changes are made of
+   * many: what was read for one change must not be saved after another one.
+   */
+  readonly saving: Semaphore.Semaphore
+  readonly log: EventLog.EventLog<SessionEvent>
+  readonly revisions: Revisions.Revisions
+  /** When the last snapshots were made, in milliseconds of elapsed time. */
+  seenAt: number
+  /** Whether it has ended, so that no torrent is opened any more. */
+  isOver: boolean
+}
+
+/** Milliseconds of elapsed time. */
+export const now = ({ clock }: SessionRecord): number => Monotonic.nowUnsafe(clock)
+
+/** The torrents in the order of the queue. */
+export const queue = ({ entries }: SessionRecord): Array<Entry> => [...entries.values()].sort(SessionEntry.byPosition)
+
+/** What the queue must know of a torrent. */
+export const queued = ({ labels }: SessionRecord, entry: Entry): SessionQueue.Queued & { readonly entry: Entry } => ({
+  entry,
+  position: entry.saved.position,
+  isWilling: SessionEntry.isWilling(entry, labels),
+  isComplete: SessionEntry.isComplete(entry)
+})
+
+/**
+ * Changes what is saved of a torrent, by a pure function that may be called twice: its numbers may change while the rest
+ * is saved.
+ */
+export const update = (
+  self: SessionRecord,
+  entry: Entry,
+  change: (saved: SavedTorrent) => SavedTorrent
+): Effect.Effect<void, SessionStoreError> => self.saving.withPermit(updateHeld(self, entry, change))
+
+/** The same for whoever holds `saving`, together with changes that come before it. */
+export const updateHeld = (
+  { store }: SessionRecord,
+  entry: Entry,
+  change: (saved: SavedTorrent) => SavedTorrent,
+  before: ReadonlyArray<StoreChange> = []
+): Effect.Effect<void, SessionStoreError> =>
+  Effect.uninterruptible(
+    Effect.suspend(() =>
+      Effect.map(store.commit([...before, { _tag: "SetTorrent", torrent: change(entry.saved) }]), () => {
+        entry.saved = change(entry.saved)
+        entry.hasChanged = true
+      })
+    )
+  )
+
+const isUnsaved = ({ isGone, isUnsaved, keptSeedingMillis, saved }: Entry, seedingMillis: number): boolean =>
+  !isGone && (isUnsaved || saved.statistics.seedingMillis - keptSeedingMillis > seedingMillis)
+
+/**
+ * Saves the numbers of torrents that the store does not have. A torrent that has only seeded since is left out, unless
+ * that was for more than `seedingMillis`. What fails is tried again with the next save.
+ */
+export const save = (
+  { store }: SessionRecord,
+  entries: ReadonlyArray<Entry>,
+  seedingMillis: number
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const unsaved = entries.filter((entry) => isUnsaved(entry, seedingMillis))
+    if (unsaved.length === 0) return Effect.void
+    for (const entry of unsaved) {
+      entry.isUnsaved = false
+      entry.keptSeedingMillis = entry.saved.statistics.seedingMillis
+    }
+    const changes = unsaved.map(({ infoHash, saved: { progress, statistics } }) => ({
+      _tag: "SetStatistics" as const,
+      infoHash,
+      progress,
+      statistics
+    }))
+    return Effect.catch(store.commit(changes), (error) => {
+      for (const entry of unsaved) entry.isUnsaved = true
+      return Effect.logWarning("the statistics of torrents could not be saved", error)
+    })
+  }).pipe(Effect.uninterruptible)

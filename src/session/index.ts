@@ -1,0 +1,10 @@
+/**
+ * The entry point for sessions, whose torrents outlive the process: `piecewise/session`. What needs Node is in
+ * `piecewise/session/node`.
+ */
+
+export * as MemorySessionStore from "./provider/memory/MemorySessionStore.ts"
+export * as SavedTorrent from "./SavedTorrent.ts"
+export * as Session from "./Session.ts"
+export * as SessionStore from "./SessionStore.ts"
+export * as TorrentFolders from "./TorrentFolders.ts"

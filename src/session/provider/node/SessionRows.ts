@@ -1,0 +1,103 @@
+/**
+ * The rows of a session in SQLite, as values of the session and back.
+ */
+import * as Schema from "effect/Schema"
+import type { InfoHash } from "../../../base/InfoHash.ts"
+import * as Saved from "../../SavedTorrent.ts"
+
+const json = <A, I>(schema: Schema.Codec<A, I>) => Schema.fromJsonString(Schema.toCodecJson(schema))
+
+/** The schema of a row of `torrents`. */
+export const TorrentRow = Schema.Struct({
+  info_hash: Schema.Uint8Array,
+  position: Schema.Finite,
+  name: Schema.String,
+  wanted: json(Saved.Wanted),
+  labels: json(Schema.Array(Schema.String)),
+  options: json(Saved.SavedOptions),
+  added_at_millis: Schema.Natural,
+  completed_at_millis: Schema.NullOr(Schema.Natural),
+  total_bytes: Schema.NullOr(Schema.Natural),
+  wanted_bytes: Schema.NullOr(Schema.Natural),
+  missing_bytes: Schema.NullOr(Schema.Natural),
+  downloaded_bytes: Schema.Natural,
+  uploaded_bytes: Schema.Natural,
+  seeding_millis: Schema.Natural
+})
+
+/** The schema of a row of `contents`. */
+export const ContentRow = Schema.Struct({
+  metainfo: Schema.NullOr(Schema.Uint8Array),
+  magnet: Schema.NullOr(Schema.String),
+  files: json(Saved.SavedFiles)
+})
+
+/** The schema of the text in `labels`. */
+export const LabelText = json(Saved.SavedLabel)
+
+/** The schema of the text of the limits in `settings`. */
+export const LimitsText = json(Saved.QueueLimits)
+
+/** The schema of the text of the files in `contents`. */
+export const FilesText = json(Saved.SavedFiles)
+
+const encodeTorrent = Schema.encodeSync(TorrentRow)
+const encodeFiles = Schema.encodeSync(FilesText)
+
+/** The columns that `SetStatistics` sets. */
+export const numbersOf = (statistics: Saved.Statistics, progress: Saved.Progress | undefined) => ({
+  total_bytes: progress?.totalBytes ?? null,
+  wanted_bytes: progress?.wantedBytes ?? null,
+  missing_bytes: progress?.missingBytes ?? null,
+  downloaded_bytes: statistics.downloadedBytes,
+  uploaded_bytes: statistics.uploadedBytes,
+  seeding_millis: statistics.seedingMillis
+})
+
+/** The row of a torrent. */
+export const ofTorrent = (torrent: Saved.SavedTorrent): typeof TorrentRow.Encoded =>
+  encodeTorrent({
+    info_hash: torrent.infoHash,
+    position: torrent.position,
+    name: torrent.name,
+    wanted: torrent.wanted,
+    labels: torrent.labels,
+    options: torrent.options,
+    added_at_millis: torrent.addedAtMillis,
+    completed_at_millis: torrent.completedAtMillis ?? null,
+    ...numbersOf(torrent.statistics, torrent.progress)
+  })
+
+/** The torrent of a row. */
+export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
+  infoHash: row.info_hash as InfoHash,
+  name: row.name,
+  position: row.position,
+  wanted: row.wanted,
+  labels: row.labels,
+  options: row.options,
+  addedAtMillis: row.added_at_millis,
+  completedAtMillis: row.completed_at_millis ?? undefined,
+  progress:
+    row.total_bytes === null || row.wanted_bytes === null || row.missing_bytes === null
+      ? undefined
+      : { totalBytes: row.total_bytes, wantedBytes: row.wanted_bytes, missingBytes: row.missing_bytes },
+  statistics: {
+    downloadedBytes: row.downloaded_bytes,
+    uploadedBytes: row.uploaded_bytes,
+    seedingMillis: row.seeding_millis
+  }
+})
+
+/** The columns of a source. */
+export const ofSource = (source: Saved.Source) =>
+  source._tag === "Metainfo" ? { metainfo: source.bytes, magnet: null } : { metainfo: null, magnet: source.link }
+
+/** The columns of the files. */
+export const ofFiles = (files: Saved.SavedFiles) => ({ files: encodeFiles(files) })
+
+/** The content of a row; `undefined` if the row has no source. */
+export const toContent = ({ files, magnet, metainfo }: typeof ContentRow.Type): Saved.SavedContent | undefined => {
+  if (metainfo !== null) return { files, source: { _tag: "Metainfo", bytes: metainfo } }
+  return magnet === null ? undefined : { files, source: { _tag: "Magnet", link: magnet } }
+}

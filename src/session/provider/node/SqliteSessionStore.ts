@@ -1,0 +1,242 @@
+/**
+ * A session in a SQLite database: one file, and beside it SQLite's log (`-wal`) while it is open or after a kill.
+ *
+ * - `locking_mode = EXCLUSIVE`: one process has the database for as long as the store is open. The kernel releases the
+ *   lock of a process that ends, however it ends. Nobody else can read the file meanwhile.
+ * - `journal_mode = WAL` with `synchronous = FULL`: a commit is one flush of the log, and survives a power cut. With
+ *   `NORMAL`, a power cut could bring back a torrent that somebody has removed.
+ * - A file that is not a session, that is damaged, or that a newer version wrote is refused, and nothing in it is
+ *   changed. If a kill has left a log beside it, SQLite moves what is in the log into the file, whoever opens it.
+ *
+ * Statements block the thread, for some 10 us each and for the flush at the end of a commit. So a session makes few
+ * commits, and gathers what changes often.
+ */
+import * as NFS from "node:fs"
+import * as Path from "node:path"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import {
+  type SavedSession,
+  SessionStore,
+  SessionStoreError,
+  type StoreChange,
+  StoreDamaged,
+  StoreForeign,
+  StoreFull,
+  StoreInUse,
+  type StoreReason,
+  StoreTooNew,
+  StoreUnavailable
+} from "../../SessionStore.ts"
+import * as NodeSqlite from "./NodeSqlite.ts"
+import * as SessionMigrations from "./SessionMigrations.ts"
+import * as SessionRows from "./SessionRows.ts"
+
+export type { Migration } from "./SessionMigrations.ts"
+
+/** Where the session is. */
+export interface Options {
+  /** The path of the database. It is made, with its folder, if it is missing. Only its owner can read it. */
+  readonly file: string
+  /** How long to wait for a process that has the session and is about to end; default 5 seconds. */
+  readonly patience?: Duration.Input | undefined
+}
+
+/** How often a process that waits for another one looks whether that has ended (milliseconds, give or take a fifth). */
+const retryMillis = 50
+
+/** The name of the limits of the queue in `settings`. */
+const limitsName = "queue limits"
+
+/** SQLite's result codes (https://sqlite.org/rescode.html), and what they mean for a session. */
+const reasonOf = (file: string, error: SqlError): StoreReason => {
+  const { message } = error.reason as { readonly message?: string | undefined }
+  switch (NodeSqlite.resultCode(error)) {
+    case 5: // SQLITE_BUSY
+      return new StoreInUse({ path: file })
+    case 11: // SQLITE_CORRUPT
+      return new StoreDamaged({ path: file, why: message ?? "SQLite cannot read it" })
+    case 13: // SQLITE_FULL
+      return new StoreFull({ path: file })
+    case 26: // SQLITE_NOTADB
+      return new StoreForeign({ path: file })
+    default:
+      return new StoreUnavailable({ path: file, why: message ?? error.message })
+  }
+}
+
+/** Makes an empty file, which is an empty database, unless it exists. Trackers know users by what is in a session. */
+const create = (file: string): void => {
+  if (NFS.existsSync(file)) return
+  const folder = Path.dirname(file)
+  NFS.mkdirSync(folder, { recursive: true, mode: 0o700 })
+  NFS.closeSync(NFS.openSync(file, "a", 0o600))
+  if (process.platform === "win32") return
+  const fd = NFS.openSync(folder, "r")
+  try {
+    NFS.fsyncSync(fd)
+  } finally {
+    NFS.closeSync(fd)
+  }
+}
+
+const whyNotMade = (cause: unknown): string => {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (code === "EACCES" || code === "EPERM") return "permission denied"
+  if (code === "ENOTDIR" || code === "EEXIST") return "a part of its path is not a folder"
+  return code === "EROFS" ? "the disk is read-only" : (message ?? String(cause))
+}
+
+/** Takes the database for this process, and checks that it is a session that can be read. Writes nothing. */
+const take = Effect.fnUntraced(function* (file: string, sql: SqlClient.SqlClient, latest: number) {
+  const asReason = Effect.mapError((error: SqlError) => reasonOf(file, error))
+  yield* asReason(sql`PRAGMA locking_mode = EXCLUSIVE`)
+  const found = yield* asReason(Effect.provideService(SessionMigrations.describe, SqlClient.SqlClient, sql))
+  const isOurs = found.applicationId === SessionMigrations.applicationId
+  if (!isOurs && !(found.isEmpty && found.version === 0)) return yield* Effect.fail(new StoreForeign({ path: file }))
+  if (found.version > latest) return yield* Effect.fail(new StoreTooNew({ path: file, version: found.version, latest }))
+  if (!isOurs) return 0
+  // Only the table that a start reads: to check the metainfo of thousands of torrents takes seconds.
+  const [first] = yield* asReason(sql<{ quick_check: string }>`PRAGMA quick_check(torrents)`)
+  if (first?.quick_check !== "ok") {
+    return yield* Effect.fail(new StoreDamaged({ path: file, why: first?.quick_check ?? "SQLite cannot check it" }))
+  }
+  return found.version
+})
+
+const decodeTorrents = Schema.decodeUnknownEffect(Schema.Array(SessionRows.TorrentRow))
+const decodeContent = Schema.decodeUnknownEffect(SessionRows.ContentRow)
+const decodeLabels = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ label: SessionRows.LabelText })))
+const decodeLimits = Schema.decodeUnknownEffect(SessionRows.LimitsText)
+const encodeLabel = Schema.encodeSync(SessionRows.LabelText)
+const encodeLimits = Schema.encodeSync(SessionRows.LimitsText)
+
+const makeChange = (sql: SqlClient.SqlClient, change: StoreChange): Effect.Effect<unknown, SqlError> => {
+  switch (change._tag) {
+    case "AddTorrent": {
+      const { content, torrent } = change
+      const { infoHash } = torrent
+      const row = {
+        info_hash: infoHash,
+        ...SessionRows.ofSource(content.source),
+        ...SessionRows.ofFiles(content.files)
+      }
+      return Effect.all(
+        [
+          // Its content goes with it.
+          sql`DELETE FROM torrents WHERE info_hash = ${infoHash}`,
+          sql`INSERT INTO torrents ${sql.insert(SessionRows.ofTorrent(torrent))}`,
+          sql`INSERT INTO contents ${sql.insert(row)}`
+        ],
+        { discard: true }
+      )
+    }
+    case "SetTorrent": {
+      const row = SessionRows.ofTorrent(change.torrent)
+      return sql`UPDATE torrents SET ${sql.update(row, ["info_hash"])} WHERE info_hash = ${row.info_hash}`
+    }
+    case "SetStatistics": {
+      const row = SessionRows.numbersOf(change.statistics, change.progress)
+      return sql`UPDATE torrents SET ${sql.update(row)} WHERE info_hash = ${change.infoHash}`
+    }
+    case "SetSource":
+      return sql`UPDATE contents SET ${sql.update(SessionRows.ofSource(change.source))} WHERE info_hash = ${change.infoHash}`
+    case "SetFiles":
+      return sql`UPDATE contents SET ${sql.update(SessionRows.ofFiles(change.files))} WHERE info_hash = ${change.infoHash}`
+    case "RemoveTorrent":
+      return sql`DELETE FROM torrents WHERE info_hash = ${change.infoHash}`
+    case "SetLabel": {
+      const { name } = change.label
+      return sql`INSERT OR REPLACE INTO labels ${sql.insert({ name, label: encodeLabel(change.label) })}`
+    }
+    case "RemoveLabel":
+      return sql`DELETE FROM labels WHERE name = ${change.name}`
+    case "SetLimits": {
+      const row = { name: limitsName, value: encodeLimits(change.limits) }
+      return sql`INSERT OR REPLACE INTO settings ${sql.insert(row)}`
+    }
+  }
+}
+
+/** Opens the store until the scope closes. Tests pass their own `migrations`. */
+export const make = Effect.fnUntraced(function* (
+  options: Options,
+  migrations: ReadonlyArray<SessionMigrations.Migration> = SessionMigrations.all
+): Effect.fn.Return<SessionStore["Service"], SessionStoreError, Scope.Scope> {
+  const { file, patience = "5 seconds" } = options
+  const failing =
+    (operation: SessionStoreError["operation"]) =>
+    <A, R>(effect: Effect.Effect<A, SqlError | StoreReason | Schema.SchemaError, R>) =>
+      Effect.mapError(effect, (error) => {
+        if (error._tag === "SqlError") return new SessionStoreError({ operation, reason: reasonOf(file, error) })
+        if (error._tag !== "SchemaError") return new SessionStoreError({ operation, reason: error })
+        return new SessionStoreError({ operation, reason: new StoreDamaged({ path: file, why: error.message }) })
+      })
+
+  const openFile = Effect.gen(function* () {
+    yield* Effect.try({
+      try: () => create(file),
+      catch: (cause) => new StoreUnavailable({ path: file, why: whyNotMade(cause) })
+    })
+    const sql = yield* NodeSqlite.make({ file })
+    const version = yield* take(file, sql, migrations.length)
+    yield* sql`PRAGMA journal_mode = WAL`
+    yield* sql`PRAGMA synchronous = FULL`
+    yield* Effect.provideService(SessionMigrations.run(version, migrations), SqlClient.SqlClient, sql)
+    return sql
+  })
+  // Closed before the next attempt: processes that open a new file at once can all read it, and keep each other from
+  // writing to it.
+  const attempt = Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    return yield* Effect.onError(Scope.provide(openFile, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
+  })
+  const sql = yield* failing("open")(attempt).pipe(
+    Effect.retry({
+      while: ({ reason }) => reason._tag === "StoreInUse",
+      schedule: Schedule.jittered(Schedule.spaced(retryMillis)),
+      times: Math.ceil(Duration.toMillis(patience) / retryMillis)
+    })
+  )
+
+  const load = Effect.gen(function* () {
+    const torrents = yield* decodeTorrents(yield* sql`SELECT * FROM torrents ORDER BY position, info_hash`)
+    const labels = yield* decodeLabels(yield* sql`SELECT label FROM labels`)
+    const [limits] = yield* sql<{ value: string }>`SELECT value FROM settings WHERE name = ${limitsName}`
+    const session: SavedSession = {
+      torrents: torrents.map(SessionRows.toTorrent),
+      labels: labels.map(({ label }) => label),
+      limits: limits === undefined ? {} : yield* decodeLimits(limits.value)
+    }
+    return session
+  })
+
+  return SessionStore.of({
+    load: failing("load")(load),
+    content: (infoHash) =>
+      sql`SELECT metainfo, magnet, files FROM contents WHERE info_hash = ${infoHash}`.pipe(
+        Effect.flatMap(([row]) =>
+          row === undefined ? Effect.undefined : Effect.map(decodeContent(row), SessionRows.toContent)
+        ),
+        failing("content")
+      ),
+    commit: (changes) =>
+      failing("commit")(
+        sql.withTransaction(Effect.forEach(changes, (change) => makeChange(sql, change), { discard: true }))
+      )
+  })
+})
+
+/**
+ * Keeps a session in a database. The layer fails with `SessionStoreError` if another process has it, if a newer version
+ * has written it, if it is damaged, or if it cannot be read or made.
+ */
+export const layer = (options: Options): Layer.Layer<SessionStore, SessionStoreError> =>
+  Layer.effect(SessionStore, make(options))
