@@ -124,10 +124,10 @@ describe("memory", () => {
   `
 
   it.live.each([
-    // 50.5 kB; 58 with a closure for each operation on files and resume data, and 130 with a fiber for all that waits.
-    ["without the DHT", false, 52_000],
-    // 53.7 kB; 81 with a fiber that waits for the next lookup.
-    ["with the DHT", true, 56_000]
+    // 51.9 kB; 58 with a closure for each operation on files and resume data, and 130 with a fiber for all that waits.
+    ["without the DHT", false, 53_000],
+    // 56.6 kB; 81 with a fiber that waits for the next lookup.
+    ["with the DHT", true, 58_000]
   ] as const)("fault 74: a torrent that rests takes little, %s", ([, dht, most]) =>
     Effect.gen(function* () {
       const isChecking = "Effect.map(torrent.status, ({ state }) => state._tag === 'Checking')"
