@@ -11,6 +11,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import { createInterface } from "node:readline"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as PeerAddress from "../../src/base/PeerAddress.ts"
 import * as Engine from "../../src/engine/Engine.ts"
 import * as NodeEngine from "../../src/node/NodeEngine.ts"
@@ -105,7 +106,11 @@ const run = <A, E>(
   const options = { directory: folder, maxConnections: 1_000, ...config }
   const services = NodeEngine.layerServices(options)
   const all = storage === undefined ? services : Layer.provideMerge(storage, services)
-  return Effect.runPromise(Effect.scoped(program).pipe(Effect.provide(Layer.provideMerge(Engine.layer(options), all))))
+  // Standard output is for the figures.
+  const silent = Logger.layer([])
+  return Effect.runPromise(
+    Effect.scoped(program).pipe(Effect.provide([Layer.provideMerge(Engine.layer(options), all), silent]))
+  )
 }
 
 const small = (name: string): Pattern.Shape => ({ name, pieceLength: 16_384, files: 1, fileLength: 16_384 })
