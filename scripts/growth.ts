@@ -70,7 +70,10 @@ const measure = async (name: string, count: number): Promise<Readonly<Record<str
     const script = path.join(import.meta.dirname, "growth", "measure.ts")
     const args = ["--expose-gc", script, name, String(count), folder]
     // It ends when its standard input closes, also if this process is killed.
-    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] })
+    const child = spawn(process.execPath, args, {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, PIECEWISE_OFFLINE: "1" }
+    })
     running = child
     const output = await text(child.stdout)
     if (output === "") throw new Error(`${name} ${count} could not be measured`)

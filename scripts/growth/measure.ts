@@ -103,7 +103,7 @@ const run = <A, E>(
   config: Partial<NodeEngine.Options> = {},
   storage?: Layer.Layer<Storage, never, Layer.Success<ReturnType<typeof NodeEngine.layerServices>>>
 ): Promise<A> => {
-  const options = { directory: folder, maxConnections: 1_000, ...config }
+  const options = { directory: folder, maxConnections: 1_000, dht: false, ...config }
   const services = NodeEngine.layerServices(options)
   const all = storage === undefined ? services : Layer.provideMerge(storage, services)
   // Standard output is for the figures.
