@@ -33,14 +33,14 @@ export const layerHub = (
     Effect.map(
       Modules.load(() =>
         Promise.all([
-          import("../discovery/dht/DhtNodes.ts"),
+          import("../discovery/dht/DhtProgram.ts"),
           import("../discovery/dht/DhtStore.ts"),
           import("../discovery/dht/provider/node/FileDhtStore.ts")
         ])
       ),
-      ([DhtNodes, DhtStore, FileDhtStore]) =>
+      ([DhtProgram, DhtStore, FileDhtStore]) =>
         Layer.provide(
-          DhtNodes.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
+          DhtProgram.layer({ ...options, lookup: NodeLookup.addressesBy(lookup) }),
           file === undefined ? DhtStore.layerMemory() : FileDhtStore.layer({ file, isLoadOnly })
         )
     )

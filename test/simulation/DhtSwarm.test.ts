@@ -8,7 +8,7 @@ import * as Bitfield from "../../src/base/Bitfield.ts"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import type { PeerAddress } from "../../src/base/PeerAddress.ts"
 import { Dht } from "../../src/discovery/dht/Dht.ts"
-import * as DhtNodes from "../../src/discovery/dht/DhtNodes.ts"
+import * as DhtProgram from "../../src/discovery/dht/DhtProgram.ts"
 import * as DhtStore from "../../src/discovery/dht/DhtStore.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as UdpHub from "../../src/network/UdpHub.ts"
@@ -38,7 +38,7 @@ const makeNodes = Effect.gen(function* () {
   const nodes: Array<Dht["Service"]> = []
   const nodeAt = (bootstrap: ReadonlyArray<PeerAddress>) => (host: string) =>
     Layer.build(
-      DhtNodes.layer({ bootstrap, families: ["ipv4"] }).pipe(
+      DhtProgram.layer({ bootstrap, families: ["ipv4"] }).pipe(
         Layer.provide(UdpHub.layer({ port, host })),
         Layer.provide(DhtStore.layerMemory()),
         Layer.provide(MemoryUdpNetwork.host(host)),

@@ -1,6 +1,6 @@
 /**
  * The distributed hash table of BitTorrent (BEP 5): finds peers without a tracker, and keeps a share of the table for
- * others. It can be used alone; an engine uses it as one of its sources of peers. `DhtNodes.ts` runs it.
+ * others. It can be used alone; an engine uses it as one of its sources of peers. `DhtProgram.ts` runs it.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -9,7 +9,7 @@ import { PeerAddress } from "../../base/PeerAddress.ts"
 
 /** The schema of the options, for a program that keeps them or receives them from another one. */
 export const DhtConfig = Schema.Struct({
-  /** Nodes to ask first while no others are known; default `DhtNodes.defaultRouters`. */
+  /** Nodes to ask first while no others are known; default `DhtProgram.defaultRouters`. */
   bootstrap: Schema.optional(Schema.Array(PeerAddress)),
   /** Whether to ask only, and answer nobody (BEP 43). */
   isReadOnly: Schema.optional(Schema.Boolean)

@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as Bytes from "../../../src/base/Bytes.ts"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
-import * as DhtNodes from "../../../src/discovery/dht/DhtNodes.ts"
+import * as DhtProgram from "../../../src/discovery/dht/DhtProgram.ts"
 import type { DhtStatus } from "../../../src/discovery/dht/DhtStatus.ts"
 import * as Krpc from "../../../src/discovery/dht/Krpc.ts"
 import * as NodeId from "../../../src/discovery/dht/NodeId.ts"
@@ -140,7 +140,7 @@ describe("BEP 45: Dht at several local addresses", () => {
 
       const status = yield* dht.status
 
-      assert.strictEqual(statusesOf(status).length, DhtNodes.maxNodesOfFamily + 1)
+      assert.strictEqual(statusesOf(status).length, DhtProgram.maxNodesOfFamily + 1)
       assert.strictEqual(status.ipv6?.local.host, "2001:db8::1")
     }).pipe(Effect.scoped, Effect.provide(network))
   )

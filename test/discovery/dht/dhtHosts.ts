@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import { Dht } from "../../../src/discovery/dht/Dht.ts"
-import * as DhtNodes from "../../../src/discovery/dht/DhtNodes.ts"
+import * as DhtProgram from "../../../src/discovery/dht/DhtProgram.ts"
 import * as DhtStore from "../../../src/discovery/dht/DhtStore.ts"
 import { UdpPort } from "../../../src/network/Transport.ts"
 import * as UdpHub from "../../../src/network/UdpHub.ts"
@@ -21,7 +21,7 @@ export const hostOf = (number: number): string => `${20 + number}.${(number * 7)
 /** Starts the node of a host in the current network and scope. */
 export const start = Effect.fnUntraced(function* (
   host: string,
-  options: DhtNodes.DhtOptions & { readonly other?: string; readonly store?: Layer.Layer<DhtStore.DhtStore> } = {}
+  options: DhtProgram.DhtOptions & { readonly other?: string; readonly store?: Layer.Layer<DhtStore.DhtStore> } = {}
 ) {
   const { other, store = DhtStore.layerMemory(), ...rest } = options
   const network = yield* MemoryUdpNetwork.MemoryUdpNetwork
@@ -30,7 +30,7 @@ export const start = Effect.fnUntraced(function* (
     Layer.provide(Layer.succeed(MemoryUdpNetwork.MemoryUdpNetwork, network))
   )
   const families = other === undefined ? ([host.includes(":") ? "ipv6" : "ipv4"] as const) : undefined
-  const layer = DhtNodes.layer({ families, ...rest }).pipe(Layer.provide(store), Layer.provide(hub))
+  const layer = DhtProgram.layer({ families, ...rest }).pipe(Layer.provide(store), Layer.provide(hub))
   return Context.get(yield* Layer.build(layer), Dht)
 })
 
@@ -40,7 +40,7 @@ export const start = Effect.fnUntraced(function* (
  */
 export const startAt = Effect.fnUntraced(function* (
   hosts: ReadonlyArray<string>,
-  options: DhtNodes.DhtOptions & {
+  options: DhtProgram.DhtOptions & {
     readonly passes?: (host: string, payload: Uint8Array) => boolean
     readonly store?: Layer.Layer<DhtStore.DhtStore>
   } = {}
@@ -60,12 +60,12 @@ export const startAt = Effect.fnUntraced(function* (
     })
   )
   const hub = Layer.provide(UdpHub.layer({ port, host: hosts }), ports)
-  const layer = DhtNodes.layer(rest).pipe(Layer.provide(store), Layer.provide(hub))
+  const layer = DhtProgram.layer(rest).pipe(Layer.provide(store), Layer.provide(hub))
   return Context.get(yield* Layer.build(layer), Dht)
 })
 
 /** Starts `count` nodes that know the first one, and lets them join and take ids that suit their hosts. */
-export const startMany = Effect.fnUntraced(function* (count: number, options: DhtNodes.DhtOptions = {}) {
+export const startMany = Effect.fnUntraced(function* (count: number, options: DhtProgram.DhtOptions = {}) {
   const bootstrap = [{ host: hostOf(0), port }]
   const nodes = yield* Effect.forEach(
     Array.from({ length: count }, (_, index) => index),
