@@ -14,6 +14,9 @@ import * as PeerAddress from "./PeerAddress.ts"
 /** Which kind of address a list holds. */
 export type Family = "ipv4" | "ipv6"
 
+/** Both kinds. */
+export const families: ReadonlyArray<Family> = ["ipv4", "ipv6"]
+
 /** Bytes an address takes in a list, port included. */
 export const entryLength: { readonly [family in Family]: number } = { ipv4: 6, ipv6: 18 }
 
@@ -55,7 +58,7 @@ export const read = (bytes: Uint8Array, at: number, family: Family): PeerAddress
 }
 
 /** The kind of list that an address belongs in; `undefined` for a name, which has no compact form. */
-export const familyOf = (address: PeerAddress.PeerAddress): Family | undefined => {
+export const familyOf = (address: Pick<PeerAddress.PeerAddress, "host">): Family | undefined => {
   if (IpAddress.ipv4(address.host) >= 0) return "ipv4"
   // No name has a colon.
   if (!address.host.includes(":")) return undefined

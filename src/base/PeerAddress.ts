@@ -86,7 +86,7 @@ export const equals = (self: PeerAddress, that: PeerAddress): boolean =>
   self.port === that.port && self.host === that.host
 
 /** The 4 or 16 bytes of the host, without its zone; `undefined` if it is a name. */
-export const ipBytes = (self: PeerAddress): Uint8Array<ArrayBuffer> | undefined =>
+export const ipBytes = (self: Pick<PeerAddress, "host">): Uint8Array<ArrayBuffer> | undefined =>
   IpAddress.parse(IpAddress.withoutZone(self.host))
 
 /** From where it can be reached; `none` also if its port is outside 1 to 65,535. */

@@ -97,7 +97,7 @@ export const run = (
       isResolved,
       wantedPort: udp.port ?? port ?? 0
     }
-    return families.map((family) => ofFamily(family, nodesOf(family, status), surroundings))
+    return CompactPeers.families.map((family) => ofFamily(family, nodesOf(family, status), surroundings))
   }).pipe(
     Effect.scoped,
     Effect.provide(
@@ -123,11 +123,9 @@ export const ask = Effect.gen(function* () {
 })
 
 const isJoined = (status: DhtStatus): boolean => {
-  const open = families.flatMap((family) => nodesOf(family, status))
+  const open = CompactPeers.families.flatMap((family) => nodesOf(family, status))
   return open.length > 0 && open.every(({ goodNodes }) => goodNodes >= enoughNodes)
 }
-
-const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
 
 /** Our nodes of a family. */
 const nodesOf = (family: CompactPeers.Family, status: DhtStatus): ReadonlyArray<FamilyStatus> => {
@@ -145,7 +143,7 @@ const boundOf = ({ from, udp }: Pick<Options, "from" | "udp">): Surroundings["bo
 
 const labels = { ipv4: "IPv4", ipv6: "IPv6" } as const
 
-const familyOf = (host: string): CompactPeers.Family | undefined => CompactPeers.familyOf({ host, port: 0 })
+const familyOf = (host: string): CompactPeers.Family | undefined => CompactPeers.familyOf({ host })
 
 /** What the state of our nodes of a family says. Of several, the one that has most answers speaks for all. */
 export const ofFamily = (

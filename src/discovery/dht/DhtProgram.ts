@@ -78,8 +78,6 @@ export const maxNodesOfFamily = 4
 /** Answers that may wait for a slow reader of `peers`: all that the lookups of the nodes can get. */
 const maxUnread = 2 * maxNodesOfFamily * Lookup.maxQueries
 
-const families: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
-
 /** Runs a node for each socket until the scope closes. */
 export const make = Effect.fnUntraced(function* (
   options: DhtOptions = {}
@@ -97,7 +95,7 @@ export const make = Effect.fnUntraced(function* (
   const ready = Deferred.makeUnsafe<void>()
   const onFirst = () => void Deferred.doneUnsafe(ready, Exit.void)
   const nodes: Array<DhtNode.DhtNode> = []
-  const places = (options.families ?? families).flatMap((family) =>
+  const places = (options.families ?? CompactPeers.families).flatMap((family) =>
     hub
       .hosts(family)
       .slice(0, maxNodesOfFamily)
@@ -143,7 +141,7 @@ export const make = Effect.fnUntraced(function* (
   const save = Effect.suspend(() => {
     const now = Monotonic.nowUnsafe(clock)
     // The nodes that the first one of a family knows are good for all.
-    const firsts = families.flatMap((family) => nodesOf(family).slice(0, 1))
+    const firsts = CompactPeers.families.flatMap((family) => nodesOf(family).slice(0, 1))
     const parts = firsts.map(({ machine }) => [machine.family, DhtMachine.save(machine, now)] as const)
     const known = parts.filter(([family, { nodes }]) => nodes.length > 0 || saved?.[family])
     // Of a family without a node in this run, what was saved is kept for the next.
@@ -162,9 +160,11 @@ export const make = Effect.fnUntraced(function* (
     Effect.andThen(
       Deferred.await(ready),
       permits.withPermits(1)(
-        Effect.forEach(families, (family) => Effect.forEach(nodesOf(family), (node) => node.search(search, found)), {
-          concurrency: "unbounded"
-        })
+        Effect.forEach(
+          CompactPeers.families,
+          (family) => Effect.forEach(nodesOf(family), (node) => node.search(search, found)),
+          { concurrency: "unbounded" }
+        )
       )
     ).pipe(Effect.map((results) => results.flat().filter((result) => result !== undefined)))
 
@@ -249,7 +249,7 @@ export const make = Effect.fnUntraced(function* (
     portUnsafe: (family) => openOf(family)[0]?.local.port,
     status: Effect.sync(() => {
       const now = Monotonic.nowUnsafe(clock)
-      const all = families.map((family) =>
+      const all = CompactPeers.families.map((family) =>
         openOf(family).map(({ local, machine }) => ({ local, ...DhtMachine.status(machine, now) }))
       )
       const [[ipv4, ...others4] = [], [ipv6, ...others6] = []] = all

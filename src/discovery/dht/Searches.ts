@@ -3,7 +3,7 @@
  * at.
  */
 
-import type * as CompactPeers from "../../base/CompactPeers.ts"
+import * as CompactPeers from "../../base/CompactPeers.ts"
 import * as Naming from "../../base/Naming.ts"
 import type { PeerAddress } from "../../base/PeerAddress.ts"
 import * as PeerAddresses from "../../base/PeerAddress.ts"
@@ -105,13 +105,11 @@ const look = (self: NodeState, task: Task, now: number): boolean => {
   }
 }
 
-const both: ReadonlyArray<CompactPeers.Family> = ["ipv4", "ipv6"]
-
 const question = ({ family, sibling }: NodeState, { search }: Task): Krpc.Question => {
   const { noSeeds = false, scrape = false, target, wantsPeers } = search
   // While the other node knows few, this one asks for it too (BEP 32).
   const helps = sibling !== undefined && needsHelp(sibling)
-  const want = helps ? both : family === "ipv6" ? [family] : []
+  const want = helps ? CompactPeers.families : family === "ipv6" ? [family] : []
   return wantsPeers ? { _tag: "get_peers", target, want, noSeeds, scrape } : { _tag: "find_node", target, want }
 }
 

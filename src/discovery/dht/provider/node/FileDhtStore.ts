@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import * as CompactPeers from "../../../../base/CompactPeers.ts"
 import * as Descriptors from "../../../../base/Descriptors.ts"
 import type { PeerAddress } from "../../../../base/PeerAddress.ts"
 import * as PeerAddresses from "../../../../base/PeerAddress.ts"
@@ -175,11 +176,11 @@ export const make = Effect.fnUntraced(function* ({
 /** Remembers nodes in a file. */
 export const layer = (options: Options): Layer.Layer<DhtStore> => Layer.effect(DhtStore, make(options))
 
-const families = ["ipv4", "ipv6"] as const
-
 const withoutIds = (saved: Saved | undefined): Saved | undefined =>
   saved &&
-  Object.fromEntries(families.flatMap((family) => (saved[family] ? [[family, { nodes: saved[family].nodes }]] : [])))
+  Object.fromEntries(
+    CompactPeers.families.flatMap((family) => (saved[family] ? [[family, { nodes: saved[family].nodes }]] : []))
+  )
 
 /**
  * What `ours` has, and then the nodes that only `theirs` has, which an earlier owner saved. Its id of a family stays if we
@@ -187,7 +188,7 @@ const withoutIds = (saved: Saved | undefined): Saved | undefined =>
  */
 const merge = (ours: Saved, theirs: Saved): Saved => {
   const merged: { -readonly [Family in keyof Saved]: Saved[Family] } = { ...theirs, ...ours }
-  for (const family of families) {
+  for (const family of CompactPeers.families) {
     if (ours[family] === undefined || theirs[family] === undefined) continue
     const nodes = new Map<string, PeerAddress>()
     for (const node of [...ours[family].nodes, ...theirs[family].nodes]) {
