@@ -33,7 +33,10 @@ export type OpenError =
   | OnlyV2
   | StorageError
 
-/** Reads what a torrent was made from, with its files where they are. */
+/**
+ * Reads the magnet link or the metainfo of a torrent. A metainfo has the paths that the files have now, and a renaming
+ * that was interrupted is finished first.
+ */
 export const sourceOf = Effect.fnUntraced(function* (
   self: Session,
   { infoHash }: Entry,

@@ -3,6 +3,7 @@
  * are remembered for a while. Plain code.
  */
 import * as InfoHash from "../base/InfoHash.ts"
+import * as SessionQueue from "./SessionQueue.ts"
 import type { Revision, SessionChanges, SessionList, SessionStatus } from "./SessionStatus.ts"
 
 /** How many torrents that are gone are remembered. Whoever asks from before that is given all torrents. */
@@ -36,18 +37,16 @@ export const make = (session: string): Revisions => ({
   forgotten: 0
 })
 
-/** Whether two snapshots say the same. */
-const isSame = (one: object, other: object): boolean => {
+/** Whether two snapshots, or two parts of them, say the same. */
+export const isSame = (one: unknown, other: unknown): boolean => {
+  if (Object.is(one, other)) return true
+  if (!isObject(one) || !isObject(other)) return false
   const keys = Object.keys(one)
-  if (keys.length !== Object.keys(other).length) return false
-  return keys.every((key) => {
-    const [before, after] = [(one as Record<string, unknown>)[key], (other as Record<string, unknown>)[key]]
-    if (Object.is(before, after)) return true
-    return isObject(before) && isObject(after) && isSame(before, after)
-  })
+  return keys.length === Object.keys(other).length && keys.every((key) => isSame(one[key], other[key]))
 }
 
-const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null
 
 /** Without the time that a torrent has seeded, which would make every idle seed different all the time. */
 const withoutTime = ({ statistics, ...status }: SessionStatus): object => ({
@@ -79,13 +78,10 @@ const numberIn = ({ forgotten, last, session }: Revisions, revision: Revision): 
   return name !== session || number === undefined || number < forgotten || number > last ? undefined : number
 }
 
-const byPosition = (one: SessionStatus, other: SessionStatus): number =>
-  one.position - other.position || (InfoHash.toHex(one.infoHash) < InfoHash.toHex(other.infoHash) ? -1 : 1)
-
 /** All torrents. */
 export const list = (self: Revisions): SessionList => ({
   revision: revisionOf(self),
-  torrents: Array.from(self.seen.values(), ({ status }) => status).sort(byPosition)
+  torrents: Array.from(self.seen.values(), ({ status }) => status).sort(SessionQueue.byPosition)
 })
 
 /** What has changed since a revision. */
@@ -96,7 +92,7 @@ export const since = (self: Revisions, revision: Revision): SessionChanges => {
   return {
     revision: revisionOf(self),
     isAll: false,
-    torrents: changed.sort(byPosition),
+    torrents: changed.sort(SessionQueue.byPosition),
     removed: self.removed
       .filter((removal) => removal.number > number && !self.seen.has(InfoHash.toHex(removal.infoHash)))
       .map(({ infoHash }) => infoHash)

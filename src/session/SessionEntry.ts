@@ -4,11 +4,12 @@
 
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import * as InfoHash from "../base/InfoHash.ts"
+import type * as InfoHash from "../base/InfoHash.ts"
 import * as SeedingGoal from "../torrent/SeedingGoal.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
+import * as Revisions from "./Revisions.ts"
 import type { SavedLabel, SavedTorrent, Statistics } from "./SavedTorrent.ts"
 import type { SessionState, SessionStatus } from "./SessionStatus.ts"
 
@@ -72,10 +73,6 @@ export const make = (saved: SavedTorrent): Entry => ({
   isGone: false
 })
 
-/** The order of the queue. */
-export const byPosition = (one: Entry, other: Entry): number =>
-  one.saved.position - other.saved.position || (InfoHash.toHex(one.infoHash) < InfoHash.toHex(other.infoHash) ? -1 : 1)
-
 /** Whether everything that is wanted is stored, as far as is known. */
 export const isComplete = ({ saved: { progress } }: Entry): boolean => progress?.missingBytes === 0
 
@@ -130,15 +127,11 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   const isUnknown = unknown.has(status.state._tag) || totalBytes === 0
   const progress = isUnknown ? saved.progress : { totalBytes, wantedBytes, missingBytes }
   const { seedingMillis } = statistics
-  const isSameBesides = isSame({ ...saved.statistics, seedingMillis }, statistics) && isSame(saved.progress, progress)
+  const isSameBesides =
+    Revisions.isSame({ ...saved.statistics, seedingMillis }, statistics) && Revisions.isSame(saved.progress, progress)
   if (isSameBesides && seedingMillis === saved.statistics.seedingMillis) return
   self.saved = { ...saved, statistics, progress }
   if (!isSameBesides) self.isUnsaved = true
-}
-
-const isSame = <A extends object>(one: A | undefined, other: A | undefined): boolean => {
-  if (one === undefined || other === undefined) return one === other
-  return (Object.keys(one) as Array<keyof A>).every((key) => one[key] === other[key])
 }
 
 /** What it is doing. `status` is what the engine says of it, if it is there. */
@@ -164,20 +157,11 @@ export const statusOf = (
   known: ReadonlyMap<string, SavedLabel>,
   status: TorrentStatus | undefined
 ): SessionStatus => {
-  const { addedAtMillis, completedAtMillis, infoHash, labels, name, options, position, progress, statistics } =
-    self.saved
+  const { wanted: _, ...saved } = self.saved
   return {
-    infoHash,
-    name,
+    ...saved,
     state: stateOf(self, known, status),
-    position,
-    labels,
-    options,
-    addedAtMillis,
-    completedAtMillis,
-    progress,
-    statistics,
-    shareRatio: SeedingGoal.ratioOf(statistics.uploadedBytes, progress?.wantedBytes ?? 0),
+    shareRatio: SeedingGoal.ratioOf(saved.statistics.uploadedBytes, saved.progress?.wantedBytes ?? 0),
     downloadBytesPerSecond: status?.downloadBytesPerSecond ?? 0,
     uploadBytesPerSecond: status?.uploadBytesPerSecond ?? 0,
     connectedPeers: status?.connectedPeers ?? 0

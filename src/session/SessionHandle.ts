@@ -86,7 +86,7 @@ const resume = (self: Program, entry: Entry, once: ResumeOptions = {}) =>
     })
   )
 
-/** Uses a torrent in the engine, where it is put for that if it is not there. */
+/** Calls `use` with a torrent in the engine. If it is not there, it is added for that, paused. */
 const withTorrent = <A, E>(
   self: Program,
   entry: Entry,
@@ -182,30 +182,15 @@ const move = (self: Program, entry: Entry, place: Place): Effect.Effect<void, Se
     const to = typeof place === "string" ? place : next === undefined ? "last" : { before: next }
     const position = SessionQueue.between(others, to)
     if (position !== undefined) return SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, position }))
-    // There is no number left between its new neighbours.
+    // There is no number left between its new neighbours, so all get new ones.
     const entries = others.map((other) => other.entry)
-    return renumber(self, entries.toSpliced(others.findIndex(isNext), 0, entry))
+    const inOrder = entries.toSpliced(others.findIndex(isNext), 0, entry)
+    return SessionRecord.updateAllHeld(self, inOrder, (saved, index) => ({ ...saved, position: index + 1 }))
   })
   return self.saving.withPermit(
     here(entry).pipe(Effect.andThen(moving), Effect.andThen(Effect.sync(() => Signal.set(self.planning))))
   )
 }
-
-/** Gives all torrents new positions, in this order. The caller holds `saving`. */
-const renumber = (self: Program, entries: ReadonlyArray<Entry>): Effect.Effect<void, SessionStoreError> =>
-  Effect.uninterruptible(
-    Effect.map(
-      self.store.commit(
-        entries.map(({ saved }, index) => ({ _tag: "SetTorrent", torrent: { ...saved, position: index + 1 } }))
-      ),
-      () => {
-        for (const [index, entry] of entries.entries()) {
-          entry.saved = { ...entry.saved, position: index + 1 }
-          entry.hasChanged = true
-        }
-      }
-    )
-  )
 
 /** Forgets a torrent that is in the engine no more. */
 const forget = (self: Program, entry: Entry): void => {

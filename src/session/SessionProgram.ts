@@ -1,9 +1,9 @@
 /**
  * The program of a session: which of its torrents are in the engine, and what is saved of them.
  *
- * Whatever may change which torrents should be active sets `planning`. The plan then chooses them, and has each one that
- * is not where it should be settled, in a fiber of its own: opened, closed, paused or resumed. `SessionHandle.ts` has
- * what users do.
+ * Whatever may change which torrents should be active sets `planning`. The plan then chooses them. It starts a fiber for
+ * each torrent that is not in the state it should be in, which opens, closes, pauses or resumes it. `SessionHandle.ts`
+ * has what users do.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -82,7 +82,7 @@ export const make = Effect.gen(function* () {
   return self
 })
 
-/** Chooses which torrents run, and has each one settled that is not where it should be. */
+/** Chooses which torrents run, and starts a fiber for each that has to be settled. */
 const plan = (self: Session) =>
   Effect.suspend(() => {
     const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
@@ -102,7 +102,10 @@ const plan = (self: Session) =>
     )
   })
 
-/** Puts a torrent where it should be. Whoever holds its lock changes nothing of that meanwhile. */
+/**
+ * Brings a torrent into the state that it should be in: in the engine or not, and running or paused there. Holds its lock
+ * meanwhile, so nobody else opens, closes or removes it.
+ */
 export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening.OpenError> =>
   entry.lock.withPermit(
     Effect.gen(function* () {

@@ -4,7 +4,14 @@
  * A torrent that is moved gets a number between those of its new neighbours, so a move changes one torrent. Numbers end
  * after some fifty moves to the same place; then all torrents are numbered anew.
  */
-import type { QueueLimits } from "./SavedTorrent.ts"
+import * as InfoHash from "../base/InfoHash.ts"
+import type { QueueLimits, SavedTorrent } from "./SavedTorrent.ts"
+
+/** The order of the queue: that of positions, and then that of info hashes. */
+export const byPosition = (
+  one: Pick<SavedTorrent, "infoHash" | "position">,
+  other: Pick<SavedTorrent, "infoHash" | "position">
+): number => one.position - other.position || (InfoHash.toHex(one.infoHash) < InfoHash.toHex(other.infoHash) ? -1 : 1)
 
 /** What the queue must know of a torrent. */
 export interface Queued {

@@ -14,7 +14,7 @@ import type * as EventLog from "../torrent/EventLog.ts"
 import type * as Revisions from "./Revisions.ts"
 import type { QueueLimits, SavedLabel, SavedTorrent } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
-import type * as SessionQueue from "./SessionQueue.ts"
+import * as SessionQueue from "./SessionQueue.ts"
 import type { SessionEvent } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
@@ -54,7 +54,8 @@ export interface SessionRecord {
 export const now = ({ clock }: SessionRecord): number => Monotonic.nowUnsafe(clock)
 
 /** The torrents in the order of the queue. */
-export const queue = ({ entries }: SessionRecord): Array<Entry> => [...entries.values()].sort(SessionEntry.byPosition)
+export const queue = ({ entries }: SessionRecord): Array<Entry> =>
+  [...entries.values()].sort((one, other) => SessionQueue.byPosition(one.saved, other.saved))
 
 /** What the queue must know of a torrent. */
 export const queued = ({ labels }: SessionRecord, entry: Entry): SessionQueue.Queued & { readonly entry: Entry } => ({
@@ -76,18 +77,31 @@ export const update = (
 
 /** The same for whoever holds `saving`, together with changes that come before it. */
 export const updateHeld = (
-  { store }: SessionRecord,
+  self: SessionRecord,
   entry: Entry,
   change: (saved: SavedTorrent) => SavedTorrent,
   before: ReadonlyArray<StoreChange> = []
+): Effect.Effect<void, SessionStoreError> => updateAllHeld(self, [entry], change, before)
+
+/** The same for several torrents at once. `change` is also given the index of the torrent in `entries`. */
+export const updateAllHeld = (
+  { store }: SessionRecord,
+  entries: ReadonlyArray<Entry>,
+  change: (saved: SavedTorrent, index: number) => SavedTorrent,
+  before: ReadonlyArray<StoreChange> = []
 ): Effect.Effect<void, SessionStoreError> =>
   Effect.uninterruptible(
-    Effect.suspend(() =>
-      Effect.map(store.commit([...before, { _tag: "SetTorrent", torrent: change(entry.saved) }]), () => {
-        entry.saved = change(entry.saved)
-        entry.hasChanged = true
+    Effect.suspend(() => {
+      const changes = entries.map(
+        ({ saved }, index) => ({ _tag: "SetTorrent", torrent: change(saved, index) }) as const
+      )
+      return Effect.map(store.commit([...before, ...changes]), () => {
+        for (const [index, entry] of entries.entries()) {
+          entry.saved = change(entry.saved, index)
+          entry.hasChanged = true
+        }
       })
-    )
+    })
   )
 
 const isUnsaved = ({ isGone, isUnsaved, keptSeedingMillis, saved }: Entry, seedingMillis: number): boolean =>

@@ -24,24 +24,15 @@ export const SessionState = Schema.TaggedUnion({
 /** What a torrent of a session is doing. */
 export type SessionState = typeof SessionState.Type
 
-const { addedAtMillis, completedAtMillis, labels, name, options, position, progress, statistics } = SavedTorrent.fields
+const { wanted: _, ...saved } = SavedTorrent.fields
 
 /**
- * The schema of a snapshot. Times are milliseconds since 1970, and statistics those of all runs. What is not read from
+ * The schema of a snapshot: what is saved, and what it is doing in place of what it should do. Times are milliseconds since 1970, and statistics those of all runs. What is not read from
  * the engine is as it was when the torrent was last active.
  */
 export const SessionStatus = Schema.Struct({
-  infoHash: InfoHash,
-  name,
+  ...saved,
   state: SessionState,
-  /** Torrents are queued in the order of their positions, and then of their info hashes. */
-  position,
-  labels,
-  options,
-  addedAtMillis,
-  completedAtMillis,
-  progress,
-  statistics,
   /** Uploaded bytes divided by wanted bytes, in all runs. */
   shareRatio: Schema.Finite,
   /** Bytes a second over the last few seconds; 0 unless it is active. */

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Bytes from "../../../base/Bytes.ts"
 import type { QueueLimits, SavedContent, SavedLabel, SavedTorrent, Source } from "../../SavedTorrent.ts"
+import * as SessionQueue from "../../SessionQueue.ts"
 import { SessionStore, SessionStoreError, type StoreChange, type StoreReason } from "../../SessionStore.ts"
 
 /** The inside of the store. */
@@ -25,9 +26,6 @@ interface Kept {
   readonly torrent: SavedTorrent
   readonly content: SavedContent
 }
-
-const byPosition = (one: SavedTorrent, other: SavedTorrent): number =>
-  one.position - other.position || (Bytes.toHex(one.infoHash) < Bytes.toHex(other.infoHash) ? -1 : 1)
 
 const ownSource = (source: Source): Source =>
   source._tag === "Metainfo" ? { ...source, bytes: source.bytes.slice() } : source
@@ -89,7 +87,7 @@ export const make = () => {
   return {
     store: SessionStore.of({
       load: attempt("load", () => ({
-        torrents: Array.from(torrents.values(), ({ torrent }) => torrent).sort(byPosition),
+        torrents: Array.from(torrents.values(), ({ torrent }) => torrent).sort(SessionQueue.byPosition),
         labels: [...labels.values()],
         limits
       })),

@@ -25,11 +25,14 @@ export const TorrentRow = Schema.Struct({
   seeding_millis: Schema.Natural
 })
 
+/** The schema of the text of the files in `contents`. */
+const FilesText = json(Saved.SavedFiles)
+
 /** The schema of a row of `contents`. */
 export const ContentRow = Schema.Struct({
   metainfo: Schema.NullOr(Schema.Uint8Array),
   magnet: Schema.NullOr(Schema.String),
-  files: json(Saved.SavedFiles)
+  files: FilesText
 })
 
 /** The schema of the text in `labels`. */
@@ -37,9 +40,6 @@ export const LabelText = json(Saved.SavedLabel)
 
 /** The schema of the text of the limits in `settings`. */
 export const LimitsText = json(Saved.QueueLimits)
-
-/** The schema of the text of the files in `contents`. */
-export const FilesText = json(Saved.SavedFiles)
 
 const encodeTorrent = Schema.encodeSync(TorrentRow)
 const encodeFiles = Schema.encodeSync(FilesText)
