@@ -32,7 +32,7 @@ export const make = (dht: PeerNodes["dht"]): Effect.Effect<PeerNodes> =>
     }
   }))
 
-/** Passes nodes on to the DHT, for ever. A DHT that cannot begin is logged, and tried again with the next node. */
+/** Passes nodes on to the DHT and never ends. If the DHT cannot begin, that is logged, and the next node tries again. */
 export const run = ({ dht, queue }: PeerNodes): Effect.Effect<never> =>
   Effect.forever(
     Effect.flatMap(Queue.take(queue), (node) =>

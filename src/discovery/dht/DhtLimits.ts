@@ -28,9 +28,9 @@ export interface DhtLimits {
    *
    * Too few refuse users behind one NAT. Too many let a few hosts drive out the hashes of all others, because each peer
    * may be of another hash, and the hash that was announced longest ago is replaced. A torrent is announced to the eight
-   * nodes closest to its hash. So if a thousand users behind a NAT have a hundred torrents each, a node in a DHT of a
-   * million nodes is told of about one of them. The default is a hundred times that, and it takes twenty hosts to fill
-   * `storedHashes`.
+   * nodes closest to its hash. If a thousand users behind a NAT have a hundred torrents each, that is 800,000 announces,
+   * about one for each node in a DHT of a million. The default is a hundred times that, and twenty hosts are needed to
+   * fill `storedHashes`.
    *
    * Hosts of a local network are few and trusted, and in a small DHT of their own each node stores most torrents. So this
    * limit is not for them; the limits above are.
