@@ -1,0 +1,40 @@
+/**
+ * Sessions of browsers: a page sends the password once, and then has a cookie. What the routes for logging in do.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Schema from "effect/Schema"
+import type { Caller } from "./Caller.ts"
+import type { TooManyFailures, Unauthenticated } from "./Refused.ts"
+
+/** Who a client is to the service. */
+export const Login = Schema.Struct({
+  /** By what the client is known; `Nobody` if it is not. */
+  caller: Schema.Literals(["Token", "Password", "Cookie", "Nobody"]),
+  /** Whether a password is set, so that a client can log in with it. */
+  hasPassword: Schema.Boolean,
+  /**
+   * What a session sends as `X-CSRF-Token` with every request that is neither GET nor HEAD. Only for `Cookie`.
+   */
+  csrfToken: Schema.optionalKey(Schema.String)
+})
+export type Login = typeof Login.Type
+
+/** What the routes for logging in call. They set and remove the cookie in the answer to the request. */
+export class Logins extends Context.Service<
+  Logins,
+  {
+    /**
+     * Starts a session if the password is right. It is always a new one, whatever cookie the request had; a session that
+     * it had ends. Fails with `Unauthenticated` if the password is wrong or none is set.
+     */
+    readonly login: (
+      password: string
+    ) => Effect.Effect<Login, Unauthenticated | TooManyFailures, Caller | HttpServerRequest.HttpServerRequest>
+    /** Ends the session of the caller, if it is one. */
+    readonly logout: Effect.Effect<void, never, Caller | HttpServerRequest.HttpServerRequest>
+    /** Says who the caller is. */
+    readonly whoAmI: Effect.Effect<Login, never, Caller>
+  }
+>()("piecewise/control/security/Logins") {}
