@@ -46,12 +46,14 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
   ["telemetry"],
   ["engine"],
   ["session"],
+  ["web"],
+  ["control"],
   // Shared by the providers of the io-daemon.
   ["io-daemon"],
   ["*/provider"],
   // Whole engines in simulated swarms.
   ["testing"],
-  ["cli", "node", "web"],
+  ["cli", "node"],
   // The engine for programs that write promises, over what composes it.
   ["promise"]
 ]
@@ -64,7 +66,7 @@ const floorOfFolder = (folder: string): number | undefined => {
   return floor < 0 ? undefined : floor
 }
 
-const programs = floorOfFolder("session")!
+const programs = floorOfFolder("control")!
 const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */

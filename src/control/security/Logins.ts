@@ -8,7 +8,10 @@ import * as Schema from "effect/Schema"
 import type { Caller } from "./Caller.ts"
 import type { TooManyFailures, Unauthenticated } from "./Refused.ts"
 
-/** Who a client is to the service. */
+/** The name of the cookie of a session. */
+export const cookieName = "piecewise_session"
+
+/** The schema of who a client is to the service. */
 export const Login = Schema.Struct({
   /** By what the client is known; `Nobody` if it is not. */
   caller: Schema.Literals(["Token", "Password", "Cookie", "Nobody"]),
@@ -19,6 +22,7 @@ export const Login = Schema.Struct({
    */
   csrfToken: Schema.optionalKey(Schema.String)
 })
+/** Who a client is to the service. */
 export type Login = typeof Login.Type
 
 /** What the routes for logging in call. They set and remove the cookie in the answer to the request. */

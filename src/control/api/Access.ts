@@ -1,0 +1,36 @@
+/**
+ * What every request needs, and how it is refused without it.
+ *
+ * `security/Security.ts` refuses before a route is looked up. This says so in the API, for its OpenAPI document and for
+ * its client, which sends the credentials.
+ */
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
+import type { Caller } from "../security/Caller.ts"
+import * as Logins from "../security/Logins.ts"
+import * as Refused from "../security/Refused.ts"
+import { RequestRefused } from "./ApiErrors.ts"
+
+/** Refusals that any request may get. */
+const refusals = [
+  Refused.PathNotAllowed,
+  Refused.HostNotAllowed,
+  Refused.CrossSite,
+  Refused.TooLarge,
+  Refused.TooManyFailures
+] as const
+
+/** The request has the form that the API describes. */
+export class Form extends HttpApiMiddleware.Service<Form>()("piecewise/control/Form", {
+  error: [RequestRefused, ...refusals]
+}) {}
+
+/** The request has credentials: the token, or the session of a browser. Handlers can read whose. */
+export class Access extends HttpApiMiddleware.Service<Access, { provides: Caller }>()("piecewise/control/Access", {
+  security: {
+    token: HttpApiSecurity.bearer,
+    session: HttpApiSecurity.apiKey({ key: Logins.cookieName, in: "cookie" })
+  },
+  requiredForClient: true,
+  error: [Refused.Unauthenticated, Refused.Forbidden, Refused.CsrfTokenMissing]
+}) {}
