@@ -97,7 +97,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   SavedTorrent: SavedTorrent.SavedTorrent,
   SavedContent: SavedTorrent.SavedContent,
   SavedLabel: SavedTorrent.SavedLabel,
-  QueueLimits: SavedTorrent.QueueLimits,
+  SessionLimits: SavedTorrent.SessionLimits,
   SessionStatus: SessionStatus.SessionStatus,
   SessionList: SessionStatus.SessionList,
   SessionChanges: SessionStatus.SessionChanges,

@@ -110,10 +110,13 @@ export class Session extends Context.Service<
     readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, SessionStoreError>
     /** Removes what a label means. Torrents keep its name. */
     readonly removeLabel: (name: string) => Effect.Effect<void, SessionStoreError>
-    /** How many torrents may be active at once. */
-    readonly limits: Effect.Effect<Saved.QueueLimits>
-    /** Sets how many torrents may be active at once. The first in the queue stay active. */
-    readonly setLimits: (limits: Saved.QueueLimits) => Effect.Effect<void, SessionStoreError>
+    /** The limits of all torrents together. */
+    readonly limits: Effect.Effect<Saved.SessionLimits>
+    /**
+     * Replaces the limits of all torrents together; one that is absent is lifted. The first in the queue stay active. Rates
+     * take the place of those that the engine was made with, also in later runs that find one saved.
+     */
+    readonly setLimits: (limits: Saved.SessionLimits) => Effect.Effect<void, SessionStoreError>
   }
 >()("piecewise/session/Session") {}
 
@@ -198,12 +201,15 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     }, Effect.uninterruptible)
 
     /** Changes something of the session itself. */
-    const commit = (change: Parameters<typeof store.commit>[0][number], apply: () => void) =>
-      Effect.uninterruptible(
-        Effect.map(store.commit([change]), () => {
-          apply()
-          Signal.set(program.planning)
-        })
+    const commit = (change: Parameters<typeof store.commit>[0][number], apply: Effect.Effect<unknown>) =>
+      program.saving.withPermit(
+        store
+          .commit([change])
+          .pipe(
+            Effect.andThen(apply),
+            Effect.andThen(Effect.sync(() => Signal.set(program.planning))),
+            Effect.uninterruptible
+          )
       )
 
     return Session.of({
@@ -221,13 +227,25 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.log),
       labels: Effect.sync(() => [...labels.values()]),
-      setLabel: (label) => commit({ _tag: "SetLabel", label }, () => labels.set(label.name, label)),
-      removeLabel: (name) => commit({ _tag: "RemoveLabel", name }, () => labels.delete(name)),
+      setLabel: (label) =>
+        commit(
+          { _tag: "SetLabel", label },
+          Effect.sync(() => labels.set(label.name, label))
+        ),
+      removeLabel: (name) =>
+        commit(
+          { _tag: "RemoveLabel", name },
+          Effect.sync(() => labels.delete(name))
+        ),
       limits: Effect.sync(() => program.limits),
       setLimits: (limits) =>
-        commit({ _tag: "SetLimits", limits }, () => {
-          program.limits = limits
-        })
+        commit(
+          { _tag: "SetLimits", limits },
+          Effect.suspend(() => {
+            program.limits = limits
+            return program.engine.setLimits(limits)
+          })
+        )
     })
   }
 )

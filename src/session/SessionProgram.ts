@@ -22,7 +22,7 @@ import * as EventLog from "../torrent/EventLog.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedTorrent } from "./SavedTorrent.ts"
+import type { SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -72,6 +72,8 @@ export const make = Effect.gen(function* () {
     isOver: false
   }
   for (const { infoHash, options } of torrents) self.folders.set(infoHash, options.folder)
+  // If no rate was set, those of the options of the engine stay.
+  if (hasRates(limits)) yield* self.engine.setLimits(limits)
   yield* Effect.addFinalizer(() => closeAll(self))
   yield* Signal.attend(self.planning, plan(self))
   const hearing = Stream.runForEach(self.engine.events, (event) => hear(self, event))
@@ -81,6 +83,9 @@ export const make = Effect.gen(function* () {
   Signal.set(self.planning)
   return self
 })
+
+const hasRates = ({ downloadBytesPerSecond, uploadBytesPerSecond }: SessionLimits): boolean =>
+  downloadBytesPerSecond !== undefined || uploadBytesPerSecond !== undefined
 
 /** Chooses which torrents run, and starts a fiber for each that has to be settled. */
 const plan = (self: Session) =>

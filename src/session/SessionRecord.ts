@@ -12,7 +12,7 @@ import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Storage } from "../storage/Storage.ts"
 import type * as EventLog from "../torrent/EventLog.ts"
 import type * as Revisions from "./Revisions.ts"
-import type { QueueLimits, SavedLabel, SavedTorrent } from "./SavedTorrent.ts"
+import type { SavedLabel, SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import type { SessionEvent } from "./SessionStatus.ts"
@@ -34,7 +34,7 @@ export interface SessionRecord {
   /** By info hash in hex. */
   readonly entries: Map<string, SessionEntry.Entry>
   readonly labels: Map<string, SavedLabel>
-  limits: QueueLimits
+  limits: SessionLimits
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
   /**
