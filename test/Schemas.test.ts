@@ -102,6 +102,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   SessionList: SessionStatus.SessionList,
   SessionChanges: SessionStatus.SessionChanges,
   SessionEvent: SessionStatus.SessionEvent,
+  EventsMissed: SessionStatus.EventsMissed,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

@@ -25,16 +25,25 @@ import * as EventLog from "../torrent/EventLog.ts"
 import * as Revisions from "./Revisions.ts"
 import * as Saved from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
+import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import type { Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
+import type { EventId, EventsMissed, Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
-export { SessionChanges, SessionEvent, SessionList, SessionState, SessionStatus } from "./SessionStatus.ts"
+export {
+  EventId,
+  EventsMissed,
+  SessionChanges,
+  SessionEvent,
+  SessionList,
+  SessionState,
+  SessionStatus
+} from "./SessionStatus.ts"
 export type { Place, ResumeOptions, SessionTorrent } from "./SessionTorrent.ts"
 export { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "./SessionTorrent.ts"
 
@@ -104,6 +113,14 @@ export class Session extends Context.Service<
      * oldest. Never ends.
      */
     readonly events: Stream.Stream<SessionEvent>
+    /**
+     * What has happened since an event, and what happens from then on; without an id only the latter. Where events are
+     * missing it has `Missed` in their place: first of all if the id is of another run or before those that are kept,
+     * and later if the reader lags by 8,192 events. Never ends.
+     */
+    readonly eventsSince: (id?: EventId) => Stream.Stream<SessionEvent | EventsMissed>
+    /** The id of the last event. What is listed later has all that happened until then. */
+    readonly lastEvent: Effect.Effect<EventId>
     /** The labels that have a meaning of their own. A torrent may have any other name as a label. */
     readonly labels: Effect.Effect<ReadonlyArray<Saved.SavedLabel>>
     /** Adds a label, or replaces the one with its name. Its folder is that of torrents that are added from then on. */
@@ -195,7 +212,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       const entry = SessionEntry.make(torrent)
       entries.set(key, entry)
       program.folders.set(infoHash, folder)
-      EventLog.report(program.log, { infoHash, event: { _tag: "Added", name } })
+      SessionEvents.report(program.events, { infoHash, event: { _tag: "Added", name } })
       Signal.set(program.planning)
       return SessionHandle.make(program, entry)
     }, Effect.uninterruptible)
@@ -225,7 +242,9 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         }),
       list: Effect.map(SessionProgram.refresh(program), () => Revisions.list(program.revisions)),
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
-      events: EventLog.events(program.log),
+      events: EventLog.events(program.events.log),
+      eventsSince: (id) => SessionEvents.since(program.events, id),
+      lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
       setLabel: (label) =>
         commit(

@@ -9,13 +9,13 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
-import * as EventLog from "../torrent/EventLog.ts"
 import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import * as FileRenaming from "./FileRenaming.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
+import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -199,7 +199,7 @@ const forget = (self: Program, entry: Entry): void => {
   self.entries.delete(InfoHash.toHex(infoHash))
   self.folders.set(infoHash, undefined)
   Revisions.remove(self.revisions, infoHash)
-  EventLog.report(self.log, { infoHash, event: { _tag: "Removed" } })
+  SessionEvents.report(self.events, { infoHash, event: { _tag: "Removed" } })
   Signal.set(self.planning)
 }
 
