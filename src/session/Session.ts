@@ -27,6 +27,8 @@ import * as Saved from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
+import type { OptionRefused } from "./SessionInput.ts"
+import * as SessionInput from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -35,6 +37,7 @@ import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
+export { OptionRefused } from "./SessionInput.ts"
 export {
   EventId,
   EventsMissed,
@@ -60,7 +63,13 @@ export interface AddOptions extends Saved.SavedOptions {
 }
 
 /** Why a torrent could not be added. */
-export type AddError = AlreadyInSession | Metainfo.MetainfoError | Magnet.MagnetError | OnlyV2 | SessionStoreError
+export type AddError =
+  | OptionRefused
+  | AlreadyInSession
+  | Metainfo.MetainfoError
+  | Magnet.MagnetError
+  | OnlyV2
+  | SessionStoreError
 
 /**
  * Torrents that outlive the process.
@@ -123,8 +132,12 @@ export class Session extends Context.Service<
     readonly lastEvent: Effect.Effect<EventId>
     /** The labels that have a meaning of their own. A torrent may have any other name as a label. */
     readonly labels: Effect.Effect<ReadonlyArray<Saved.SavedLabel>>
-    /** Adds a label, or replaces the one with its name. Its folder is that of torrents that are added from then on. */
-    readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, SessionStoreError>
+    /**
+     * Adds a label, or replaces the one with its name. Names have 1 to 128 characters, without control characters and
+     * `/`, and a folder has no component `..`. Its folder is that of torrents that are added from
+     * then on.
+     */
+    readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, OptionRefused | SessionStoreError>
     /** Removes what a label means. Torrents keep its name. */
     readonly removeLabel: (name: string) => Effect.Effect<void, SessionStoreError>
     /** The limits of all torrents together. */
@@ -133,7 +146,7 @@ export class Session extends Context.Service<
      * Replaces the limits of all torrents together; one that is absent is lifted. The first in the queue stay active. Rates
      * take the place of those that the engine was made with, also in later runs that find one saved.
      */
-    readonly setLimits: (limits: Saved.SessionLimits) => Effect.Effect<void, SessionStoreError>
+    readonly setLimits: (limits: Saved.SessionLimits) => Effect.Effect<void, OptionRefused | SessionStoreError>
   }
 >()("piecewise/session/Session") {}
 
@@ -155,7 +168,7 @@ const read = Effect.fnUntraced(function* (
   files: ReadonlyArray<PiecePriority.PiecePriority> = []
 ): Effect.fn.Return<
   Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress"> & { readonly source: Saved.Source },
-  Exclude<AddError, AlreadyInSession | SessionStoreError>,
+  Exclude<AddError, OptionRefused | AlreadyInSession | SessionStoreError>,
   PieceHasher
 > {
   if ("metainfo" in given) {
@@ -230,10 +243,11 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       )
 
     return Session.of({
-      add: (source, options = {}) =>
-        Effect.flatMap(Effect.provideService(read(source, options.files), PieceHasher, program.hasher), (known) =>
-          program.saving.withPermit(save(known, options))
-        ),
+      add: Effect.fnUntraced(function* (source, given = {}) {
+        const options = yield* SessionInput.addOptions(given)
+        const known = yield* Effect.provideService(read(source, options.files), PieceHasher, program.hasher)
+        return yield* program.saving.withPermit(save(known, options))
+      }),
       get: (infoHash) =>
         Effect.suspend(() => {
           const entry = entries.get(InfoHash.toHex(infoHash))
@@ -246,10 +260,12 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       eventsSince: (id) => SessionEvents.since(program.events, id),
       lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
-      setLabel: (label) =>
-        commit(
-          { _tag: "SetLabel", label },
-          Effect.sync(() => labels.set(label.name, label))
+      setLabel: (given) =>
+        Effect.flatMap(SessionInput.label(given), (label) =>
+          commit(
+            { _tag: "SetLabel", label },
+            Effect.sync(() => labels.set(label.name, label))
+          )
         ),
       removeLabel: (name) =>
         commit(
@@ -257,13 +273,15 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
           Effect.sync(() => labels.delete(name))
         ),
       limits: Effect.sync(() => program.limits),
-      setLimits: (limits) =>
-        commit(
-          { _tag: "SetLimits", limits },
-          Effect.suspend(() => {
-            program.limits = limits
-            return program.engine.setLimits(limits)
-          })
+      setLimits: (given) =>
+        Effect.flatMap(SessionInput.limits(given), (limits) =>
+          commit(
+            { _tag: "SetLimits", limits },
+            Effect.suspend(() => {
+              program.limits = limits
+              return program.engine.setLimits(limits)
+            })
+          )
         )
     })
   }
