@@ -27,6 +27,7 @@ import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
 import * as SavedTorrent from "../src/session/SavedTorrent.ts"
+import * as SessionInput from "../src/session/SessionInput.ts"
 import * as SessionStatus from "../src/session/SessionStatus.ts"
 import { SessionStoreError } from "../src/session/SessionStore.ts"
 import { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "../src/session/SessionTorrent.ts"
@@ -60,6 +61,7 @@ const errors = {
   NotInSession,
   NotOpened,
   OnlyV2,
+  OptionRefused: SessionInput.OptionRefused,
   PathRefused,
   RemovalFailed,
   ResumeError,
@@ -97,11 +99,14 @@ const schemas: Readonly<Record<string, unknown>> = {
   SavedTorrent: SavedTorrent.SavedTorrent,
   SavedContent: SavedTorrent.SavedContent,
   SavedLabel: SavedTorrent.SavedLabel,
-  QueueLimits: SavedTorrent.QueueLimits,
+  Label: SessionInput.Label,
+  SessionAddOptions: SessionInput.AddOptions,
+  SessionLimits: SavedTorrent.SessionLimits,
   SessionStatus: SessionStatus.SessionStatus,
   SessionList: SessionStatus.SessionList,
   SessionChanges: SessionStatus.SessionChanges,
   SessionEvent: SessionStatus.SessionEvent,
+  EventsMissed: SessionStatus.EventsMissed,
   Magnet,
   MetainfoSummary,
   Line: JsonLines.Line,

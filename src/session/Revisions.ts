@@ -3,6 +3,7 @@
  * are remembered for a while. Plain code.
  */
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Run from "./Run.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import type { Revision, SessionChanges, SessionList, SessionStatus } from "./SessionStatus.ts"
 
@@ -69,13 +70,12 @@ export const remove = (self: Revisions, infoHash: InfoHash.InfoHash): void => {
   if (self.removed.length > maxRemoved) self.forgotten = self.removed.shift()!.number
 }
 
-const revisionOf = ({ last, session }: Revisions): Revision => `${session}.${last}`
+const revisionOf = ({ last, session }: Revisions): Revision => Run.textOf(session, last)
 
 /** The number in a revision; `undefined` if it is of another session, or too old. */
 const numberIn = ({ forgotten, last, session }: Revisions, revision: Revision): number | undefined => {
-  const [name, digits = ""] = revision.split(".")
-  const number = /^\d+$/.test(digits) ? Number(digits) : undefined
-  return name !== session || number === undefined || number < forgotten || number > last ? undefined : number
+  const number = Run.numberIn(session, revision, last)
+  return number === undefined || number < forgotten ? undefined : number
 }
 
 /** All torrents. */

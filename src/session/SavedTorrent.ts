@@ -10,6 +10,7 @@
 import * as Schema from "effect/Schema"
 import { PiecePriority } from "../assembly/PiecePriority.ts"
 import { InfoHash } from "../base/InfoHash.ts"
+import { Limits } from "../rate/RateLimits.ts"
 import { SeedingGoal } from "../torrent/SeedingGoal.ts"
 import { TorrentOptions } from "../torrent/TorrentOptions.ts"
 
@@ -147,12 +148,14 @@ export const SavedLabel = Schema.Struct({
 /** A label, and what it means for torrents that do not say otherwise. */
 export type SavedLabel = typeof SavedLabel.Type
 
-/** The schema of how many torrents may be active at once. Absent for no limit. */
-export const QueueLimits = Schema.Struct({
-  /** Torrents with missing bytes, and torrents that are complete. */
+/** The schema of the limits of all torrents together. Absent for no limit. */
+export const SessionLimits = Schema.Struct({
+  /** How many torrents with missing bytes, and how many complete ones, may be active at once. */
   downloads: Schema.optional(Schema.Natural),
-  seeds: Schema.optional(Schema.Natural)
+  seeds: Schema.optional(Schema.Natural),
+  /** As those of an engine, in bytes a second: a number of at least 1, or a `ByteSize`. */
+  ...Limits.fields
 })
 
-/** How many torrents may be active at once. */
-export type QueueLimits = typeof QueueLimits.Type
+/** The limits of all torrents together. */
+export type SessionLimits = typeof SessionLimits.Type

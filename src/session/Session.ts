@@ -25,16 +25,28 @@ import * as EventLog from "../torrent/EventLog.ts"
 import * as Revisions from "./Revisions.ts"
 import * as Saved from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
+import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
+import type { OptionRefused } from "./SessionInput.ts"
+import * as SessionInput from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import type { Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
+import type { EventId, EventsMissed, Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
-export { SessionChanges, SessionEvent, SessionList, SessionState, SessionStatus } from "./SessionStatus.ts"
+export { OptionRefused } from "./SessionInput.ts"
+export {
+  EventId,
+  EventsMissed,
+  SessionChanges,
+  SessionEvent,
+  SessionList,
+  SessionState,
+  SessionStatus
+} from "./SessionStatus.ts"
 export type { Place, ResumeOptions, SessionTorrent } from "./SessionTorrent.ts"
 export { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "./SessionTorrent.ts"
 
@@ -51,7 +63,13 @@ export interface AddOptions extends Saved.SavedOptions {
 }
 
 /** Why a torrent could not be added. */
-export type AddError = AlreadyInSession | Metainfo.MetainfoError | Magnet.MagnetError | OnlyV2 | SessionStoreError
+export type AddError =
+  | OptionRefused
+  | AlreadyInSession
+  | Metainfo.MetainfoError
+  | Magnet.MagnetError
+  | OnlyV2
+  | SessionStoreError
 
 /**
  * Torrents that outlive the process.
@@ -104,16 +122,31 @@ export class Session extends Context.Service<
      * oldest. Never ends.
      */
     readonly events: Stream.Stream<SessionEvent>
+    /**
+     * What has happened since an event, and what happens from then on; without an id only the latter. Where events are
+     * missing it has `Missed` in their place: first of all if the id is of another run or before those that are kept,
+     * and later if the reader lags by 8,192 events. Never ends.
+     */
+    readonly eventsSince: (id?: EventId) => Stream.Stream<SessionEvent | EventsMissed>
+    /** The id of the last event. What is listed later has all that happened until then. */
+    readonly lastEvent: Effect.Effect<EventId>
     /** The labels that have a meaning of their own. A torrent may have any other name as a label. */
     readonly labels: Effect.Effect<ReadonlyArray<Saved.SavedLabel>>
-    /** Adds a label, or replaces the one with its name. Its folder is that of torrents that are added from then on. */
-    readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, SessionStoreError>
+    /**
+     * Adds a label, or replaces the one with its name. Names have 1 to 128 characters, without control characters and
+     * `/`, and a folder has no component `..`. Its folder is that of torrents that are added from
+     * then on.
+     */
+    readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, OptionRefused | SessionStoreError>
     /** Removes what a label means. Torrents keep its name. */
     readonly removeLabel: (name: string) => Effect.Effect<void, SessionStoreError>
-    /** How many torrents may be active at once. */
-    readonly limits: Effect.Effect<Saved.QueueLimits>
-    /** Sets how many torrents may be active at once. The first in the queue stay active. */
-    readonly setLimits: (limits: Saved.QueueLimits) => Effect.Effect<void, SessionStoreError>
+    /** The limits of all torrents together. */
+    readonly limits: Effect.Effect<Saved.SessionLimits>
+    /**
+     * Replaces the limits of all torrents together; one that is absent is lifted. The first in the queue stay active. Rates
+     * take the place of those that the engine was made with, also in later runs that find one saved.
+     */
+    readonly setLimits: (limits: Saved.SessionLimits) => Effect.Effect<void, OptionRefused | SessionStoreError>
   }
 >()("piecewise/session/Session") {}
 
@@ -135,7 +168,7 @@ const read = Effect.fnUntraced(function* (
   files: ReadonlyArray<PiecePriority.PiecePriority> = []
 ): Effect.fn.Return<
   Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress"> & { readonly source: Saved.Source },
-  Exclude<AddError, AlreadyInSession | SessionStoreError>,
+  Exclude<AddError, OptionRefused | AlreadyInSession | SessionStoreError>,
   PieceHasher
 > {
   if ("metainfo" in given) {
@@ -192,25 +225,29 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       const entry = SessionEntry.make(torrent)
       entries.set(key, entry)
       program.folders.set(infoHash, folder)
-      EventLog.report(program.log, { infoHash, event: { _tag: "Added", name } })
+      SessionEvents.report(program.events, { infoHash, event: { _tag: "Added", name } })
       Signal.set(program.planning)
       return SessionHandle.make(program, entry)
     }, Effect.uninterruptible)
 
     /** Changes something of the session itself. */
-    const commit = (change: Parameters<typeof store.commit>[0][number], apply: () => void) =>
-      Effect.uninterruptible(
-        Effect.map(store.commit([change]), () => {
-          apply()
-          Signal.set(program.planning)
-        })
+    const commit = (change: Parameters<typeof store.commit>[0][number], apply: Effect.Effect<unknown>) =>
+      program.saving.withPermit(
+        store
+          .commit([change])
+          .pipe(
+            Effect.andThen(apply),
+            Effect.andThen(Effect.sync(() => Signal.set(program.planning))),
+            Effect.uninterruptible
+          )
       )
 
     return Session.of({
-      add: (source, options = {}) =>
-        Effect.flatMap(Effect.provideService(read(source, options.files), PieceHasher, program.hasher), (known) =>
-          program.saving.withPermit(save(known, options))
-        ),
+      add: Effect.fnUntraced(function* (source, given = {}) {
+        const options = yield* SessionInput.addOptions(given)
+        const known = yield* Effect.provideService(read(source, options.files), PieceHasher, program.hasher)
+        return yield* program.saving.withPermit(save(known, options))
+      }),
       get: (infoHash) =>
         Effect.suspend(() => {
           const entry = entries.get(InfoHash.toHex(infoHash))
@@ -219,15 +256,33 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         }),
       list: Effect.map(SessionProgram.refresh(program), () => Revisions.list(program.revisions)),
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
-      events: EventLog.events(program.log),
+      events: EventLog.events(program.events.log),
+      eventsSince: (id) => SessionEvents.since(program.events, id),
+      lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
-      setLabel: (label) => commit({ _tag: "SetLabel", label }, () => labels.set(label.name, label)),
-      removeLabel: (name) => commit({ _tag: "RemoveLabel", name }, () => labels.delete(name)),
+      setLabel: (given) =>
+        Effect.flatMap(SessionInput.label(given), (label) =>
+          commit(
+            { _tag: "SetLabel", label },
+            Effect.sync(() => labels.set(label.name, label))
+          )
+        ),
+      removeLabel: (name) =>
+        commit(
+          { _tag: "RemoveLabel", name },
+          Effect.sync(() => labels.delete(name))
+        ),
       limits: Effect.sync(() => program.limits),
-      setLimits: (limits) =>
-        commit({ _tag: "SetLimits", limits }, () => {
-          program.limits = limits
-        })
+      setLimits: (given) =>
+        Effect.flatMap(SessionInput.limits(given), (limits) =>
+          commit(
+            { _tag: "SetLimits", limits },
+            Effect.suspend(() => {
+              program.limits = limits
+              return program.engine.setLimits(limits)
+            })
+          )
+        )
     })
   }
 )

@@ -9,13 +9,14 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
-import * as EventLog from "../torrent/EventLog.ts"
 import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import * as FileRenaming from "./FileRenaming.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
+import * as SessionEvents from "./SessionEvents.ts"
+import * as SessionInput from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -199,7 +200,7 @@ const forget = (self: Program, entry: Entry): void => {
   self.entries.delete(InfoHash.toHex(infoHash))
   self.folders.set(infoHash, undefined)
   Revisions.remove(self.revisions, infoHash)
-  EventLog.report(self.log, { infoHash, event: { _tag: "Removed" } })
+  SessionEvents.report(self.events, { infoHash, event: { _tag: "Removed" } })
   Signal.set(self.planning)
 }
 
@@ -284,8 +285,12 @@ export const make = (self: Program, entry: Entry): SessionTorrent => ({
   recheck: recheck(self, entry),
   remove: (options) => remove(self, entry, options),
   renameFile: (file, path) => renameFile(self, entry, file, path),
-  setFiles: (priorities) => setFiles(self, entry, priorities),
-  setOptions: (options) => setOptions(self, entry, options),
-  setLabels: (labels) => change(self, entry, (saved) => ({ ...saved, labels: [...new Set(labels)] })),
+  setFiles: (given) =>
+    Effect.flatMap(SessionInput.priorities(given), (priorities) => setFiles(self, entry, priorities)),
+  setOptions: (given) => Effect.flatMap(SessionInput.options(given), (options) => setOptions(self, entry, options)),
+  setLabels: (given) =>
+    Effect.flatMap(SessionInput.labels(given), (labels) =>
+      change(self, entry, (saved) => ({ ...saved, labels: [...new Set(labels)] }))
+    ),
   move: (place) => move(self, entry, place)
 })

@@ -18,12 +18,12 @@ import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as TorrentFile from "../metainfo/TorrentFile.ts"
 import { Storage } from "../storage/Storage.ts"
-import * as EventLog from "../torrent/EventLog.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedTorrent } from "./SavedTorrent.ts"
+import type { SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
+import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
@@ -52,6 +52,7 @@ type Session = SessionRecord.SessionRecord
 export const make = Effect.gen(function* () {
   const store = yield* SessionStore
   const { labels, limits, torrents } = yield* store.load
+  const run = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
   const self: Session = {
     engine: yield* Engine,
     store,
@@ -66,12 +67,14 @@ export const make = Effect.gen(function* () {
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
     saving: Semaphore.makeUnsafe(1),
-    log: EventLog.make(),
-    revisions: Revisions.make((yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)),
+    events: SessionEvents.make(run),
+    revisions: Revisions.make(run),
     seenAt: Number.NEGATIVE_INFINITY,
     isOver: false
   }
   for (const { infoHash, options } of torrents) self.folders.set(infoHash, options.folder)
+  // If no rate was set, those of the options of the engine stay.
+  if (hasRates(limits)) yield* self.engine.setLimits(limits)
   yield* Effect.addFinalizer(() => closeAll(self))
   yield* Signal.attend(self.planning, plan(self))
   const hearing = Stream.runForEach(self.engine.events, (event) => hear(self, event))
@@ -81,6 +84,9 @@ export const make = Effect.gen(function* () {
   Signal.set(self.planning)
   return self
 })
+
+const hasRates = ({ downloadBytesPerSecond, uploadBytesPerSecond }: SessionLimits): boolean =>
+  downloadBytesPerSecond !== undefined || uploadBytesPerSecond !== undefined
 
 /** Chooses which torrents run, and starts a fiber for each that has to be settled. */
 const plan = (self: Session) =>
@@ -176,7 +182,7 @@ const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefine
   if (reported !== undefined && SessionStatus.isSameState(reported, state)) return
   entry.reported = state
   entry.hasChanged = true
-  if (reported !== undefined) EventLog.report(self.log, { infoHash, event: { _tag: "StateChanged", state } })
+  if (reported !== undefined) SessionEvents.report(self.events, { infoHash, event: { _tag: "StateChanged", state } })
 }
 
 /** Looks at a torrent, and does what follows from what it does. */
@@ -246,7 +252,7 @@ const complete = Effect.fnUntraced(
     entry.hasCompleted = true
     const completedAtMillis = yield* Clock.currentTimeMillis
     yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis }))
-    EventLog.report(self.log, { infoHash, event: { _tag: "Completed" } })
+    SessionEvents.report(self.events, { infoHash, event: { _tag: "Completed" } })
   },
   (effect, _, entry) =>
     Effect.catch(effect, (error) => {

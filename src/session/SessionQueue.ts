@@ -5,7 +5,7 @@
  * after some fifty moves to the same place; then all torrents are numbered anew.
  */
 import * as InfoHash from "../base/InfoHash.ts"
-import type { QueueLimits, SavedTorrent } from "./SavedTorrent.ts"
+import type { SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
 
 /** The order of the queue: that of positions, and then that of info hashes. */
 export const byPosition = (
@@ -26,7 +26,10 @@ export interface Queued {
 export type Place<A> = "first" | "last" | { readonly before: A }
 
 /** Returns those that may be active: of the willing ones in their order, as many as the limits allow. */
-export const active = <A extends Queued>(queue: ReadonlyArray<A>, limits: QueueLimits): ReadonlySet<A> => {
+export const active = <A extends Queued>(
+  queue: ReadonlyArray<A>,
+  limits: Pick<SessionLimits, "downloads" | "seeds">
+): ReadonlySet<A> => {
   let downloads = limits.downloads ?? Number.POSITIVE_INFINITY
   let seeds = limits.seeds ?? Number.POSITIVE_INFINITY
   const found = new Set<A>()

@@ -10,12 +10,11 @@ import type * as Signal from "../base/Signal.ts"
 import type { Engine } from "../engine/Engine.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { Storage } from "../storage/Storage.ts"
-import type * as EventLog from "../torrent/EventLog.ts"
 import type * as Revisions from "./Revisions.ts"
-import type { QueueLimits, SavedLabel, SavedTorrent } from "./SavedTorrent.ts"
+import type { SavedLabel, SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
+import type * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
-import type { SessionEvent } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
@@ -34,7 +33,7 @@ export interface SessionRecord {
   /** By info hash in hex. */
   readonly entries: Map<string, SessionEntry.Entry>
   readonly labels: Map<string, SavedLabel>
-  limits: QueueLimits
+  limits: SessionLimits
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
   /**
@@ -42,7 +41,7 @@ export interface SessionRecord {
    * many: what was read for one change must not be saved after another one.
    */
   readonly saving: Semaphore.Semaphore
-  readonly log: EventLog.EventLog<SessionEvent>
+  readonly events: SessionEvents.SessionEvents
   readonly revisions: Revisions.Revisions
   /** When the last snapshots were made, in milliseconds of elapsed time. */
   seenAt: number

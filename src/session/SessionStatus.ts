@@ -74,8 +74,18 @@ export const SessionChanges = Schema.Struct({
 /** What is different from an earlier moment. */
 export type SessionChanges = typeof SessionChanges.Type
 
+/**
+ * The schema of which event it is, as a text that nobody need understand. It ends with the process: to a session that was
+ * opened again it is unknown.
+ */
+export const EventId = Schema.String
+
+/** Which event it is. */
+export type EventId = typeof EventId.Type
+
 /** The schema of something that happened to a torrent of a session. The engine's events say more of active ones. */
 export const SessionEvent = Schema.Struct({
+  id: EventId,
   infoHash: InfoHash,
   event: Schema.TaggedUnion({
     Added: { name: Schema.String },
@@ -90,6 +100,15 @@ export const SessionEvent = Schema.Struct({
 
 /** Something that happened to a torrent of a session. */
 export type SessionEvent = typeof SessionEvent.Type
+
+/**
+ * The schema of a gap: events before this place are not kept any more. `Session.list` says what they have led to. The id
+ * is that of the last of them, so whoever goes on from it is not told of the gap again.
+ */
+export const EventsMissed = Schema.Struct({ id: EventId, event: Schema.TaggedStruct("Missed", {}) })
+
+/** A gap in the events. */
+export type EventsMissed = typeof EventsMissed.Type
 
 /** Whether two states are the same, whatever numbers they carry. */
 export const isSameState = (one: SessionState, other: SessionState): boolean => {

@@ -1,5 +1,5 @@
 /**
- * The contract of what keeps a session from one run to the next: its torrents, its labels and the limits of its queue.
+ * The contract of what keeps a session from one run to the next: its torrents, its labels and its limits.
  *
  * A session starts with one `load`, which reads no metainfo, and reads that of a torrent when it needs it. Changes are
  * small: a `commit` is kept as a whole or not at all, and once it has returned, neither a kill nor a power cut undoes
@@ -11,11 +11,11 @@ import * as Schema from "effect/Schema"
 import type { InfoHash } from "../base/InfoHash.ts"
 import type {
   Progress,
-  QueueLimits,
   SavedContent,
   SavedFiles,
   SavedLabel,
   SavedTorrent,
+  SessionLimits,
   Source,
   Statistics
 } from "./SavedTorrent.ts"
@@ -111,7 +111,7 @@ export interface SavedSession {
   readonly torrents: ReadonlyArray<SavedTorrent>
   /** In any order. */
   readonly labels: ReadonlyArray<SavedLabel>
-  readonly limits: QueueLimits
+  readonly limits: SessionLimits
 }
 
 /** One change of what is kept. A change of a torrent or label that is not there does nothing, except to add it. */
@@ -133,7 +133,7 @@ export type StoreChange =
   /** Adds a label, or replaces the one with its name. */
   | { readonly _tag: "SetLabel"; readonly label: SavedLabel }
   | { readonly _tag: "RemoveLabel"; readonly name: string }
-  | { readonly _tag: "SetLimits"; readonly limits: QueueLimits }
+  | { readonly _tag: "SetLimits"; readonly limits: SessionLimits }
 
 /** Keeps a session. */
 export class SessionStore extends Context.Service<

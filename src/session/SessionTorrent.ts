@@ -11,6 +11,7 @@ import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import type { RemovalFailed } from "../torrent/TorrentStopped.ts"
 import type { SavedOptions } from "./SavedTorrent.ts"
+import type { OptionRefused } from "./SessionInput.ts"
 import type { SessionStatus } from "./SessionStatus.ts"
 import type { SessionStoreError } from "./SessionStore.ts"
 
@@ -60,7 +61,7 @@ export type Place = "first" | "last" | { readonly before: InfoHash.InfoHash }
 
 /**
  * A torrent of a session. Whatever changes it returns once that is saved, so that a kill does not undo it. Fails with
- * `NotInSession` if the torrent was removed meanwhile.
+ * `NotInSession` if the torrent was removed meanwhile, and with `OptionRefused` if a value is not of its schema.
  */
 export interface SessionTorrent {
   readonly infoHash: InfoHash.InfoHash
@@ -110,16 +111,18 @@ export interface SessionTorrent {
    */
   readonly setFiles: (
     priorities: ReadonlyArray<PiecePriority>
-  ) => Effect.Effect<void, NotInSession | NotOpened | StorageError | SessionStoreError>
+  ) => Effect.Effect<void, OptionRefused | NotInSession | NotOpened | StorageError | SessionStoreError>
   /**
    * Replaces the options that are given; `undefined` for the default. The folder stays. An active torrent whose options
    * the engine cannot change is out of the engine for a moment: all options except limits and the goal.
    */
   readonly setOptions: (
     options: Partial<Omit<SavedOptions, "folder">>
-  ) => Effect.Effect<void, NotInSession | SessionStoreError>
+  ) => Effect.Effect<void, OptionRefused | NotInSession | SessionStoreError>
   /** Replaces its labels. Its folder stays. */
-  readonly setLabels: (labels: ReadonlyArray<string>) => Effect.Effect<void, NotInSession | SessionStoreError>
+  readonly setLabels: (
+    labels: ReadonlyArray<string>
+  ) => Effect.Effect<void, OptionRefused | NotInSession | SessionStoreError>
   /** Moves it in the queue. A place before a torrent that is not there is the last one. */
   readonly move: (place: Place) => Effect.Effect<void, NotInSession | SessionStoreError>
 }

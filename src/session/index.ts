@@ -6,5 +6,6 @@
 export * as MemorySessionStore from "./provider/memory/MemorySessionStore.ts"
 export * as SavedTorrent from "./SavedTorrent.ts"
 export * as Session from "./Session.ts"
+export * as SessionInput from "./SessionInput.ts"
 export * as SessionStore from "./SessionStore.ts"
 export * as TorrentFolders from "./TorrentFolders.ts"

@@ -60,11 +60,11 @@ const keep = <A>(waiting: MutableList.MutableList<A>, message: A): void => {
 }
 
 /** The last events, or what `first` returns instead of them, and then new ones. */
-export const events = <A>(self: EventLog<A>, first?: () => ReadonlyArray<A>): Stream.Stream<A> =>
+export const events = <A, B = never>(self: EventLog<A>, first?: () => ReadonlyArray<A | B>): Stream.Stream<A | B> =>
   Stream.unwrap(
     Effect.suspend(() => {
       const awake = Latch.makeUnsafe(true)
-      const waiting = MutableList.make<A>()
+      const waiting = MutableList.make<A | B>()
       MutableList.appendAll(waiting, first === undefined ? self.past.slice(-self.kept) : first())
       const wake = () => void Latch.openUnsafe(awake)
       const hear = (event: A) => {
@@ -93,7 +93,7 @@ const subscribe = <A>({ readers }: EventLog<A>, reader: Reader<A>): Effect.Effec
   )
 
 const pullFrom = <A>(
-  self: EventLog<A>,
+  self: Pick<EventLog<unknown>, "isOver">,
   waiting: MutableList.MutableList<A>,
   awake: Latch.Latch
 ): Pull.Pull<Arr.NonEmptyReadonlyArray<A>> =>

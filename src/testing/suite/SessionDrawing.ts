@@ -33,7 +33,7 @@ export const contentOf = (
 
 const encodeTorrent = Schema.encodeSync(Schema.toCodecJson(Saved.SavedTorrent))
 const encodeLabel = Schema.encodeSync(Schema.toCodecJson(Saved.SavedLabel))
-const encodeLimits = Schema.encodeSync(Schema.toCodecJson(Saved.QueueLimits))
+const encodeLimits = Schema.encodeSync(Schema.toCodecJson(Saved.SessionLimits))
 const encodeContent = Schema.encodeSync(Schema.toCodecJson(Saved.SavedContent))
 
 /** As JSON, without what is absent: some stores keep that it is, and some do not. */

@@ -203,14 +203,15 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
       Assert.deepStrictEqual(drawSession(session), drawSession({ torrents: [], labels, limits: {} }))
     })),
 
-  test("replaces the limits of the queue", (store) =>
+  test("replaces the limits", (store) =>
     Effect.gen(function* () {
       yield* store.commit([{ _tag: "SetLimits", limits: { downloads: 3, seeds: 0 } }])
       const first = yield* store.load
-      yield* store.commit([{ _tag: "SetLimits", limits: { seeds: 5 } }])
+      yield* store.commit([{ _tag: "SetLimits", limits: { seeds: 5, uploadBytesPerSecond: 1.5 } }])
 
       Assert.deepStrictEqual(first.limits, { downloads: 3, seeds: 0 })
-      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], limits: { seeds: 5 } })
+      const limits = { seeds: 5, uploadBytesPerSecond: 1.5 }
+      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], limits })
     })),
 
   test("makes the changes of a commit in their order", (store) =>

@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Bytes from "../../../base/Bytes.ts"
-import type { QueueLimits, SavedContent, SavedLabel, SavedTorrent, Source } from "../../SavedTorrent.ts"
+import type { SavedContent, SavedLabel, SavedTorrent, SessionLimits, Source } from "../../SavedTorrent.ts"
 import * as SessionQueue from "../../SessionQueue.ts"
 import { SessionStore, SessionStoreError, type StoreChange, type StoreReason } from "../../SessionStore.ts"
 
@@ -37,7 +37,7 @@ export const make = () => {
   const torrents = new Map<string, Kept>()
   const labels = new Map<string, SavedLabel>()
   const commits: Array<ReadonlyArray<StoreChange>> = []
-  let limits: QueueLimits = {}
+  let limits: SessionLimits = {}
   let failure: StoreReason | undefined
   let contentReads = 0
 

@@ -39,7 +39,7 @@ export const ContentRow = Schema.Struct({
 export const LabelText = json(Saved.SavedLabel)
 
 /** The schema of the text of the limits in `settings`. */
-export const LimitsText = json(Saved.QueueLimits)
+export const LimitsText = json(Saved.SessionLimits)
 
 const encodeTorrent = Schema.encodeSync(TorrentRow)
 const encodeFiles = Schema.encodeSync(FilesText)

@@ -52,7 +52,7 @@ export interface Options {
 /** How often a process that waits for another one looks whether that has ended (milliseconds, give or take a fifth). */
 const retryMillis = 50
 
-/** The name of the limits of the queue in `settings`. */
+/** The name of the limits in `settings`. It is older than the limits of rates. */
 const limitsName = "queue limits"
 
 /** SQLite's result codes (https://sqlite.org/rescode.html), and what they mean for a session. */
