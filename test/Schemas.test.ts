@@ -35,7 +35,7 @@ import { DiskFull, NotStored, StorageError, StorageReason } from "../src/storage
 import { InvalidSubnet } from "../src/swarm/PeerPolicy.ts"
 import { Bottleneck } from "../src/torrent/Bottleneck.ts"
 import { ContentExists } from "../src/torrent/ContentExists.ts"
-import { FileProgress, PeerStatus, TorrentChange } from "../src/torrent/Torrent.ts"
+import { FileProgress, PeerStatus, SourceStatus, TorrentChange } from "../src/torrent/Torrent.ts"
 import { TorrentEvent } from "../src/torrent/TorrentEvent.ts"
 import { TorrentOptions } from "../src/torrent/TorrentOptions.ts"
 import { TorrentDefect, TorrentError, TorrentState, TorrentStatus } from "../src/torrent/TorrentStatus.ts"
@@ -90,6 +90,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   EngineStatus,
   TorrentChange,
   PeerStatus,
+  SourceStatus,
   FileProgress,
   Bottleneck,
   EngineEvent,

@@ -47,6 +47,8 @@ export interface Torrent extends AsyncDisposable {
   readonly files: () => Promise<ReadonlyArray<Effectful.FileProgress>>
   /** The connected peers. */
   readonly peers: () => Promise<ReadonlyArray<Effectful.PeerStatus>>
+  /** How its sources of peers are doing. */
+  readonly sources: () => Promise<ReadonlyArray<Effectful.SourceStatus>>
   /** Ends every exchange, and returns once nothing is exchanged any more. */
   readonly pause: () => Promise<void>
   /** Lets it go on. */
@@ -91,6 +93,7 @@ export const make = (
     stored: () => run(torrent.stored),
     files: () => run(torrent.files),
     peers: () => run(torrent.peers),
+    sources: () => run(torrent.sources),
     pause: () => run(torrent.pause),
     resume: () => run(torrent.resume),
     recheck: (waiting) => run(torrent.recheck, waiting),

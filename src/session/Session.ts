@@ -20,6 +20,7 @@ import { type Engine, OnlyV2 } from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
+import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import * as EventLog from "../torrent/EventLog.ts"
 import * as Revisions from "./Revisions.ts"
@@ -151,7 +152,7 @@ export class Session extends Context.Service<
 >()("piecewise/session/Session") {}
 
 /** What a session needs. */
-export type Requirements = Engine | SessionStore | Storage | TorrentFolders | PieceHasher
+export type Requirements = Engine | SessionStore | Storage | TorrentFolders | PieceHasher | ResumeStore
 
 /** Bytes of the pieces that have a byte of a wanted file. */
 const wantedBytes = ({ layout }: Metainfo.Metainfo, files: ReadonlyArray<PiecePriority.PiecePriority>): number => {

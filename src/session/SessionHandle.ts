@@ -14,6 +14,7 @@ import * as FileRenaming from "./FileRenaming.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
+import * as SessionContent from "./SessionContent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionInput from "./SessionInput.ts"
@@ -280,6 +281,9 @@ export const make = (self: Program, entry: Entry): SessionTorrent => ({
   infoHash: entry.infoHash,
   status: Effect.andThen(here(entry), SessionProgram.statusOf(self, entry)),
   torrent: Effect.map(here(entry), () => Option.fromUndefinedOr(entry.opened?.torrent)),
+  metainfo: Effect.andThen(here(entry), SessionContent.metainfo(self, entry)),
+  files: Effect.andThen(here(entry), SessionContent.files(self, entry)),
+  stored: Effect.andThen(here(entry), SessionContent.stored(self, entry)),
   pause: pause(self, entry),
   resume: (once) => resume(self, entry, once),
   recheck: recheck(self, entry),

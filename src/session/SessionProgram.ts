@@ -17,6 +17,7 @@ import * as MagnetFetch from "../engine/MagnetFetch.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Magnet from "../metainfo/Magnet.ts"
 import * as TorrentFile from "../metainfo/TorrentFile.ts"
+import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
@@ -59,6 +60,7 @@ export const make = Effect.gen(function* () {
     storage: yield* Storage,
     folders: yield* TorrentFolders,
     hasher: yield* PieceHasher,
+    resume: yield* ResumeStore,
     clock: yield* Clock.Clock,
     scope: yield* Effect.scope,
     entries: new Map(torrents.map((saved) => [InfoHash.toHex(saved.infoHash), SessionEntry.make(saved)])),

@@ -9,6 +9,7 @@ import * as Monotonic from "../base/Monotonic.ts"
 import type * as Signal from "../base/Signal.ts"
 import type { Engine } from "../engine/Engine.ts"
 import type { PieceHasher } from "../hash/PieceHasher.ts"
+import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import type * as Revisions from "./Revisions.ts"
 import type { SavedLabel, SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
@@ -27,6 +28,7 @@ export interface SessionRecord {
   readonly storage: Storage["Service"]
   readonly folders: TorrentFolders["Service"]
   readonly hasher: PieceHasher["Service"]
+  readonly resume: ResumeStore["Service"]
   readonly clock: Clock.Clock
   /** Lasts as long as the session. */
   readonly scope: Scope.Scope

@@ -5,8 +5,11 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { PiecePriority } from "../assembly/PiecePriority.ts"
+import type { Bitfield } from "../base/Bitfield.ts"
 import * as InfoHash from "../base/InfoHash.ts"
+import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { StorageError } from "../storage/Storage.ts"
+import type { FileProgress } from "../torrent/FileProgress.ts"
 import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import type { RemovalFailed } from "../torrent/TorrentStopped.ts"
@@ -72,6 +75,18 @@ export interface SessionTorrent {
    * `Active`. What changes it there, as `pause` does, is not saved.
    */
   readonly torrent: Effect.Effect<Option.Option<Torrent>, NotInSession>
+  /**
+   * Its metainfo, with the paths that its files have; none while the metadata of a magnet link is not known. Read from
+   * the store while the torrent is not in the engine. `NotOpened` says that it cannot be read.
+   */
+  readonly metainfo: Effect.Effect<Option.Option<Metainfo>, NotInSession | NotOpened | SessionStoreError>
+  /**
+   * Its files, except padding, and how far each is, as `Torrent.files`: empty until the metadata is known. While the
+   * torrent is not in the engine, as far as resume data says: what others did to the files since is not known.
+   */
+  readonly files: Effect.Effect<ReadonlyArray<FileProgress>, NotInSession | NotOpened | SessionStoreError>
+  /** The pieces that are stored, one bit a piece, from where `files` knows them; of no length without metadata. */
+  readonly stored: Effect.Effect<Bitfield, NotInSession | NotOpened | SessionStoreError>
   /**
    * Takes it out of the engine, and returns once it is. If an operation such as `recheck` needs it there, it is paused
    * there until that ends. Does nothing if it is paused.

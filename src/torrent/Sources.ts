@@ -4,6 +4,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Monotonic from "../base/Monotonic.ts"
 import * as Naming from "../base/Naming.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
 import * as Reach from "../base/Reach.ts"
@@ -17,6 +18,7 @@ import * as SourceRun from "../discovery/SourceRun.ts"
 import type { Origin } from "../swarm/Candidate.ts"
 import * as Candidate from "../swarm/Candidate.ts"
 import * as PieceSwarm from "../swarm/PieceSwarm.ts"
+import * as SourceStatus from "./SourceStatus.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import * as TorrentLife from "./TorrentLife.ts"
 import * as Watch from "./Watch.ts"
@@ -29,6 +31,8 @@ export interface Reports {
   readonly answered: Map<string, boolean>
   /** Sources in `failed` that refused for good. */
   readonly refused: Set<string>
+  /** The last report of each source. */
+  readonly last: Map<string, SourceStatus.SourceReport>
 }
 
 /** How the sources are doing. */
@@ -44,7 +48,12 @@ export interface Sources {
 /** Makes a record without answers. */
 export const make = (): Sources => ({ reports: undefined, trackers: 0, current: undefined })
 
-const noReports = (): Reports => ({ failed: new Map(), answered: new Map(), refused: new Set() })
+const noReports = (): Reports => ({
+  failed: new Map(),
+  answered: new Map(),
+  refused: new Set(),
+  last: new Map()
+})
 
 const nothing = noReports()
 
@@ -150,12 +159,17 @@ export const setTrackers = (self: Sources, trackers: ReadonlyArray<ReadonlyArray
   self.trackers = new Set(trackers.flat().filter(SourceUrl.isTracker)).size
 }
 
-/** Remembers what a source said, and reports it. */
-export const note = (self: Sources, event: PeerSourceEvent, report: Options["report"]): void => {
+/** How the sources that have reported something are doing, in the order of their first reports. */
+export const statuses = (self: Sources, now: number): ReadonlyArray<SourceStatus.SourceStatus> =>
+  Array.from(reportsOf(self).last, ([source, report]) => SourceStatus.of(source, report, now))
+
+/** Remembers what a source said at `now` (milliseconds of elapsed time), and reports it. */
+export const note = (self: Sources, event: PeerSourceEvent, now: number, report: Options["report"]): void => {
   const hadRefused = haveRefused(self)
   self.reports ??= noReports()
-  const { answered, failed, refused } = self.reports
+  const { answered, failed, last, refused } = self.reports
   const { source } = event
+  last.set(source, SourceStatus.after(last.get(source), event, now))
   if (event._tag === "Peers") {
     const { addresses } = event
     failed.delete(source)
@@ -244,10 +258,10 @@ const onEvent = (self: Sources, options: Options, from: PeerSource<unknown>) => 
     PieceSwarm.add(swarm, addresses, vote, origin)
   }
   return (event: PeerSourceEvent): Effect.Effect<void> =>
-    Effect.sync(() => {
+    Effect.map(Monotonic.now, (now) => {
       if (tally !== undefined) count(tally, event)
       if (event._tag === "Peers") take(event)
-      note(self, event, report)
+      note(self, event, now, report)
     })
 }
 

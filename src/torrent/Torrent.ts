@@ -15,6 +15,7 @@ import type { StorageError } from "../storage/Storage.ts"
 import type { PeerStatus } from "../swarm/PeerStatus.ts"
 import type { FileProgress } from "./FileProgress.ts"
 import type { ReadError, ReadRange } from "./Readers.ts"
+import type { SourceStatus } from "./SourceStatus.ts"
 import type { TorrentChange } from "./TorrentChange.ts"
 import type { TorrentEvent } from "./TorrentEvent.ts"
 import type { Removed } from "./TorrentRecord.ts"
@@ -25,6 +26,7 @@ export type { Limits } from "../rate/RateLimits.ts"
 export { PeerStatus } from "../swarm/PeerStatus.ts"
 export { FileProgress } from "./FileProgress.ts"
 export type { ReadError, ReadRange } from "./Readers.ts"
+export { SourceStatus } from "./SourceStatus.ts"
 export { TorrentChange } from "./TorrentChange.ts"
 export type { Removed } from "./TorrentRecord.ts"
 export type { RemovalFailed, TorrentStopped } from "./TorrentStopped.ts"
@@ -100,6 +102,11 @@ export interface Torrent {
   readonly files: Effect.Effect<ReadonlyArray<FileProgress>>
   /** The connected peers. */
   readonly peers: Effect.Effect<ReadonlyArray<PeerStatus>>
+  /**
+   * How each source of peers is doing that has reported something, also while none runs. Trackers are named by their
+   * URLs.
+   */
+  readonly sources: Effect.Effect<ReadonlyArray<SourceStatus>>
   /**
    * Pauses it, and returns once nothing is exchanged any more. Complete pieces are stored and flushed before, unless
    * the storage takes no writes or cannot flush; what is incomplete has to be fetched again. Then it has no peer and

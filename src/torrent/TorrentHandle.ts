@@ -16,6 +16,7 @@ import * as EventLog from "./EventLog.ts"
 import * as FileProgress from "./FileProgress.ts"
 import * as Readers from "./Readers.ts"
 import * as Selection from "./Selection.ts"
+import * as Sources from "./Sources.ts"
 import type { Limits, Torrent } from "./Torrent.ts"
 import * as TorrentChange from "./TorrentChange.ts"
 import * as TorrentLife from "./TorrentLife.ts"
@@ -82,6 +83,10 @@ class TorrentHandle implements Torrent {
       const run = program.run
       return run === undefined ? [] : PieceSwarm.peers(run.swarm)
     })
+  }
+  get sources() {
+    const { sources } = this.#program
+    return Effect.map(Monotonic.now, (now) => Sources.statuses(sources, now))
   }
   get pause() {
     const { life } = this.#program

@@ -154,7 +154,9 @@ const fetch = Effect.fnUntraced(function* (
       ),
     report: (progress, event) => {
       self.progress = progress
-      if (event !== undefined) Sources.note(sources, event, (reported) => TorrentLife.report(life, reported))
+      if (event !== undefined) {
+        Sources.note(sources, event, now(self), (reported) => TorrentLife.report(life, reported))
+      }
     }
   })
   const paused = Watch.until(life.watch, () => life.machine.isPaused || undefined)

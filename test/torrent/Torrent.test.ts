@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { PeerSource, PeerSourceEvent } from "../../src/discovery/PeerSource.ts"
@@ -251,6 +252,48 @@ describe("Torrent", () => {
       assert.isTrue(alone)
       assert.isFalse(served)
       assert.isFalse(wantsMore?.())
+    })
+  )
+
+  test(
+    "says how each source is doing: its last answer, and why it failed since",
+    Effect.fnUntraced(function* (world) {
+      const url = "https://tracker.example/announce"
+      const answer = { _tag: "Peers", source: url, addresses: [{ host: "10.0.0.9", port: 1 }] } as const
+      const events: ReadonlyArray<PeerSourceEvent> = [
+        { ...answer, seeders: 3, leechers: 4, warning: "soon closed" },
+        { _tag: "Failed", source: url, why: "connection refused" },
+        { ...answer, addresses: [], seeders: 5 }
+      ]
+      const heard: PeerSource = {
+        name: url,
+        peers: () =>
+          Stream.fromIterable(events).pipe(Stream.schedule(Schedule.spaced("10 seconds")), Stream.concat(Stream.never))
+      }
+      const silent: PeerSource = { name: "silent", peers: () => Stream.never }
+      const download = yield* world.download(small, { sources: [silent, heard] })
+      const { sources } = download.torrent
+      const before = yield* sources
+      const seen = []
+      for (const _ of events) {
+        yield* world.advance("10 seconds")
+        seen.push(yield* sources)
+      }
+      yield* world.advance("4 seconds")
+      const [last] = yield* sources
+
+      const first = { source: url, hasAnswered: true, peers: 1, seeders: 3, leechers: 4, warning: "soon closed" }
+      assert.deepStrictEqual(before, [])
+      assert.deepStrictEqual(
+        seen
+          .slice(0, 2)
+          .flat()
+          .map(({ reportedMillisAgo: _, ...status }) => status),
+        [first, { ...first, failure: "connection refused" }]
+      )
+      assert.isUndefined(last!.failure)
+      assert.deepInclude(last, { hasAnswered: true, peers: 0, seeders: 5, leechers: undefined, warning: undefined })
+      assert.closeTo(last!.reportedMillisAgo, 4000, 1000)
     })
   )
 

@@ -96,6 +96,7 @@ export const schemas = holds<{
   status: Equals<(typeof TorrentStatus.TorrentStatus)["Type"], TorrentStatus.TorrentStatus>
   change: Equals<(typeof Torrent.TorrentChange)["Type"], Torrent.TorrentChange>
   peer: Equals<(typeof Torrent.PeerStatus)["Type"], Torrent.PeerStatus>
+  source: Equals<(typeof Torrent.SourceStatus)["Type"], Torrent.SourceStatus>
   file: Equals<(typeof Torrent.FileProgress)["Type"], Torrent.FileProgress>
   engineStatus: Equals<(typeof Engine.EngineStatus)["Type"], Engine.EngineStatus>
   states: Equals<keyof Engine.EngineStatus["states"], TorrentStatus.TorrentState["_tag"]>

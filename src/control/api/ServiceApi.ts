@@ -32,16 +32,15 @@ export const ServiceStatus = Schema.Struct({
 /** What a service does. */
 export type ServiceStatus = typeof ServiceStatus.Type
 
-/** The schema of the limits of a service. Absent for no limit. */
+/** The schema of the limits of all torrents together. Absent for no limit. */
 export const ServiceLimits = Schema.Struct({
   /** How many torrents may download, and how many may seed, at once. */
   downloads: Schema.optional(Schema.Natural),
   seeds: Schema.optional(Schema.Natural),
-  /** Rates of all torrents together. */
-  rates: Schema.optional(Rates)
+  ...Rates.from.fields
 }).annotate({ identifier: "ServiceLimits" })
 
-/** The limits of a service. */
+/** The limits of all torrents together. */
 export type ServiceLimits = typeof ServiceLimits.Type
 
 /** The schema of something that somebody did with a service. */

@@ -6,6 +6,7 @@ import { PiecePriority } from "../../assembly/PiecePriority.ts"
 import { InfoHash } from "../../base/InfoHash.ts"
 import { MetainfoSummary } from "../../metainfo/MetainfoSummary.ts"
 import { SessionChanges, SessionList, SessionStatus } from "../../session/SessionStatus.ts"
+import { SourceStatus } from "../../torrent/SourceStatus.ts"
 import { TorrentStatus } from "../../torrent/TorrentStatus.ts"
 import { Folder, LabelName, TorrentOptions } from "./ApiOptions.ts"
 
@@ -146,25 +147,13 @@ export const StreamLink = Schema.Struct({
   expiresAtMillis: Schema.Natural
 }).annotate({ identifier: "StreamLink" })
 
-/** The schema of what finds peers for a torrent: a tracker, or another source such as the DHT. */
-export const TrackerItem = Schema.Struct({
-  /** The URL of the tracker, or the name of the source. */
-  name: Schema.String,
-  /** The tier of a tracker (BEP 12), from 0; absent for other sources. */
-  tier: Schema.optional(Schema.Natural),
-  /** How its last announce went. Its `message` is a stranger's text. Absent before the first answer of this run. */
-  last: Schema.optional(
-    Schema.TaggedUnion({
-      Answered: {
-        atMillis: Schema.Natural,
-        peers: Schema.Natural,
-        seeds: Schema.optional(Schema.Natural),
-        leechers: Schema.optional(Schema.Natural)
-      },
-      Failed: { atMillis: Schema.Natural, message: Schema.String }
-    })
-  )
-}).annotate({ identifier: "TrackerItem" })
+/** The schema of what finds peers for a torrent. */
+export const TorrentTrackers = Schema.Struct({
+  /** Tiers of tracker URLs, best first (BEP 12). Empty while the metadata of a magnet link is not known. */
+  trackers: Schema.Array(Schema.Array(Schema.String)),
+  /** How trackers and other sources are doing, while the torrent is active. */
+  sources: Schema.Array(SourceStatus)
+}).annotate({ identifier: "TorrentTrackers" })
 
 /** What finds peers for a torrent. */
-export type TrackerItem = typeof TrackerItem.Type
+export type TorrentTrackers = typeof TorrentTrackers.Type

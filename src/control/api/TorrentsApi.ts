@@ -169,7 +169,7 @@ const addPeers = HttpApiEndpoint.post("addPeers", "/:infoHash/peers", {
 
 const trackers = HttpApiEndpoint.get("trackers", "/:infoHash/trackers", {
   params,
-  success: Schema.Array(Model.TrackerItem),
+  success: Model.TorrentTrackers,
   error: opened
 }).annotateMerge(describe("List the trackers of a torrent, and other sources of peers"))
 
