@@ -71,9 +71,9 @@ export class DiskFailed extends Schema.TaggedError<DiskFailed>()(
   { httpApiStatus: 503 }
 ) {}
 
-/** What should outlive the service could not be saved, so nothing was changed. May pass. */
-export class NotSaved extends Schema.TaggedError<NotSaved>()(
-  "piecewise/NotSaved",
+/** What outlives the service could not be saved, so nothing was changed, or it could not be read. May pass. */
+export class StoreFailed extends Schema.TaggedError<StoreFailed>()(
+  "piecewise/StoreFailed",
   { message },
   { httpApiStatus: 503 }
 ) {}

@@ -39,6 +39,12 @@ const limitIn = (size: Size.Size | undefined): number | undefined => {
   return bytes !== undefined && Number.isFinite(bytes) ? Math.max(1, Math.floor(bytes)) : undefined
 }
 
+/** Limits as numbers. */
+export const plainRates = ({ downloadBytesPerSecond, uploadBytesPerSecond }: RateLimits.Limits) => ({
+  downloadBytesPerSecond: limitIn(downloadBytesPerSecond),
+  uploadBytesPerSecond: limitIn(uploadBytesPerSecond)
+})
+
 /** The schema of limits of payload in bytes a second. Absent for no limit. */
 export const Rates = Schema.Struct({
   downloadBytesPerSecond: Schema.optional(BytesPerSecond),
@@ -46,10 +52,7 @@ export const Rates = Schema.Struct({
 }).pipe(
   Schema.decodeTo(Schema.toType(RateLimits.Limits), {
     decode: SchemaGetter.transform((rates) => rates),
-    encode: SchemaGetter.transform(({ downloadBytesPerSecond, uploadBytesPerSecond }) => ({
-      downloadBytesPerSecond: limitIn(downloadBytesPerSecond),
-      uploadBytesPerSecond: limitIn(uploadBytesPerSecond)
-    }))
+    encode: SchemaGetter.transform(plainRates)
   })
 )
 

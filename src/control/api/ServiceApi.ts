@@ -6,9 +6,11 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import { InfoHash } from "../../base/InfoHash.ts"
+import { SessionLimits } from "../../session/SavedTorrent.ts"
 import * as Errors from "./ApiErrors.ts"
-import { Rates } from "./ApiOptions.ts"
+import * as ApiOptions from "./ApiOptions.ts"
 import * as EventModel from "./EventModel.ts"
 import * as TorrentModel from "./TorrentModel.ts"
 
@@ -37,8 +39,15 @@ export const ServiceLimits = Schema.Struct({
   /** How many torrents may download, and how many may seed, at once. */
   downloads: Schema.optional(Schema.Natural),
   seeds: Schema.optional(Schema.Natural),
-  ...Rates.from.fields
-}).annotate({ identifier: "ServiceLimits" })
+  ...ApiOptions.Rates.from.fields
+})
+  .annotate({ identifier: "ServiceLimits" })
+  .pipe(
+    Schema.decodeTo(Schema.toType(SessionLimits), {
+      decode: SchemaGetter.transform((limits) => limits),
+      encode: SchemaGetter.transform((limits) => ({ ...limits, ...ApiOptions.plainRates(limits) }))
+    })
+  )
 
 /** The limits of all torrents together. */
 export type ServiceLimits = typeof ServiceLimits.Type
@@ -73,7 +82,7 @@ export const ServiceApi = HttpApiGroup.make("service")
     HttpApiEndpoint.put("setLimits", "/limits", {
       payload: ServiceLimits,
       success: ServiceLimits,
-      error: Errors.NotSaved
+      error: Errors.StoreFailed
     }).annotateMerge(describe("Replace the limits")),
     HttpApiEndpoint.get("actions", "/actions", {
       query: { limit: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))) },

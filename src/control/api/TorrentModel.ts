@@ -140,11 +140,13 @@ export const StoredPieces = Schema.Struct({
   stored: Schema.Uint8ArrayFromBase64
 }).annotate({ identifier: "StoredPieces" })
 
-/** The schema of a link to the files of a torrent, for players that send no credentials. */
+/**
+ * The schema of a link to the files of a torrent, for players that send no credentials. It is good for a day, and as long
+ * as it is used.
+ */
 export const StreamLink = Schema.Struct({
   /** The path of the list of its files, to which the path of a file can be added, relative to the base of the service. */
-  path: Schema.String,
-  expiresAtMillis: Schema.Natural
+  path: Schema.String
 }).annotate({ identifier: "StreamLink" })
 
 /** The schema of what finds peers for a torrent. */

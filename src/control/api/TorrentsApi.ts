@@ -12,7 +12,6 @@ import { Revision } from "../../session/SessionStatus.ts"
 import { PeerStatus } from "../../swarm/PeerStatus.ts"
 import { FileProgress } from "../../torrent/FileProgress.ts"
 import * as Errors from "./ApiErrors.ts"
-import { Folder } from "./ApiOptions.ts"
 import * as Model from "./TorrentModel.ts"
 
 const params = { infoHash: InfoHash }
@@ -42,7 +41,7 @@ const changes = HttpApiEndpoint.get("changes", "/changes", {
 
 const added = HttpApiSchema.status(201)(Model.TorrentItem)
 
-const addErrors = [Errors.TorrentExists, Errors.SourceRefused, Errors.NotSaved] as const
+const addErrors = [Errors.TorrentExists, Errors.SourceRefused, Errors.StoreFailed] as const
 
 const add = HttpApiEndpoint.post("add", "/", {
   payload: Model.NewTorrent,
@@ -68,13 +67,13 @@ const addFile = HttpApiEndpoint.post("addFile", "/file", {
 }).annotateMerge(describe("Add a torrent file, sent as it is"))
 
 const one = [Errors.TorrentNotFound] as const
-const saved = [...one, Errors.NotSaved] as const
+const saved = [...one, Errors.StoreFailed] as const
 const opened = [...saved, Errors.TorrentNotReady] as const
 
 const get = HttpApiEndpoint.get("get", "/:infoHash", {
   params,
   success: Model.TorrentDetails,
-  error: saved
+  error: opened
 }).annotateMerge(describe("Show a torrent"))
 
 const update = HttpApiEndpoint.patch("update", "/:infoHash", {
@@ -124,16 +123,6 @@ const move = HttpApiEndpoint.post("move", "/:infoHash/position", {
   error: saved
 }).annotateMerge(describe("Move a torrent in the queue"))
 
-const setFolder = HttpApiEndpoint.post("setFolder", "/:infoHash/folder", {
-  params,
-  payload: Schema.Struct({
-    /** Absent for the download folder of the service. */
-    folder: Schema.optional(Folder)
-  }),
-  success: HttpApiSchema.Accepted,
-  error: [...opened, Errors.PathTaken, Errors.DiskFailed]
-}).annotateMerge(describe("Move the files of a torrent to another folder", "Returns when it has begun."))
-
 const files = HttpApiEndpoint.get("files", "/:infoHash/files", {
   params,
   success: Schema.Array(FileProgress),
@@ -143,7 +132,7 @@ const files = HttpApiEndpoint.get("files", "/:infoHash/files", {
 const setFiles = HttpApiEndpoint.patch("setFiles", "/:infoHash/files", {
   params,
   payload: Model.FilePriorities,
-  error: [...opened, Errors.FileNotFound, Errors.DiskFailed]
+  error: [...opened, Errors.FileNotFound, Errors.PathTaken, Errors.DiskFailed]
 }).annotateMerge(describe("Choose how much files are wanted"))
 
 const renameFile = HttpApiEndpoint.post("renameFile", "/:infoHash/files/:file/path", {
@@ -195,7 +184,7 @@ const link = HttpApiEndpoint.post("link", "/:infoHash/link", {
 
 /** The torrents of a service. */
 export const TorrentsApi = HttpApiGroup.make("torrents")
-  .add(list, changes, add, addFile, get, update, remove, pause, resume, recheck, move, setFolder)
+  .add(list, changes, add, addFile, get, update, remove, pause, resume, recheck, move)
   .add(files, setFiles, renameFile, peers, addPeers, trackers, pieces, metainfo, link)
   .prefix("/torrents")
   .annotateMerge(OpenApi.annotations({ title: "Torrents" }))

@@ -1,0 +1,46 @@
+/**
+ * What was done with a service, and by whom: the last 1,000 actions of a run are kept, and each is logged.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as InfoHash from "../../base/InfoHash.ts"
+import type { Action } from "../api/ServiceApi.ts"
+
+/** How many actions are kept. */
+export const kept = 1_000
+
+/** Keeps what was done. */
+export class ActionLog extends Context.Service<
+  ActionLog,
+  {
+    /** Notes an action that has ended. */
+    readonly record: (action: Omit<Action, "id" | "atMillis">) => Effect.Effect<void>
+    /** The last actions, the last one first. */
+    readonly last: (count: number) => Effect.Effect<ReadonlyArray<Action>>
+  }
+>()("piecewise/control/ActionLog") {}
+
+/** A log in memory. */
+export const layer: Layer.Layer<ActionLog> = Layer.sync(ActionLog, () => {
+  const actions: Array<Action> = []
+  let id = 0
+  return {
+    record: (done) =>
+      Effect.flatMap(Clock.currentTimeMillis, (atMillis) => {
+        const action: Action = { ...done, id: ++id, atMillis }
+        if (actions.push(action) === 2 * kept) actions.splice(0, kept)
+        const { address, caller, infoHash, operation, status } = done
+        const hash = infoHash && InfoHash.toHex(infoHash)
+        return Effect.annotateLogs(Effect.logInfo("the service was told to do something"), {
+          operation,
+          status,
+          caller,
+          address,
+          ...(hash !== undefined && { infoHash: hash })
+        })
+      }),
+    last: (count) => Effect.sync(() => actions.slice(-Math.min(count, kept)).reverse())
+  }
+})

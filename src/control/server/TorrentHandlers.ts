@@ -1,0 +1,205 @@
+/**
+ * What the operations on torrents do.
+ */
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Option from "effect/Option"
+import type { PiecePriority } from "../../assembly/PiecePriority.ts"
+import type { InfoHash } from "../../base/InfoHash.ts"
+import * as MetainfoSummary from "../../metainfo/MetainfoSummary.ts"
+import * as TorrentFile from "../../metainfo/TorrentFile.ts"
+import { type AddError, type AddOptions, Session } from "../../session/Session.ts"
+import { NotOpened, type SessionTorrent } from "../../session/SessionTorrent.ts"
+import * as Errors from "../api/ApiErrors.ts"
+import { ControlApi } from "../api/ControlApi.ts"
+import type { TorrentSource } from "../api/TorrentModel.ts"
+import { Tickets } from "../security/Tickets.ts"
+import * as TorrentUrl from "../TorrentUrl.ts"
+import * as Failing from "./Failing.ts"
+import * as TorrentList from "./TorrentList.ts"
+
+/** What a torrent is added from, once it was fetched. */
+type Fetched = { readonly metainfo: Uint8Array } | { readonly magnet: string }
+
+const fetched = (source: TorrentSource) => {
+  switch (source._tag) {
+    case "Magnet":
+      return Effect.succeed<Fetched>({ magnet: source.link })
+    case "Metainfo":
+      return Effect.succeed<Fetched>({ metainfo: source.bytes })
+    case "Url":
+      return TorrentUrl.fetch(source.url).pipe(
+        Effect.map((found): Fetched => ("url" in found ? { magnet: found.url } : { metainfo: found })),
+        Effect.mapError(({ message }) => new Errors.SourceUnavailable({ message }))
+      )
+  }
+}
+
+const notAdded = (error: AddError) => {
+  const { message } = error
+  switch (error._tag) {
+    case "piecewise/AlreadyInSession":
+      return new Errors.TorrentExists({ infoHash: error.infoHash, message })
+    case "piecewise/SessionStoreError":
+      return new Errors.StoreFailed({ message })
+    case "piecewise/OptionRefused":
+      return new Errors.RequestRefused({ message })
+    default:
+      return new Errors.SourceRefused({ message })
+  }
+}
+
+/** The handlers of the group `torrents`. */
+export const layer = HttpApiBuilder.group(
+  ControlApi,
+  "torrents",
+  Effect.fnUntraced(function* (handlers) {
+    const session = yield* Session
+    const tickets = yield* Tickets
+    const scope = yield* Effect.scope
+
+    /** Calls `use` with a torrent, and makes its errors those of the API. */
+    const withTorrent = <A, E extends Parameters<ReturnType<typeof Failing.of>>[0], R>(
+      { infoHash }: { readonly infoHash: InfoHash },
+      use: (torrent: SessionTorrent) => Effect.Effect<A, E, R>
+    ) => Effect.mapError(Effect.flatMap(session.get(infoHash), use), Failing.of(infoHash))
+
+    const add = (source: Fetched, options: AddOptions) =>
+      session.add(source, options).pipe(
+        Effect.mapError(notAdded),
+        Effect.flatMap(({ infoHash, status }) => Effect.mapError(status, Failing.of(infoHash))),
+        // Somebody else has removed it at once.
+        Effect.catchTag("piecewise/TorrentNotFound", ({ message }) =>
+          Effect.fail(new Errors.SourceRefused({ message }))
+        )
+      )
+
+    /** The metainfo of a torrent; fails while it is not known. */
+    const metainfoOf = (torrent: SessionTorrent) =>
+      Effect.flatMap(torrent.metainfo, (found) =>
+        Option.match(found, {
+          onNone: () =>
+            Effect.fail(new NotOpened({ infoHash: torrent.infoHash, why: "its metadata is not known yet" })),
+          onSome: Effect.succeed
+        })
+      )
+
+    /** How much each file is wanted, in the order of the metainfo. */
+    const prioritiesOf = Effect.fnUntraced(function* (torrent: SessionTorrent) {
+      const { layout } = yield* metainfoOf(torrent)
+      const priorities: Array<PiecePriority> = layout.files.map(() => "normal")
+      for (const { index, priority } of yield* torrent.files) priorities[index] = priority
+      return priorities
+    })
+
+    const noFile = ({ infoHash }: SessionTorrent, file: number) =>
+      new Errors.FileNotFound({ infoHash, file, message: `the torrent has no file ${file}` })
+
+    /** Does something that takes long, and returns when it has begun. */
+    const begin =
+      (what: string) =>
+      <E>(operation: Effect.Effect<unknown, E>) =>
+        Effect.forkIn(
+          Effect.catchCause(operation, (cause) => Effect.logWarning(`${what} failed`, cause)),
+          scope
+        )
+
+    return handlers.handleAll({
+      list: ({ query }) => Effect.map(session.list, (list) => TorrentList.pageOf(list, query)),
+      changes: ({ query }) => session.changes(query.since),
+      add: ({ payload: { options, source, ...rest } }) =>
+        Effect.flatMap(fetched(source), (found) => add(found, { ...options, ...rest })),
+      addFile: ({ payload, query }) => add({ metainfo: payload }, query),
+      get: ({ params }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            const status = yield* torrent.status
+            const metainfo = Option.getOrUndefined(yield* torrent.metainfo)
+            const opened = Option.getOrUndefined(yield* torrent.torrent)
+            const engine = opened && (yield* opened.status)
+            return { torrent: status, metainfo: metainfo && MetainfoSummary.of(metainfo), engine }
+          })
+        ),
+      update: ({ params, payload: { labels, options } }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            if (labels !== undefined) yield* torrent.setLabels(labels)
+            if (options !== undefined) yield* torrent.setOptions(options)
+            return yield* torrent.status
+          })
+        ),
+      remove: ({ params, query }) => withTorrent(params, (torrent) => torrent.remove({ data: query.data ?? false })),
+      pause: ({ params }) => withTorrent(params, (torrent) => torrent.pause),
+      resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload)),
+      recheck: ({ params }) =>
+        withTorrent(params, (torrent) =>
+          Effect.asVoid(Effect.andThen(metainfoOf(torrent), begin("a recheck")(torrent.recheck)))
+        ),
+      move: ({ params, payload }) => withTorrent(params, (torrent) => torrent.move(payload.place)),
+      files: ({ params }) => withTorrent(params, (torrent) => Effect.andThen(metainfoOf(torrent), torrent.files)),
+      setFiles: ({ params, payload }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            const priorities = yield* prioritiesOf(torrent)
+            for (const { index, priority } of payload.files) {
+              if (index >= priorities.length) return yield* noFile(torrent, index)
+              priorities[index] = priority
+            }
+            yield* torrent.setFiles(priorities)
+          })
+        ),
+      renameFile: ({ params, payload }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            const { layout } = yield* metainfoOf(torrent)
+            if (params.file >= layout.files.length) return yield* noFile(torrent, params.file)
+            yield* torrent.renameFile(params.file, payload.path)
+          })
+        ),
+      peers: ({ params }) =>
+        withTorrent(params, (torrent) =>
+          Effect.flatMap(
+            torrent.torrent,
+            Option.match({ onNone: () => Effect.succeed([]), onSome: ({ peers }) => peers })
+          )
+        ),
+      addPeers: ({ params, payload }) =>
+        withTorrent(params, (torrent) =>
+          Effect.flatMap(
+            torrent.torrent,
+            Option.match({
+              onNone: () => Effect.fail(new NotOpened({ infoHash: params.infoHash, why: "it is not active" })),
+              onSome: ({ addPeers }) => addPeers(payload.addresses)
+            })
+          )
+        ),
+      trackers: ({ params }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            const metainfo = Option.getOrUndefined(yield* torrent.metainfo)
+            const opened = Option.getOrUndefined(yield* torrent.torrent)
+            const sources = opened === undefined ? [] : yield* opened.sources
+            return { trackers: metainfo?.trackers ?? [], sources }
+          })
+        ),
+      pieces: ({ params }) =>
+        withTorrent(params, (torrent) =>
+          Effect.gen(function* () {
+            const { geometry } = (yield* metainfoOf(torrent)).layout
+            const stored = yield* torrent.stored
+            return {
+              pieceLength: geometry.pieceLength,
+              totalPieces: geometry.pieceCount,
+              storedPieces: stored.count,
+              stored: stored.bytes
+            }
+          })
+        ),
+      metainfo: ({ params }) => withTorrent(params, (torrent) => Effect.map(metainfoOf(torrent), TorrentFile.encode)),
+      link: ({ params }) =>
+        withTorrent(params, ({ infoHash }) =>
+          Effect.map(tickets.make(infoHash), (ticket) => ({ path: `v1/stream/${ticket}/` }))
+        )
+    })
+  })
+)
