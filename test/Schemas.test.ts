@@ -101,6 +101,7 @@ const schemas: Readonly<Record<string, unknown>> = {
   SavedContent: SavedTorrent.SavedContent,
   SavedLabel: SavedTorrent.SavedLabel,
   Label: SessionInput.Label,
+  TrackerGoal: SavedTorrent.TrackerGoal,
   SessionAddOptions: SessionInput.AddOptions,
   SessionLimits: SavedTorrent.SessionLimits,
   SessionStatus: SessionStatus.SessionStatus,

@@ -60,6 +60,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
         const content = yield* self.store.content(entry.infoHash)
         if (content === undefined) return yield* new NotInSession({ infoHash: entry.infoHash })
         const source = yield* sourceOf(self, entry, content)
+        SessionEntry.learnHosts(entry, source.trackers.flat())
         const { folder: _, goal: __, ...options } = entry.saved.options
         // Not in the scope of the session, which would close them one after the other.
         const scope = yield* Scope.make()

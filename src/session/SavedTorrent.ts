@@ -35,7 +35,10 @@ const { limits, maxConnections, order, peerLimits, superSeed, uploadSlots, webSe
 export const SavedOptions = Schema.Struct({
   /** The download folder; default that of the storage. Chosen when the torrent is added. */
   folder: Schema.optional(Schema.NonEmptyString),
-  /** When seeding ends; default the goal of the first of its labels that has one, then never. Counts all runs. */
+  /**
+   * When seeding ends; default the goal of the first of its labels that has one, then that of the first of its trackers
+   * whose host has one, then never. Counts all runs.
+   */
   goal: Schema.optional(SeedingGoal),
   order,
   limits,
@@ -85,6 +88,11 @@ export const SavedTorrent = Schema.Struct({
   wanted: Wanted,
   /** The names of its labels, in the order in which their defaults apply. */
   labels: Schema.Array(Schema.String),
+  /**
+   * The hosts of its trackers (`TrackerHosts.ts`), in their order. Absent until it is opened, if an earlier version that
+   * did not keep them has added it.
+   */
+  trackerHosts: Schema.optional(Schema.Array(Schema.String)),
   options: SavedOptions,
   addedAtMillis: Schema.Natural,
   /** When everything that is wanted was stored for the first time. */
@@ -147,6 +155,12 @@ export const SavedLabel = Schema.Struct({
 
 /** A label, and what it means for torrents that do not say otherwise. */
 export type SavedLabel = typeof SavedLabel.Type
+
+/** The schema of when seeding ends for torrents that have a tracker at a host, and no goal of their own or of a label. */
+export const TrackerGoal = Schema.Struct({ host: Schema.NonEmptyString, goal: SeedingGoal })
+
+/** When seeding ends for torrents that have a tracker at a host. */
+export type TrackerGoal = typeof TrackerGoal.Type
 
 /** The schema of the limits of all torrents together. Absent for no limit. */
 export const SessionLimits = Schema.Struct({

@@ -37,6 +37,7 @@ import type { EventId, EventsMissed, Revision, SessionChanges, SessionEvent, Ses
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
+import * as TrackerHosts from "./TrackerHosts.ts"
 
 export { OptionRefused } from "./SessionInput.ts"
 export {
@@ -141,6 +142,15 @@ export class Session extends Context.Service<
     readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, OptionRefused | SessionStoreError>
     /** Removes what a label means. Torrents keep its name. */
     readonly removeLabel: (name: string) => Effect.Effect<void, SessionStoreError>
+    /** When seeding ends for torrents with a tracker at a host, in any order. The goal of a torrent, or of a label, is first. */
+    readonly trackerGoals: Effect.Effect<ReadonlyArray<Saved.TrackerGoal>>
+    /**
+     * Adds the goal of a host, or replaces it. The host is a name or an IP address, without a port; its case does not
+     * count. A torrent with several such trackers has the goal of the first.
+     */
+    readonly setTrackerGoal: (goal: Saved.TrackerGoal) => Effect.Effect<void, OptionRefused | SessionStoreError>
+    /** Removes the goal of a host. Does nothing if it has none. */
+    readonly removeTrackerGoal: (host: string) => Effect.Effect<void, SessionStoreError>
     /** The limits of all torrents together. */
     readonly limits: Effect.Effect<Saved.SessionLimits>
     /**
@@ -168,7 +178,7 @@ const read = Effect.fnUntraced(function* (
   given: { readonly metainfo: Uint8Array } | { readonly magnet: string },
   files: ReadonlyArray<PiecePriority.PiecePriority> = []
 ): Effect.fn.Return<
-  Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress"> & { readonly source: Saved.Source },
+  Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress" | "trackerHosts"> & { readonly source: Saved.Source },
   Exclude<AddError, OptionRefused | AlreadyInSession | SessionStoreError>,
   PieceHasher
 > {
@@ -177,12 +187,14 @@ const read = Effect.fnUntraced(function* (
     const { infoHash, layout, name } = metainfo
     const wanted = wantedBytes(metainfo, files)
     const progress = { totalBytes: layout.geometry.totalLength, wantedBytes: wanted, missingBytes: wanted }
-    return { infoHash, name, progress, source: { _tag: "Metainfo", bytes: given.metainfo } }
+    const trackerHosts = TrackerHosts.of(metainfo.trackers.flat())
+    return { infoHash, name, progress, trackerHosts, source: { _tag: "Metainfo", bytes: given.metainfo } }
   }
-  const { infoHash, name } = yield* Effect.fromResult(Magnet.parse(given.magnet))
+  const { infoHash, name, trackers } = yield* Effect.fromResult(Magnet.parse(given.magnet))
   if (infoHash === undefined) return yield* new OnlyV2()
   const source = { _tag: "Magnet", link: given.magnet } as const
-  return { infoHash, name: name ?? InfoHash.toHex(infoHash), progress: undefined, source }
+  const trackerHosts = TrackerHosts.of(trackers)
+  return { infoHash, name: name ?? InfoHash.toHex(infoHash), progress: undefined, trackerHosts, source }
 })
 
 /**
@@ -192,7 +204,7 @@ const read = Effect.fnUntraced(function* (
 export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirements | Scope.Scope> = Effect.gen(
   function* () {
     const program = yield* SessionProgram.make
-    const { entries, labels, store } = program
+    const { entries, labels, store, trackerGoals } = program
 
     for (const entry of entries.values()) {
       const { wanted } = entry.saved
@@ -273,6 +285,21 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
           { _tag: "RemoveLabel", name },
           Effect.sync(() => labels.delete(name))
         ),
+      trackerGoals: Effect.sync(() => [...trackerGoals.values()]),
+      setTrackerGoal: (given) =>
+        Effect.flatMap(SessionInput.trackerGoal(given), (goal) =>
+          commit(
+            { _tag: "SetTrackerGoal", goal },
+            Effect.sync(() => trackerGoals.set(goal.host, goal))
+          )
+        ),
+      removeTrackerGoal: (given) => {
+        const host = TrackerHosts.parse(given) ?? given
+        return commit(
+          { _tag: "RemoveTrackerGoal", host },
+          Effect.sync(() => trackerGoals.delete(host))
+        )
+      },
       limits: Effect.sync(() => program.limits),
       setLimits: (given) =>
         Effect.flatMap(SessionInput.limits(given), (limits) =>

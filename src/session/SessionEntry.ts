@@ -10,8 +10,9 @@ import type { Torrent } from "../torrent/Torrent.ts"
 import type { TorrentOptions } from "../torrent/TorrentOptions.ts"
 import type { TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedLabel, SavedTorrent, Statistics } from "./SavedTorrent.ts"
+import type { SavedLabel, SavedTorrent, Statistics, TrackerGoal } from "./SavedTorrent.ts"
 import type { SessionState, SessionStatus } from "./SessionStatus.ts"
+import * as TrackerHosts from "./TrackerHosts.ts"
 
 /** A torrent that is in the engine. */
 export interface Opened {
@@ -33,6 +34,8 @@ export interface Entry {
   readonly infoHash: InfoHash.InfoHash
   /** What is saved. Its numbers may be newer than the store's. */
   saved: SavedTorrent
+  /** Whether the store does not have the hosts of its trackers. */
+  hasNewHosts: boolean
   /** Whether the store does not have the numbers, besides the time of seeding. */
   isUnsaved: boolean
   /** The time of seeding that the store has. */
@@ -60,6 +63,7 @@ export interface Entry {
 export const make = (saved: SavedTorrent): Entry => ({
   infoHash: saved.infoHash,
   saved,
+  hasNewHosts: false,
   isUnsaved: false,
   keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
@@ -76,25 +80,48 @@ export const make = (saved: SavedTorrent): Entry => ({
 /** Whether everything that is wanted is stored, as far as is known. */
 export const isComplete = ({ saved: { progress } }: Entry): boolean => progress?.missingBytes === 0
 
-/** Its seeding goal, or that of the first of its labels that has one. */
-export const goalOf = (
-  { saved: { labels, options } }: Entry,
-  known: ReadonlyMap<string, SavedLabel>
-): SeedingGoal.SeedingGoal | undefined =>
-  options.goal ?? labels.map((label) => known.get(label)?.goal).find((goal) => goal !== undefined)
+/** What holds for torrents that do not say otherwise. */
+export interface Defaults {
+  /** By their names. */
+  readonly labels: ReadonlyMap<string, SavedLabel>
+  /** By their hosts. */
+  readonly trackerGoals: ReadonlyMap<string, TrackerGoal>
+}
+
+/** Its seeding goal, or that of the first of its labels that has one, or that of the first of its trackers that has one. */
+export const goalOf = ({ saved }: Entry, { labels, trackerGoals }: Defaults): SeedingGoal.SeedingGoal | undefined => {
+  if (saved.options.goal !== undefined) return saved.options.goal
+  for (const label of saved.labels) {
+    const goal = labels.get(label)?.goal
+    if (goal !== undefined) return goal
+  }
+  for (const host of saved.trackerHosts ?? []) {
+    const goal = trackerGoals.get(host)?.goal
+    if (goal !== undefined) return goal
+  }
+  return undefined
+}
 
 /** Which part of its seeding goal is reached. */
-export const reachedGoal = (self: Entry, known: ReadonlyMap<string, SavedLabel>): "ratio" | "time" | undefined => {
+export const reachedGoal = (self: Entry, defaults: Defaults): "ratio" | "time" | undefined => {
   const { progress, statistics } = self.saved
-  const goal = goalOf(self, known)
+  const goal = goalOf(self, defaults)
   if (goal === undefined || progress === undefined || progress.missingBytes > 0) return undefined
   const { seedingMillis, uploadedBytes } = statistics
   return SeedingGoal.reached(goal, { uploadedBytes, seedingMillis, wantedBytes: progress.wantedBytes })
 }
 
+/** Notes the hosts of its trackers, if they are not known. */
+export const learnHosts = (self: Entry, trackers: Iterable<string>): void => {
+  if (self.saved.trackerHosts !== undefined) return
+  self.saved = { ...self.saved, trackerHosts: TrackerHosts.of(trackers) }
+  self.hasNewHosts = true
+  self.hasChanged = true
+}
+
 /** Whether it should run as soon as the queue has a place for it. */
-export const isWilling = (self: Entry, known: ReadonlyMap<string, SavedLabel>): boolean =>
-  self.saved.wanted._tag === "Running" && reachedGoal(self, known) === undefined
+export const isWilling = (self: Entry, defaults: Defaults): boolean =>
+  self.saved.wanted._tag === "Running" && reachedGoal(self, defaults) === undefined
 
 /** Whether it should be in the engine. */
 export const needsEngine = ({ isChosen, isGone, needs }: Entry): boolean => !isGone && (isChosen || needs > 0)
@@ -135,11 +162,7 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
 }
 
 /** What it is doing. `status` is what the engine says of it, if it is there. */
-export const stateOf = (
-  self: Entry,
-  known: ReadonlyMap<string, SavedLabel>,
-  status: TorrentStatus | undefined
-): SessionState => {
+export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionState => {
   const { opened, saved } = self
   const { wanted } = saved
   if (wanted._tag === "Removing") return { _tag: "Removing" }
@@ -147,20 +170,16 @@ export const stateOf = (
   if (isActive && status !== undefined) return { _tag: "Active", state: status.state }
   if (wanted._tag === "Failed") return wanted
   if (wanted._tag === "Paused") return { _tag: "Paused" }
-  const reached = reachedGoal(self, known)
+  const reached = reachedGoal(self, defaults)
   return reached === undefined ? { _tag: "Queued" } : { _tag: "GoalReached", reached }
 }
 
 /** A snapshot. */
-export const statusOf = (
-  self: Entry,
-  known: ReadonlyMap<string, SavedLabel>,
-  status: TorrentStatus | undefined
-): SessionStatus => {
+export const statusOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionStatus => {
   const { wanted: _, ...saved } = self.saved
   return {
     ...saved,
-    state: stateOf(self, known, status),
+    state: stateOf(self, defaults, status),
     shareRatio: SeedingGoal.ratioOf(saved.statistics.uploadedBytes, saved.progress?.wantedBytes ?? 0),
     downloadBytesPerSecond: status?.downloadBytesPerSecond ?? 0,
     uploadBytesPerSecond: status?.uploadBytesPerSecond ?? 0,

@@ -10,6 +10,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import { PiecePriority } from "../assembly/PiecePriority.ts"
 import { SeedingGoal } from "../torrent/SeedingGoal.ts"
 import * as Saved from "./SavedTorrent.ts"
+import * as TrackerHosts from "./TrackerHosts.ts"
 
 /** A value that the session was given cannot be used. Nothing was changed. */
 export class OptionRefused extends Schema.TaggedError<OptionRefused>()("piecewise/OptionRefused", {
@@ -99,6 +100,9 @@ export const Label = Schema.Struct({
   goal: Schema.optional(Goal)
 })
 
+/** The schema of the goal of a host. */
+export const TrackerGoal = Schema.Struct({ host: Schema.String, goal: Goal })
+
 const formatted = SchemaIssue.makeFormatterStandardSchemaV1()
 
 const refusalOf = (name: string, { issue }: Schema.SchemaError): OptionRefused => {
@@ -128,6 +132,21 @@ export const labels = checkOf(LabelNames, "labels")
 
 /** Checks a label. */
 export const label = checkOf(Label, "label")
+
+const isTrackerGoal = checkOf(TrackerGoal, "tracker goal")
+
+/** Checks the goal of a host, and brings the host into the form that is compared. */
+export const trackerGoal = Effect.fnUntraced(function* (
+  given: unknown
+): Effect.fn.Return<Saved.TrackerGoal, OptionRefused> {
+  const { goal, host } = yield* isTrackerGoal(given)
+  const parsed = TrackerHosts.parse(host)
+  if (parsed !== undefined) return { goal, host: parsed }
+  return yield* new OptionRefused({
+    option: "host",
+    why: "Expected the name or the IP address of a host, without a port"
+  })
+})
 
 /** Checks the limits of a session. */
 export const limits = checkOf(Saved.SessionLimits, "limits")

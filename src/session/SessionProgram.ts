@@ -30,6 +30,7 @@ import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
 import { SessionStore } from "./SessionStore.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
+import * as TrackerHosts from "./TrackerHosts.ts"
 
 /** How often the numbers of active torrents are saved: a kill loses what they counted since. */
 export const saveEvery = "30 seconds"
@@ -52,7 +53,7 @@ type Session = SessionRecord.SessionRecord
 /** Starts a session with what its store has, until the scope closes. */
 export const make = Effect.gen(function* () {
   const store = yield* SessionStore
-  const { labels, limits, torrents } = yield* store.load
+  const { labels, limits, torrents, trackerGoals } = yield* store.load
   const run = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
   const self: Session = {
     engine: yield* Engine,
@@ -65,6 +66,7 @@ export const make = Effect.gen(function* () {
     scope: yield* Effect.scope,
     entries: new Map(torrents.map((saved) => [InfoHash.toHex(saved.infoHash), SessionEntry.make(saved)])),
     labels: new Map(labels.map((label) => [label.name, label])),
+    trackerGoals: new Map(trackerGoals.map((goal) => [goal.host, goal])),
     limits,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
@@ -165,12 +167,12 @@ const saveNumbers = (self: Session) =>
 
 const lookAtGoals = (self: Session) =>
   Effect.suspend(() => {
-    const hasGoal = (entry: Entry) => entry.isChosen && SessionEntry.goalOf(entry, self.labels) !== undefined
+    const hasGoal = (entry: Entry) => entry.isChosen && SessionEntry.goalOf(entry, self) !== undefined
     return Effect.forEach(
       [...self.entries.values()].filter(hasGoal),
       (entry) =>
         Effect.map(lookAt(self, entry), () => {
-          if (SessionEntry.reachedGoal(entry, self.labels) !== undefined) Signal.set(self.planning)
+          if (SessionEntry.reachedGoal(entry, self) !== undefined) Signal.set(self.planning)
         }),
       { discard: true }
     )
@@ -180,7 +182,7 @@ const lookAtGoals = (self: Session) =>
 const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefined): void => {
   const { infoHash, isGone, reported } = entry
   if (isGone) return
-  const state = SessionEntry.stateOf(entry, self.labels, status)
+  const state = SessionEntry.stateOf(entry, self, status)
   if (reported !== undefined && SessionStatus.isSameState(reported, state)) return
   entry.reported = state
   entry.hasChanged = true
@@ -235,7 +237,8 @@ const learn = Effect.fnUntraced(
         const link = yield* Effect.fromResult(Magnet.parse(content.source.link))
         const priorities = content.files.priorities ?? MagnetFetch.filesOf({ ...link, infoHash })?.(metainfo)
         const source = { _tag: "Metainfo", bytes: TorrentFile.encode(metainfo) } as const
-        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, name: metainfo.name }), [
+        const trackerHosts = TrackerHosts.of(metainfo.trackers.flat())
+        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, name: metainfo.name, trackerHosts }), [
           { _tag: "SetSource", infoHash, source },
           { _tag: "SetFiles", infoHash, files: { ...content.files, priorities } }
         ])
@@ -301,7 +304,7 @@ export const refresh = (self: Session): Effect.Effect<void> =>
         if (!isDue) return Effect.void
         entry.hasChanged = false
         return Effect.map(lookAt(self, entry), (status) =>
-          Revisions.note(self.revisions, SessionEntry.statusOf(entry, self.labels, status))
+          Revisions.note(self.revisions, SessionEntry.statusOf(entry, self, status))
         )
       },
       { discard: true }
@@ -310,4 +313,4 @@ export const refresh = (self: Session): Effect.Effect<void> =>
 
 /** A snapshot of one torrent, as of now. */
 export const statusOf = (self: Session, entry: Entry): Effect.Effect<SessionStatus.SessionStatus> =>
-  Effect.map(lookAt(self, entry), (status) => SessionEntry.statusOf(entry, self.labels, status))
+  Effect.map(lookAt(self, entry), (status) => SessionEntry.statusOf(entry, self, status))

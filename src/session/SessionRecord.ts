@@ -12,7 +12,7 @@ import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import type * as Revisions from "./Revisions.ts"
-import type { SavedLabel, SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
+import type { SavedLabel, SavedTorrent, SessionLimits, TrackerGoal } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
@@ -35,6 +35,7 @@ export interface SessionRecord {
   /** By info hash in hex. */
   readonly entries: Map<string, SessionEntry.Entry>
   readonly labels: Map<string, SavedLabel>
+  readonly trackerGoals: Map<string, TrackerGoal>
   limits: SessionLimits
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
@@ -59,10 +60,10 @@ export const queue = ({ entries }: SessionRecord): Array<Entry> =>
   [...entries.values()].sort((one, other) => SessionQueue.byPosition(one.saved, other.saved))
 
 /** What the queue must know of a torrent. */
-export const queued = ({ labels }: SessionRecord, entry: Entry): SessionQueue.Queued & { readonly entry: Entry } => ({
+export const queued = (self: SessionRecord, entry: Entry): SessionQueue.Queued & { readonly entry: Entry } => ({
   entry,
   position: entry.saved.position,
-  isWilling: SessionEntry.isWilling(entry, labels),
+  isWilling: SessionEntry.isWilling(entry, self),
   isComplete: SessionEntry.isComplete(entry)
 })
 
@@ -105,11 +106,14 @@ export const updateAllHeld = (
     })
   )
 
-const isUnsaved = ({ isGone, isUnsaved, keptSeedingMillis, saved }: Entry, seedingMillis: number): boolean =>
-  !isGone && (isUnsaved || saved.statistics.seedingMillis - keptSeedingMillis > seedingMillis)
+const isUnsaved = (
+  { hasNewHosts, isGone, isUnsaved, keptSeedingMillis, saved }: Entry,
+  seedingMillis: number
+): boolean =>
+  !isGone && (isUnsaved || hasNewHosts || saved.statistics.seedingMillis - keptSeedingMillis > seedingMillis)
 
 /**
- * Saves the numbers of torrents that the store does not have. A torrent that has only seeded since is left out, unless
+ * Saves the numbers of torrents that the store does not have, and the hosts of their trackers. A torrent that has only seeded since is left out, unless
  * that was for more than `seedingMillis`. What fails is tried again with the next save.
  */
 export const save = (
@@ -120,7 +124,14 @@ export const save = (
   Effect.suspend(() => {
     const unsaved = entries.filter((entry) => isUnsaved(entry, seedingMillis))
     if (unsaved.length === 0) return Effect.void
+    const learnt = unsaved.filter(({ hasNewHosts }) => hasNewHosts)
+    const hosts = learnt.map(({ infoHash, saved: { trackerHosts = [] } }) => ({
+      _tag: "SetTrackerHosts" as const,
+      infoHash,
+      hosts: trackerHosts
+    }))
     for (const entry of unsaved) {
+      entry.hasNewHosts = false
       entry.isUnsaved = false
       entry.keptSeedingMillis = entry.saved.statistics.seedingMillis
     }
@@ -130,7 +141,8 @@ export const save = (
       progress,
       statistics
     }))
-    return Effect.catch(store.commit(changes), (error) => {
+    return Effect.catch(store.commit([...hosts, ...changes]), (error) => {
+      for (const entry of learnt) entry.hasNewHosts = true
       for (const entry of unsaved) entry.isUnsaved = true
       return Effect.logWarning("the statistics of torrents could not be saved", error)
     })

@@ -1,5 +1,6 @@
 /**
- * The contract of what keeps a session from one run to the next: its torrents, its labels and its limits.
+ * The contract of what keeps a session from one run to the next: its torrents, labels, goals of trackers
+ * and limits.
  *
  * A session starts with one `load`, which reads no metainfo, and reads that of a torrent when it needs it. Changes are
  * small: a `commit` is kept as a whole or not at all, and once it has returned, neither a kill nor a power cut undoes
@@ -17,7 +18,8 @@ import type {
   SavedTorrent,
   SessionLimits,
   Source,
-  Statistics
+  Statistics,
+  TrackerGoal
 } from "./SavedTorrent.ts"
 
 /** Another process has the store. Passes when that process ends. */
@@ -111,6 +113,8 @@ export interface SavedSession {
   readonly torrents: ReadonlyArray<SavedTorrent>
   /** In any order. */
   readonly labels: ReadonlyArray<SavedLabel>
+  /** In any order. */
+  readonly trackerGoals: ReadonlyArray<TrackerGoal>
   readonly limits: SessionLimits
 }
 
@@ -127,12 +131,17 @@ export type StoreChange =
       readonly statistics: Statistics
       readonly progress: Progress | undefined
     }
+  /** Replaces the hosts of the trackers of a torrent. */
+  | { readonly _tag: "SetTrackerHosts"; readonly infoHash: InfoHash; readonly hosts: ReadonlyArray<string> }
   | { readonly _tag: "SetSource"; readonly infoHash: InfoHash; readonly source: Source }
   | { readonly _tag: "SetFiles"; readonly infoHash: InfoHash; readonly files: SavedFiles }
   | { readonly _tag: "RemoveTorrent"; readonly infoHash: InfoHash }
   /** Adds a label, or replaces the one with its name. */
   | { readonly _tag: "SetLabel"; readonly label: SavedLabel }
   | { readonly _tag: "RemoveLabel"; readonly name: string }
+  /** Adds a goal, or replaces that of its host. */
+  | { readonly _tag: "SetTrackerGoal"; readonly goal: TrackerGoal }
+  | { readonly _tag: "RemoveTrackerGoal"; readonly host: string }
   | { readonly _tag: "SetLimits"; readonly limits: SessionLimits }
 
 /** Keeps a session. */

@@ -1,6 +1,8 @@
 import { assert, describe } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import type * as Session from "../../src/session/Session.ts"
 import { SessionStore } from "../../src/session/SessionStore.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
@@ -9,6 +11,8 @@ import { make, other, small } from "../simulation/torrents.ts"
 import { fileOf, inEngine, session, statesOf, test, until } from "./sessions.ts"
 
 const third = await make({ name: "third", seed: 3, pieceLength: 32_768, files: [{ path: [], length: 100_000 }] })
+
+const trackers = [["udp://one.example:80/announce", "http://Two.Example/announce"], ["http://one.example/announce"]]
 
 /** Peers that have all of the three torrents, of which the first is slow. */
 const peers = TestEngine.TestEngine.use(({ join }) =>
@@ -199,6 +203,84 @@ describe("a seeding goal", () => {
         })
       )
     })
+  )
+
+  test(
+    "is its own, else that of a label, else that of its first tracker that has one",
+    Effect.gen(function* () {
+      yield* peers
+      yield* session((session) =>
+        Effect.gen(function* () {
+          yield* session.setLabel({ name: "short", goal })
+          yield* session.setTrackerGoal({ host: "Two.Example", goal })
+          const never = { ratio: 1_000_000 }
+          const add = (known: typeof other, options: Session.AddOptions) =>
+            session.add({ metainfo: TorrentFile.encode({ ...known.metainfo, trackers }) }, options)
+          const own = yield* add(other, { goal: never, labels: ["short"] })
+          const tracker = yield* add(third, { labels: ["none"] })
+          for (const torrent of [own, tracker]) yield* until(torrent, "Active Complete")
+          yield* Effect.sleep("3 minutes")
+          const states = yield* statesOf(session)
+          yield* session.setLabel({ name: "none", goal: never })
+          yield* until(tracker, "Active Complete")
+          yield* session.removeLabel("none")
+          yield* until(tracker, "GoalReached")
+          yield* session.removeTrackerGoal("two.example.")
+          yield* until(tracker, "Active Complete")
+          yield* session.setTrackerGoal({ host: "two.example", goal })
+          yield* session.setTrackerGoal({ host: "one.example", goal: never })
+
+          yield* Effect.sleep("10 seconds")
+          assert.deepStrictEqual(states, ["Active Complete", "GoalReached"])
+          assert.deepStrictEqual(yield* statesOf(session), ["Active Complete", "Active Complete"])
+          assert.deepStrictEqual((yield* tracker.status).trackerHosts, ["one.example", "two.example"])
+          assert.deepStrictEqual(
+            (yield* session.trackerGoals).map(({ host }) => host),
+            ["two.example", "one.example"]
+          )
+          yield* own.setOptions({ goal: undefined })
+          yield* until(own, "GoalReached")
+        })
+      )
+    })
+  )
+
+  test(
+    "of a tracker holds for torrents of which an earlier version has not saved the trackers, once they were opened",
+    Effect.gen(function* () {
+      yield* peers
+      const store = yield* SessionStore
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const metainfo = TorrentFile.encode({ ...third.metainfo, trackers })
+          yield* until(yield* session.add({ metainfo }), "Active Complete")
+          yield* session.setTrackerGoal({ host: "one.example", goal })
+          yield* Effect.sleep("1 minute")
+        })
+      )
+      const [saved] = (yield* store.load).torrents
+      yield* store.commit([{ _tag: "SetTorrent", torrent: { ...saved!, trackerHosts: undefined } }])
+      yield* session((session) =>
+        Effect.flatMap(session.get(third.metainfo.infoHash), (torrent) => until(torrent, "GoalReached"))
+      )
+
+      assert.deepStrictEqual((yield* store.load).torrents[0]?.trackerHosts, ["one.example", "two.example"])
+    })
+  )
+
+  test(
+    "of a tracker holds for a magnet link, by its own trackers and then by those of its metadata",
+    session((session) =>
+      Effect.gen(function* () {
+        yield* peers
+        const hex = InfoHash.toHex(third.metainfo.infoHash)
+        const torrent = yield* session.add({ magnet: `magnet:?xt=urn:btih:${hex}&tr=udp%3A%2F%2FOne.Example%3A80` })
+        const early = (yield* torrent.status).trackerHosts
+        yield* until(torrent, "Active Complete")
+
+        assert.deepStrictEqual([early, (yield* torrent.status).trackerHosts], [["one.example"], ["one.example"]])
+      })
+    )
   )
 
   test(

@@ -64,6 +64,15 @@ describe("SessionInput", () => {
     assert.isDefined(isRefused(SessionInput.limits(given)))
   })
 
+  it.each<[unknown]>([
+    [{ host: "a.example:80", goal: { ratio: 1 } }],
+    [{ host: "", goal: { ratio: 1 } }],
+    [{ host: "a.example", goal: { ratio: 0 } }],
+    [{ host: "a.example" }]
+  ])("refuses a tracker goal of %j", (given) => {
+    assert.isDefined(isRefused(SessionInput.trackerGoal(given)))
+  })
+
   it("drops what it does not know, and says nothing of a value", () => {
     const error = Effect.runSync(Effect.flip(SessionInput.label({ name: "\u001b[2J" })))
 

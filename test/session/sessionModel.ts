@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
-import type { SavedContent, SavedLabel, SavedTorrent } from "../../src/session/SavedTorrent.ts"
+import type { SavedContent, SavedLabel, SavedTorrent, TrackerGoal } from "../../src/session/SavedTorrent.ts"
 import type { SavedSession, SessionStore, StoreChange } from "../../src/session/SessionStore.ts"
 import * as SessionDrawing from "../../src/testing/suite/SessionDrawing.ts"
 
@@ -20,16 +20,18 @@ export const numbers: ReadonlyArray<number> = Array.from({ length: torrents }, (
 export interface Model {
   readonly torrents: Map<number, { torrent: SavedTorrent; content: SavedContent }>
   readonly labels: Map<string, SavedLabel>
+  readonly trackerGoals: Map<string, TrackerGoal>
   limits: SavedSession["limits"]
 }
 
 /** Nothing. */
-export const emptyModel = (): Model => ({ torrents: new Map(), labels: new Map(), limits: {} })
+export const emptyModel = (): Model => ({ torrents: new Map(), labels: new Map(), trackerGoals: new Map(), limits: {} })
 
 /** A copy, which later changes of the model leave as it is. */
 export const copyOf = (model: Model): Model => ({
   torrents: new Map(model.torrents),
   labels: new Map(model.labels),
+  trackerGoals: new Map(model.trackerGoals),
   limits: model.limits
 })
 
@@ -53,6 +55,12 @@ export const change = (model: Model, made: StoreChange): void => {
   if (made._tag === "RemoveTorrent") model.torrents.delete(made.infoHash[0]!)
   if (made._tag === "SetLabel") model.labels.set(made.label.name, made.label)
   if (made._tag === "RemoveLabel") model.labels.delete(made.name)
+  if (made._tag === "SetTrackerHosts") {
+    const { hosts: trackerHosts, infoHash } = made
+    set(infoHash, ({ torrent }) => ({ torrent: { ...torrent, trackerHosts } }))
+  }
+  if (made._tag === "SetTrackerGoal") model.trackerGoals.set(made.goal.host, made.goal)
+  if (made._tag === "RemoveTrackerGoal") model.trackerGoals.delete(made.host)
   if (made._tag === "SetLimits") model.limits = made.limits
 }
 
@@ -63,6 +71,7 @@ export const drawModel = (model: Model) => ({
       .sort(([one, { torrent }], [other, another]) => torrent.position - another.torrent.position || one - other)
       .map(([, { torrent }]) => torrent),
     labels: [...model.labels.values()],
+    trackerGoals: [...model.trackerGoals.values()],
     limits: model.limits
   }),
   contents: numbers.map((number) => drawContent(model.torrents.get(number)?.content))
@@ -97,6 +106,7 @@ const torrent = fc
     position: fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e6, max: 1e6 }).map((value) => value + 0),
     name: fc.string({ unit: "grapheme" }),
     labels: fc.array(fc.string(), { maxLength: 2 }),
+    trackerHosts: fc.option(fc.array(fc.string(), { maxLength: 2 }), { nil: undefined }),
     completedAtMillis: fc.option(fc.nat(), { nil: undefined }),
     wanted: fc.constantFrom<SavedTorrent["wanted"]>(
       { _tag: "Running" },
@@ -111,6 +121,8 @@ const label = fc.record({
   name: fc.constantFrom("a", "A", "b'"),
   folder: fc.option(fc.constantFrom("/a", "/b"), { nil: undefined })
 })
+
+const host = fc.constantFrom("a.example", "A", "b'")
 
 /** A change of any kind. */
 export const anyChange: fc.Arbitrary<StoreChange> = fc.oneof(
@@ -135,6 +147,13 @@ export const anyChange: fc.Arbitrary<StoreChange> = fc.oneof(
   number.map((number): StoreChange => ({ _tag: "RemoveTorrent", infoHash: hashOf(number) })),
   label.map((label): StoreChange => ({ _tag: "SetLabel", label })),
   label.map(({ name }): StoreChange => ({ _tag: "RemoveLabel", name })),
+  fc
+    .tuple(number, fc.array(host, { maxLength: 2 }))
+    .map(([number, hosts]): StoreChange => ({ _tag: "SetTrackerHosts", infoHash: hashOf(number), hosts })),
+  fc
+    .tuple(host, fc.integer({ min: 1, max: 5 }))
+    .map(([host, ratio]): StoreChange => ({ _tag: "SetTrackerGoal", goal: { host, goal: { ratio } } })),
+  host.map((host): StoreChange => ({ _tag: "RemoveTrackerGoal", host })),
   fc.record({ downloads: fc.nat(), seeds: fc.nat() }).map((limits): StoreChange => ({ _tag: "SetLimits", limits }))
 )
 

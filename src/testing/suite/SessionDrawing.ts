@@ -33,6 +33,7 @@ export const contentOf = (
 
 const encodeTorrent = Schema.encodeSync(Schema.toCodecJson(Saved.SavedTorrent))
 const encodeLabel = Schema.encodeSync(Schema.toCodecJson(Saved.SavedLabel))
+const encodeTrackerGoal = Schema.encodeSync(Schema.toCodecJson(Saved.TrackerGoal))
 const encodeLimits = Schema.encodeSync(Schema.toCodecJson(Saved.SessionLimits))
 const encodeContent = Schema.encodeSync(Schema.toCodecJson(Saved.SavedContent))
 
@@ -40,11 +41,14 @@ const encodeContent = Schema.encodeSync(Schema.toCodecJson(Saved.SavedContent))
 const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value), (_, part) => (part === null ? undefined : part))
 
-/** A session as JSON, with its labels in the order of their names. */
-export const drawSession = ({ labels, limits, torrents }: SavedSession): unknown =>
+/** A session as JSON, with its labels in the order of their names and its goals in that of their hosts. */
+export const drawSession = ({ labels, limits, torrents, trackerGoals }: SavedSession): unknown =>
   plain({
     torrents: torrents.map((torrent) => encodeTorrent(torrent)),
     labels: labels.toSorted((one, other) => (one.name < other.name ? -1 : 1)).map((label) => encodeLabel(label)),
+    trackerGoals: trackerGoals
+      .toSorted((one, other) => (one.host < other.host ? -1 : 1))
+      .map((goal) => encodeTrackerGoal(goal)),
     limits: encodeLimits(limits)
   })
 

@@ -33,6 +33,7 @@ const full: SavedTorrent = {
   position: -0.5,
   wanted: { _tag: "Failed", error: "piecewise/ContentExists", message: "It's there." },
   labels: ["films", "", "it's"],
+  trackerHosts: ["tracker.example", "xn--bcher-kva.example"],
   options: {
     folder: "/srv/films",
     goal: { ratio: 1.5, time: Duration.hours(30) },
@@ -60,7 +61,7 @@ const fullContent = contentOf([0, 1, 255], {
 export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
   test("is empty at first", (store) =>
     Effect.gen(function* () {
-      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], limits: {} })
+      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], trackerGoals: [], limits: {} })
       Assert.isUndefined(yield* store.content(hashOf(1)))
     })),
 
@@ -71,7 +72,7 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
 
       const session = yield* store.load
 
-      const expected = { torrents: [full, torrentOf(1), twin, torrentOf(2)], labels: [], limits: {} }
+      const expected = { torrents: [full, torrentOf(1), twin, torrentOf(2)], labels: [], trackerGoals: [], limits: {} }
       Assert.deepStrictEqual(drawSession(session), drawSession(expected))
     })),
 
@@ -119,7 +120,7 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
 
       const session = yield* store.load
 
-      const expected = { torrents: [changed, torrentOf(2)], labels: [], limits: {} }
+      const expected = { torrents: [changed, torrentOf(2)], labels: [], trackerGoals: [], limits: {} }
       Assert.deepStrictEqual(drawSession(session), drawSession(expected))
       Assert.deepStrictEqual(drawContent(yield* store.content(hashOf(1))), drawContent(fullContent))
     })),
@@ -137,7 +138,10 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
       const session = yield* store.load
 
       const expected = [{ ...full, statistics, progress: undefined }, torrentOf(1, { statistics, progress })]
-      Assert.deepStrictEqual(drawSession(session), drawSession({ torrents: expected, labels: [], limits: {} }))
+      Assert.deepStrictEqual(
+        drawSession(session),
+        drawSession({ torrents: expected, labels: [], trackerGoals: [], limits: {} })
+      )
     })),
 
   test("sets the source and the files of a torrent, each without the other", (store) =>
@@ -177,7 +181,7 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
         { _tag: "RemoveLabel", name: "films" }
       ])
 
-      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], limits: {} })
+      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], trackerGoals: [], limits: {} })
       Assert.isUndefined(yield* store.content(infoHash))
     })),
 
@@ -200,7 +204,40 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
         { name: "films", folder: "/films", goal },
         { name: "Films", folder: "/Films" }
       ]
-      Assert.deepStrictEqual(drawSession(session), drawSession({ torrents: [], labels, limits: {} }))
+      Assert.deepStrictEqual(drawSession(session), drawSession({ torrents: [], labels, trackerGoals: [], limits: {} }))
+    })),
+
+  test("sets the hosts of the trackers of a torrent, and nothing else", (store) =>
+    Effect.gen(function* () {
+      yield* store.commit([add(torrentOf(1)), add(full)])
+      yield* store.commit([
+        { _tag: "SetTrackerHosts", infoHash: hashOf(1), hosts: ["a", "b"] },
+        { _tag: "SetTrackerHosts", infoHash: full.infoHash, hosts: [] }
+      ])
+
+      const session = yield* store.load
+
+      const torrents = [{ ...full, trackerHosts: [] }, torrentOf(1, { trackerHosts: ["a", "b"] })]
+      Assert.deepStrictEqual(drawSession(session), drawSession({ torrents, labels: [], trackerGoals: [], limits: {} }))
+    })),
+
+  test("sets, replaces and removes goals of trackers", (store) =>
+    Effect.gen(function* () {
+      const goal = { ratio: 2, time: Duration.minutes(5) }
+      yield* store.commit([
+        { _tag: "SetTrackerGoal", goal: { host: "a.example", goal: { ratio: 1 } } },
+        { _tag: "SetTrackerGoal", goal: { host: "b.example", goal } }
+      ])
+      yield* store.commit([
+        { _tag: "SetTrackerGoal", goal: { host: "a.example", goal } },
+        { _tag: "RemoveTrackerGoal", host: "b.example" },
+        { _tag: "RemoveTrackerGoal", host: "c.example" }
+      ])
+
+      const session = yield* store.load
+
+      const trackerGoals = [{ host: "a.example", goal }]
+      Assert.deepStrictEqual(drawSession(session), drawSession({ torrents: [], labels: [], trackerGoals, limits: {} }))
     })),
 
   test("replaces the limits", (store) =>
@@ -211,7 +248,7 @@ export const cases: ReadonlyArray<Suite.Case<SessionStore>> = [
 
       Assert.deepStrictEqual(first.limits, { downloads: 3, seeds: 0 })
       const limits = { seeds: 5, uploadBytesPerSecond: 1.5 }
-      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], limits })
+      Assert.deepStrictEqual(drawSession(yield* store.load), { torrents: [], labels: [], trackerGoals: [], limits })
     })),
 
   test("makes the changes of a commit in their order", (store) =>
@@ -249,10 +286,12 @@ export const reopenCases = <E, R>(
       "finds everything again that was committed",
       Effect.gen(function* () {
         const label = { name: "films", folder: "/films" }
+        const trackerGoal = { host: "tracker.example", goal: { ratio: 2, time: Duration.days(30) } }
         yield* use((store) => store.commit([add(full, fullContent), add(torrentOf(2))]))
         yield* use((store) =>
           store.commit([
             { _tag: "SetLabel", label },
+            { _tag: "SetTrackerGoal", goal: trackerGoal },
             { _tag: "SetLimits", limits: { seeds: 4 } }
           ])
         )
@@ -260,7 +299,7 @@ export const reopenCases = <E, R>(
 
         const [session, content] = yield* use((store) => Effect.all([store.load, store.content(full.infoHash)]))
 
-        const expected = { torrents: [full], labels: [label], limits: { seeds: 4 } }
+        const expected = { torrents: [full], labels: [label], trackerGoals: [trackerGoal], limits: { seeds: 4 } }
         Assert.deepStrictEqual(drawSession(session), drawSession(expected))
         Assert.deepStrictEqual(drawContent(content), drawContent(fullContent))
       })

@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Bytes from "../../../base/Bytes.ts"
-import type { SavedContent, SavedLabel, SavedTorrent, SessionLimits, Source } from "../../SavedTorrent.ts"
+import type { SavedContent, SavedLabel, SavedTorrent, SessionLimits, Source, TrackerGoal } from "../../SavedTorrent.ts"
 import * as SessionQueue from "../../SessionQueue.ts"
 import { SessionStore, SessionStoreError, type StoreChange, type StoreReason } from "../../SessionStore.ts"
 
@@ -36,6 +36,7 @@ const ownContent = ({ files, source }: SavedContent): SavedContent => ({ files, 
 export const make = () => {
   const torrents = new Map<string, Kept>()
   const labels = new Map<string, SavedLabel>()
+  const trackerGoals = new Map<string, TrackerGoal>()
   const commits: Array<ReadonlyArray<StoreChange>> = []
   let limits: SessionLimits = {}
   let failure: StoreReason | undefined
@@ -60,6 +61,10 @@ export const make = () => {
         const { infoHash, progress, statistics } = change
         return update(infoHash, ({ content, torrent }) => ({ content, torrent: { ...torrent, progress, statistics } }))
       }
+      case "SetTrackerHosts": {
+        const { hosts: trackerHosts, infoHash } = change
+        return update(infoHash, ({ content, torrent }) => ({ content, torrent: { ...torrent, trackerHosts } }))
+      }
       case "SetSource": {
         const source = ownSource(change.source)
         return update(change.infoHash, ({ content, torrent }) => ({ torrent, content: { ...content, source } }))
@@ -74,6 +79,10 @@ export const make = () => {
         return void labels.set(change.label.name, change.label)
       case "RemoveLabel":
         return void labels.delete(change.name)
+      case "SetTrackerGoal":
+        return void trackerGoals.set(change.goal.host, change.goal)
+      case "RemoveTrackerGoal":
+        return void trackerGoals.delete(change.host)
       case "SetLimits":
         limits = change.limits
     }
@@ -89,6 +98,7 @@ export const make = () => {
       load: attempt("load", () => ({
         torrents: Array.from(torrents.values(), ({ torrent }) => torrent).sort(SessionQueue.byPosition),
         labels: [...labels.values()],
+        trackerGoals: [...trackerGoals.values()],
         limits
       })),
       content: (infoHash) =>

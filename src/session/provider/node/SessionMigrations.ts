@@ -47,6 +47,13 @@ export const all: ReadonlyArray<Migration> = [
     ) STRICT`,
     `CREATE TABLE labels (name TEXT NOT NULL PRIMARY KEY, label TEXT NOT NULL) STRICT`,
     `CREATE TABLE settings (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT`
+  ),
+  statements(
+    // `NULL`: not known yet.
+    `ALTER TABLE torrents ADD COLUMN tracker_hosts TEXT`,
+    `CREATE TABLE tracker_goals (host TEXT NOT NULL PRIMARY KEY, goal TEXT NOT NULL) STRICT`,
+    // They are limits of rates too.
+    `UPDATE settings SET name = 'limits' WHERE name = 'queue limits'`
   )
 ]
 

@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { InfoHash } from "../../../base/InfoHash.ts"
+import { SeedingGoal } from "../../../torrent/SeedingGoal.ts"
 import * as Saved from "../../SavedTorrent.ts"
 
 const json = <A, I>(schema: Schema.Codec<A, I>) => Schema.fromJsonString(Schema.toCodecJson(schema))
@@ -14,6 +15,7 @@ export const TorrentRow = Schema.Struct({
   name: Schema.String,
   wanted: json(Saved.Wanted),
   labels: json(Schema.Array(Schema.String)),
+  tracker_hosts: Schema.NullOr(json(Schema.Array(Schema.String))),
   options: json(Saved.SavedOptions),
   added_at_millis: Schema.Natural,
   completed_at_millis: Schema.NullOr(Schema.Natural),
@@ -37,6 +39,9 @@ export const ContentRow = Schema.Struct({
 
 /** The schema of the text in `labels`. */
 export const LabelText = json(Saved.SavedLabel)
+
+/** The schema of the text in `tracker_goals`. */
+export const GoalText = json(SeedingGoal)
 
 /** The schema of the text of the limits in `settings`. */
 export const LimitsText = json(Saved.SessionLimits)
@@ -62,11 +67,17 @@ export const ofTorrent = (torrent: Saved.SavedTorrent): typeof TorrentRow.Encode
     name: torrent.name,
     wanted: torrent.wanted,
     labels: torrent.labels,
+    tracker_hosts: torrent.trackerHosts ?? null,
     options: torrent.options,
     added_at_millis: torrent.addedAtMillis,
     completed_at_millis: torrent.completedAtMillis ?? null,
     ...numbersOf(torrent.statistics, torrent.progress)
   })
+
+const encodeHosts = Schema.encodeSync(json(Schema.Array(Schema.String)))
+
+/** The columns of the hosts of trackers. */
+export const ofTrackerHosts = (hosts: ReadonlyArray<string>) => ({ tracker_hosts: encodeHosts(hosts) })
 
 /** The torrent of a row. */
 export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
@@ -75,6 +86,7 @@ export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
   position: row.position,
   wanted: row.wanted,
   labels: row.labels,
+  trackerHosts: row.tracker_hosts ?? undefined,
   options: row.options,
   addedAtMillis: row.added_at_millis,
   completedAtMillis: row.completed_at_millis ?? undefined,

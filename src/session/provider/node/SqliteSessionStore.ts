@@ -52,8 +52,8 @@ export interface Options {
 /** How often a process that waits for another one looks whether that has ended (milliseconds, give or take a fifth). */
 const retryMillis = 50
 
-/** The name of the limits in `settings`. It is older than the limits of rates. */
-const limitsName = "queue limits"
+/** The name of the limits in `settings`. */
+const limitsName = "limits"
 
 /** SQLite's result codes (https://sqlite.org/rescode.html), and what they mean for a session. */
 const reasonOf = (file: string, error: SqlError): StoreReason => {
@@ -115,6 +115,10 @@ const decodeTorrents = Schema.decodeUnknownEffect(Schema.Array(SessionRows.Torre
 const decodeContent = Schema.decodeUnknownEffect(SessionRows.ContentRow)
 const decodeLabels = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ label: SessionRows.LabelText })))
 const decodeLimits = Schema.decodeUnknownEffect(SessionRows.LimitsText)
+const decodeGoals = Schema.decodeUnknownEffect(
+  Schema.Array(Schema.Struct({ host: Schema.String, goal: SessionRows.GoalText }))
+)
+const encodeGoal = Schema.encodeSync(SessionRows.GoalText)
 const encodeLabel = Schema.encodeSync(SessionRows.LabelText)
 const encodeLimits = Schema.encodeSync(SessionRows.LimitsText)
 
@@ -146,6 +150,8 @@ const makeChange = (sql: SqlClient.SqlClient, change: StoreChange): Effect.Effec
       const row = SessionRows.numbersOf(change.statistics, change.progress)
       return sql`UPDATE torrents SET ${sql.update(row)} WHERE info_hash = ${change.infoHash}`
     }
+    case "SetTrackerHosts":
+      return sql`UPDATE torrents SET ${sql.update(SessionRows.ofTrackerHosts(change.hosts))} WHERE info_hash = ${change.infoHash}`
     case "SetSource":
       return sql`UPDATE contents SET ${sql.update(SessionRows.ofSource(change.source))} WHERE info_hash = ${change.infoHash}`
     case "SetFiles":
@@ -158,6 +164,12 @@ const makeChange = (sql: SqlClient.SqlClient, change: StoreChange): Effect.Effec
     }
     case "RemoveLabel":
       return sql`DELETE FROM labels WHERE name = ${change.name}`
+    case "SetTrackerGoal": {
+      const { goal, host } = change.goal
+      return sql`INSERT OR REPLACE INTO tracker_goals ${sql.insert({ host, goal: encodeGoal(goal) })}`
+    }
+    case "RemoveTrackerGoal":
+      return sql`DELETE FROM tracker_goals WHERE host = ${change.host}`
     case "SetLimits": {
       const row = { name: limitsName, value: encodeLimits(change.limits) }
       return sql`INSERT OR REPLACE INTO settings ${sql.insert(row)}`
@@ -213,6 +225,7 @@ export const make = Effect.fnUntraced(function* (
     const session: SavedSession = {
       torrents: torrents.map(SessionRows.toTorrent),
       labels: labels.map(({ label }) => label),
+      trackerGoals: yield* decodeGoals(yield* sql`SELECT host, goal FROM tracker_goals`),
       limits: limits === undefined ? {} : yield* decodeLimits(limits.value)
     }
     return session
