@@ -1,24 +1,14 @@
 /**
  * The options of commands that use the DHT: whether, and through which routers.
  */
-import * as Os from "node:os"
-import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Environment from "../base/Environment.ts"
 import * as NodeDht from "../node/NodeDht.ts"
+import * as ServiceFolder from "../node/ServiceFolder.ts"
 import * as Arguments from "./Arguments.ts"
 
 /** The options of the DHT; `false` for none. */
 export type DhtOptions = NodeDht.Options | false
-
-/**
- * The folder for what programs of this user remember from one run to the next (XDG Base Directory Specification,
- * `$XDG_STATE_HOME`). A relative path in the variable is invalid, and ignored.
- */
-const stateFolder = (): string => {
-  const { XDG_STATE_HOME: folder = "" } = process.env
-  return Path.isAbsolute(folder) ? folder : Path.join(Os.homedir(), ".local", "state")
-}
 
 /** Reads `--dht`, `--no-dht` and `PIECEWISE_DHT_ROUTERS`. Fails with `WrongUsage`. */
 export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
@@ -29,6 +19,6 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const bootstrap = yield* Environment.optional(Environment.addresses("PIECEWISE_DHT_ROUTERS")).pipe(
     Effect.mapError(({ message }) => new Arguments.WrongUsage(message))
   )
-  const found: DhtOptions = { bootstrap, file: NodeDht.fileIn(Path.join(stateFolder(), "piecewise")) }
+  const found: DhtOptions = { bootstrap, file: NodeDht.fileIn(ServiceFolder.defaultFolder()) }
   return found
 })
