@@ -175,6 +175,39 @@ const doctor: Arguments.Command = {
   notes: ["It takes about ten seconds, joins no swarm, and says what to do about what does not work."]
 }
 
+/** Where a service keeps its state, and how the command line finds it. */
+const state: Arguments.Option = {
+  name: "state",
+  value: "DIR",
+  about: "the folder for its state (default: ~/.local/state/piecewise)"
+}
+
+const serve: Arguments.Command = {
+  name: "serve",
+  about: "keep torrents going, and let programs control them",
+  operands: [{ name: "DIR", about: "the folder to store torrents in, created if missing" }],
+  options: [
+    state,
+    { name: "http", value: "HOST:PORT", about: "where programs reach it (default: 127.0.0.1:6880)" },
+    { name: "allow-host", value: "NAME", repeats: true, about: "a name by which it may be called, as localhost may" },
+    { name: "allow-origin", value: "URL", repeats: true, about: "a web page elsewhere that may use it" },
+    { name: "base-path", value: "PATH", about: "the path at which a proxy serves it (default: /)" },
+    { name: "trust-proxy", value: "ADDRESS", repeats: true, about: "a proxy that says from where requests come" },
+    ...listening,
+    blocklist,
+    { name: "max-connections", value: "N", about: "most peers of all torrents together (default: 200)" },
+    { name: "buffer", value: "SIZE", about: "memory for pieces that are being downloaded (default: 64MiB)" },
+    {
+      ...logLevel,
+      about: "log to standard error: error, warning, info (default) or debug"
+    }
+  ],
+  notes: [
+    "Its torrents go on after a restart. Without a password, it listens on this machine only.",
+    "Ctrl-C stops it within three seconds."
+  ]
+}
+
 /** The shells that `completions` knows. */
 export const shells = ["bash", "zsh", "fish"] as const
 
@@ -191,7 +224,17 @@ const completions: Arguments.Command = {
 }
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [download, seed, create, info, verify, scrape, doctor, completions]
+export const all: ReadonlyArray<Arguments.Command> = [
+  download,
+  seed,
+  create,
+  info,
+  verify,
+  scrape,
+  doctor,
+  serve,
+  completions
+]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 const rates = "RATE is a SIZE per second, such as 500KiB or 2MiB."

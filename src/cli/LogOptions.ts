@@ -40,16 +40,28 @@ const toLines = (output: Output) =>
     if (cause.reasons.length > 0) for (const line of Cause.pretty(cause).split("\n")) output.note(line)
   })
 
+const logging = <A, E, R>(
+  command: Effect.Effect<A, E, R>,
+  level: LogLevel.Severity | undefined,
+  output: Output
+): Effect.Effect<A, E, R> =>
+  level === undefined
+    ? command
+    : command.pipe(
+        Effect.provideService(References.MinimumLogLevel, level),
+        Effect.provide(Logger.layer([toLines(output)]))
+      )
+
 /** Runs a command with the logs that are asked for. */
 export const within = <A, E, R>(
   command: Effect.Effect<A, E, R>,
   args: Arguments.Arguments,
   output: Output
-): Effect.Effect<A, E, R> => {
-  const level = levelOf(args)
-  if (level === undefined) return command
-  return command.pipe(
-    Effect.provideService(References.MinimumLogLevel, level),
-    Effect.provide(Logger.layer([toLines(output)]))
-  )
-}
+): Effect.Effect<A, E, R> => logging(command, levelOf(args), output)
+
+/** Runs a service, whose logs are all that people see of it: without the option, those of level `info`. */
+export const withinService = <A, E, R>(
+  command: Effect.Effect<A, E, R>,
+  args: Arguments.Arguments,
+  output: Output
+): Effect.Effect<A, E, R> => logging(command, levelOf(args) ?? "Info", output)

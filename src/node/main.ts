@@ -23,7 +23,8 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   info: () => import("../cli/Info.ts"),
   scrape: () => import("../cli/Scrape.ts"),
   doctor: () => import("../cli/Doctor.ts"),
-  verify: () => import("../cli/Verify.ts")
+  verify: () => import("../cli/Verify.ts"),
+  serve: () => import("../cli/service/Serve.ts")
 }
 
 // Caches the compiled sources from one start to the next.

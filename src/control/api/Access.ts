@@ -25,8 +25,8 @@ export class Form extends HttpApiMiddleware.Service<Form>()("piecewise/control/F
   error: [RequestRefused, ...refusals]
 }) {}
 
-/** The request has credentials: the token, or the session of a browser. Handlers can read whose. */
-export class Access extends HttpApiMiddleware.Service<Access, { provides: Caller }>()("piecewise/control/Access", {
+/** The request has credentials: the token, or the session of a browser. */
+export class Access extends HttpApiMiddleware.Service<Access>()("piecewise/control/Access", {
   security: {
     token: HttpApiSecurity.bearer,
     session: HttpApiSecurity.apiKey({ key: Logins.cookieName, in: "cookie" })
@@ -34,3 +34,6 @@ export class Access extends HttpApiMiddleware.Service<Access, { provides: Caller
   requiredForClient: true,
   error: [Refused.Unauthenticated, Refused.Forbidden, Refused.CsrfTokenMissing]
 }) {}
+
+/** A request that needs no credentials. Its handlers learn who sent it. */
+export class Anybody extends HttpApiMiddleware.Service<Anybody, { provides: Caller }>()("piecewise/control/Anybody") {}

@@ -8,7 +8,7 @@
 import * as HttpApi from "effect/http-api/HttpApi"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Version from "../../base/Version.ts"
-import { Access, Form } from "./Access.ts"
+import { Access, Anybody, Form } from "./Access.ts"
 import { HealthApi } from "./HealthApi.ts"
 import { LabelsApi } from "./LabelsApi.ts"
 import { LoginApi } from "./LoginApi.ts"
@@ -21,7 +21,7 @@ export const ControlApi = HttpApi.make("piecewise")
     TorrentsApi.middleware(Access).prefix("/v1"),
     LabelsApi.middleware(Access).prefix("/v1"),
     ServiceApi.middleware(Access).prefix("/v1"),
-    LoginApi.prefix("/v1"),
+    LoginApi.middleware(Anybody).prefix("/v1"),
     HealthApi
   )
   .middleware(Form)

@@ -16,6 +16,16 @@ export const Label = Schema.Struct({ name: LabelName, ...meaning }).annotate({ i
 /** A label, and what it means for torrents that do not say otherwise. */
 export type Label = typeof Label.Type
 
+/** The schema of the seeding goal of torrents with a tracker at a host. */
+export const TrackerGoal = Schema.Struct({
+  /** A host name in lower case, or an IP address. */
+  host: Schema.NonEmptyString.check(Schema.isMaxLength(253)),
+  goal: Goal
+}).annotate({ identifier: "TrackerGoal" })
+
+/** The seeding goal of torrents with a tracker at a host. */
+export type TrackerGoal = typeof TrackerGoal.Type
+
 const describe = (summary: string) => OpenApi.annotations({ summary })
 
 /** The labels of a service, and the goals of its trackers. */
@@ -33,6 +43,19 @@ export const LabelsApi = HttpApiGroup.make("labels")
     HttpApiEndpoint.delete("remove", "/labels/:name", {
       params: { name: LabelName },
       error: Errors.StoreFailed
-    }).annotateMerge(describe("Remove what a label means. Torrents keep its name"))
+    }).annotateMerge(describe("Remove what a label means. Torrents keep its name")),
+    HttpApiEndpoint.get("listGoals", "/tracker-goals", { success: Schema.Array(TrackerGoal) }).annotateMerge(
+      describe("List seeding goals by tracker")
+    ),
+    HttpApiEndpoint.put("setGoal", "/tracker-goals/:host", {
+      params: { host: TrackerGoal.fields.host },
+      payload: Goal,
+      success: TrackerGoal,
+      error: Errors.StoreFailed
+    }).annotateMerge(describe("Set the seeding goal of a tracker")),
+    HttpApiEndpoint.delete("removeGoal", "/tracker-goals/:host", {
+      params: { host: TrackerGoal.fields.host },
+      error: Errors.StoreFailed
+    }).annotateMerge(describe("Remove the seeding goal of a tracker"))
   )
   .annotateMerge(OpenApi.annotations({ title: "Labels and goals" }))

@@ -58,13 +58,13 @@ export const Action = Schema.Struct({
   id: Schema.Natural,
   atMillis: Schema.Natural,
   /** Who did it: the kind of credentials, and the address. */
-  caller: Schema.Literals(["Token", "Password", "Cookie", "Ticket", "None"]),
+  caller: Schema.Literals(["Token", "Password", "Cookie", "Ticket", "Nobody"]),
   address: Schema.String,
   /** The operation, such as `torrents.remove`. */
   operation: Schema.String,
   infoHash: Schema.optional(InfoHash),
-  /** The HTTP status of the answer. */
-  status: Schema.Natural
+  /** The `_tag` of the error, if it failed. */
+  failure: Schema.optional(Schema.String)
 }).annotate({ identifier: "Action" })
 
 /** Something that somebody did with a service. */

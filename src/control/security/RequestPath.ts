@@ -98,6 +98,6 @@ const maxBody = { anybody: 8_192, most: 1_048_576, torrents: 100_663_296 } as co
 export const maxBodyOf = (method: string, path: string): number =>
   needOf(method, path)._tag !== "Credentials"
     ? maxBody.anybody
-    : path === rpcPath || (method === "POST" && path === "/v1/torrents")
+    : path === rpcPath || (method === "POST" && (path === "/v1/torrents" || path === "/v1/torrents/file"))
       ? maxBody.torrents
       : maxBody.most

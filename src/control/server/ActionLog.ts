@@ -31,14 +31,13 @@ export const layer: Layer.Layer<ActionLog> = Layer.sync(ActionLog, () => {
       Effect.flatMap(Clock.currentTimeMillis, (atMillis) => {
         const action: Action = { ...done, id: ++id, atMillis }
         if (actions.push(action) === 2 * kept) actions.splice(0, kept)
-        const { address, caller, infoHash, operation, status } = done
-        const hash = infoHash && InfoHash.toHex(infoHash)
-        return Effect.annotateLogs(Effect.logInfo("the service was told to do something"), {
+        const { address, caller, failure, infoHash, operation } = done
+        return Effect.annotateLogs(Effect.logInfo(failure === undefined ? "done" : "refused or failed"), {
           operation,
-          status,
           caller,
           address,
-          ...(hash !== undefined && { infoHash: hash })
+          ...(infoHash !== undefined && { infoHash: InfoHash.toHex(infoHash) }),
+          ...(failure !== undefined && { failure })
         })
       }),
     last: (count) => Effect.sync(() => actions.slice(-Math.min(count, kept)).reverse())

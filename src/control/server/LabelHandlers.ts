@@ -19,7 +19,13 @@ export const layer = HttpApiBuilder.group(
         const label = { ...payload, name: params.name }
         return session.setLabel(label).pipe(Effect.mapError(Failing.ofSession), Effect.as(label))
       },
-      remove: ({ params }) => Effect.mapError(session.removeLabel(params.name), Failing.ofSession)
+      remove: ({ params }) => Effect.mapError(session.removeLabel(params.name), Failing.ofSession),
+      listGoals: () => session.trackerGoals,
+      setGoal: ({ params, payload }) => {
+        const goal = { host: params.host.toLowerCase(), goal: payload }
+        return session.setTrackerGoal(goal).pipe(Effect.mapError(Failing.ofSession), Effect.as(goal))
+      },
+      removeGoal: ({ params }) => Effect.mapError(session.removeTrackerGoal(params.host), Failing.ofSession)
     })
   })
 )

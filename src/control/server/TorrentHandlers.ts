@@ -2,6 +2,7 @@
  * What the operations on torrents do.
  */
 import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Option from "effect/Option"
 import type { PiecePriority } from "../../assembly/PiecePriority.ts"
@@ -21,7 +22,7 @@ import * as TorrentList from "./TorrentList.ts"
 /** What a torrent is added from, once it was fetched. */
 type Fetched = { readonly metainfo: Uint8Array } | { readonly magnet: string }
 
-const fetched = (source: TorrentSource) => {
+const fetched = (client: HttpClient.HttpClient, source: TorrentSource) => {
   switch (source._tag) {
     case "Magnet":
       return Effect.succeed<Fetched>({ magnet: source.link })
@@ -29,6 +30,7 @@ const fetched = (source: TorrentSource) => {
       return Effect.succeed<Fetched>({ metainfo: source.bytes })
     case "Url":
       return TorrentUrl.fetch(source.url).pipe(
+        Effect.provideService(HttpClient.HttpClient, client),
         Effect.map((found): Fetched => ("url" in found ? { magnet: found.url } : { metainfo: found })),
         Effect.mapError(({ message }) => new Errors.SourceUnavailable({ message }))
       )
@@ -56,6 +58,7 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const session = yield* Session
     const tickets = yield* Tickets
+    const client = yield* HttpClient.HttpClient
     const scope = yield* Effect.scope
 
     /** Calls `use` with a torrent, and makes its errors those of the API. */
@@ -108,7 +111,7 @@ export const layer = HttpApiBuilder.group(
       list: ({ query }) => Effect.map(session.list, (list) => TorrentList.pageOf(list, query)),
       changes: ({ query }) => session.changes(query.since),
       add: ({ payload: { options, source, ...rest } }) =>
-        Effect.flatMap(fetched(source), (found) => add(found, { ...options, ...rest })),
+        Effect.flatMap(fetched(client, source), (found) => add(found, { ...options, ...rest })),
       addFile: ({ payload, query }) => add({ metainfo: payload }, query),
       get: ({ params }) =>
         withTorrent(params, (torrent) =>

@@ -1,0 +1,40 @@
+/**
+ * A session as a service over HTTP: the routes of the API, of the files of torrents, and of metrics.
+ */
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import { ControlApi } from "../api/ControlApi.ts"
+import * as Security from "../security/Security.ts"
+import * as ActionLog from "./ActionLog.ts"
+import * as ApiMiddleware from "./ApiMiddleware.ts"
+import * as HealthHandlers from "./HealthHandlers.ts"
+import * as LabelHandlers from "./LabelHandlers.ts"
+import * as LoginHandlers from "./LoginHandlers.ts"
+import * as ServiceHandlers from "./ServiceHandlers.ts"
+import * as Streaming from "./Streaming.ts"
+import * as TorrentHandlers from "./TorrentHandlers.ts"
+
+const handlers = Layer.mergeAll(
+  TorrentHandlers.layer,
+  LabelHandlers.layer,
+  ServiceHandlers.layer,
+  LoginHandlers.layer,
+  HealthHandlers.layer
+)
+
+const api = HttpApiBuilder.layer(ControlApi, { openapiPath: "/v1/openapi.json" }).pipe(
+  Layer.provide(handlers),
+  Layer.provide([ApiMiddleware.access, ApiMiddleware.anybody, ApiMiddleware.form])
+)
+
+/** How the service is reached. */
+export interface Options extends Security.Options {}
+
+/** The routes of a service, for `HttpRouter.serve`. */
+export const layer = (options: Options = {}) =>
+  Layer.mergeAll(api, Streaming.layer, PrometheusMetrics.layerHttp()).pipe(
+    Layer.provide(Security.layer(options)),
+    Layer.provide(Security.services(options)),
+    Layer.provide(ActionLog.layer)
+  )

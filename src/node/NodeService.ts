@@ -1,0 +1,132 @@
+/**
+ * A service as it runs on Node: a session, and the HTTP API that controls it.
+ */
+import * as FileSystem from "node:fs/promises"
+import * as Path from "node:path"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as HttpClient from "effect/http/HttpClient"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
+import * as Layer from "effect/Layer"
+import * as Credentials from "../control/security/Credentials.ts"
+import * as Listening from "../control/security/Listening.ts"
+import * as NodeCredentials from "../control/security/provider/node/NodeCredentials.ts"
+import * as NodeHttpLimits from "../control/security/provider/node/NodeHttpLimits.ts"
+import type * as Security from "../control/security/Security.ts"
+import * as ControlServer from "../control/server/ControlServer.ts"
+import { ServiceFacts } from "../control/server/ServiceFacts.ts"
+import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
+import { Unpacking } from "../network/Unpacking.ts"
+import * as NodeLookup from "./NodeLookup.ts"
+import * as NodeRoutedHttp from "./NodeRoutedHttp.ts"
+import * as NodeSession from "./NodeSession.ts"
+import * as ServiceFolder from "./ServiceFolder.ts"
+
+/** How a service is set up. */
+export interface Options extends Security.Options, Omit<NodeSession.Options, "database" | "resumeDirectory"> {
+  /** The folder for all that outlives the process, except the torrents: session, resume data, token and password. */
+  readonly state: string
+  /** Where the API listens; default port 6880 of `127.0.0.1`. Port 0 is any free one. */
+  readonly http?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
+}
+
+/** Where the API listens, unless another place is chosen. */
+export const defaultHttp = { host: "127.0.0.1", port: 6_880 } as const
+
+/**
+ * How long the answers that are under way, such as a stream or a list of events, may go on when the service stops. The
+ * rest of the three seconds that it may take are for trackers and the disk.
+ */
+const gracefulTimeout = "500 millis"
+
+/** The bytes that are free on the disk of a folder, or of the nearest one above it that exists. */
+const freeBytes = (directory: string): Effect.Effect<number | undefined> =>
+  Effect.promise(async () => {
+    for (let folder = Path.resolve(directory); ; folder = Path.dirname(folder)) {
+      try {
+        const { bavail, bsize } = await FileSystem.statfs(folder)
+        return bavail * bsize
+      } catch {
+        if (folder === Path.dirname(folder)) return undefined
+      }
+    }
+  })
+
+const facts = ({ directory }: Options) =>
+  Layer.effect(
+    ServiceFacts,
+    Effect.map(Clock.currentTimeMillis, (startedAtMillis) => ({
+      startedAtMillis,
+      directory: Path.resolve(directory),
+      freeBytes: freeBytes(directory)
+    }))
+  )
+
+/** Fails if the service would be reachable from other machines without a password. */
+const allowed = (host: string) =>
+  Effect.gen(function* () {
+    const credentials = yield* Credentials.Credentials
+    const { isSet } = yield* credentials.password
+    const why = Listening.whyNot(host, isSet)
+    if (why !== undefined) return yield* why
+  })
+
+/** What fetches torrent files whose URLs clients give. */
+const fetching = ({ from }: Options) =>
+  Layer.mergeAll(
+    Layer.succeed(HttpClient.HttpClient, NodeRoutedHttp.make(NodeLookup.system, from)),
+    Layer.succeed(Unpacking, NodeUnpacking.unpack)
+  )
+
+/** Addresses that stand for all of a machine. The command line reaches the service at its loopback address. */
+const unspecified: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "[::]": "[::1]" }
+
+/** The URL of the service at hand, for programs of this machine. Ends with a slash. */
+export const url = ({
+  basePath = "/"
+}: Pick<Options, "basePath"> = {}): Effect.Effect<string, never, HttpServer.HttpServer> =>
+  Effect.map(HttpServer.HttpServer, ({ address }) => {
+    const found = new URL(basePath.replace(/\/?$/, "/"), HttpServer.formatAddress(address))
+    found.hostname = unspecified[found.hostname] ?? found.hostname
+    return found.href
+  })
+
+/** Says in the state folder where the service is, so that the command line finds it. */
+const announcing = (options: Options) =>
+  Layer.effectDiscard(Effect.flatMap(url(options), (href) => ServiceFolder.announce(options.state, href)))
+
+/** The HTTP server, which listens only where it may. */
+const server = ({ http = {}, trustedProxies }: Options) => {
+  const { host = defaultHttp.host, port = defaultHttp.port } = http
+  const listening = NodeHttpServer.layer(() => NodeHttpLimits.createServer({ unlimited: trustedProxies }), {
+    host,
+    port,
+    gracefulShutdownTimeout: gracefulTimeout
+  })
+  return Layer.provideMerge(listening, Layer.effectDiscard(allowed(host)))
+}
+
+/**
+ * A session, and an HTTP server that controls it. Fails with `PasswordNeeded` if it would be reachable from other
+ * machines without a password.
+ */
+export const layer = (options: Options) => {
+  const { state } = options
+  const routes = ControlServer.layer(options).pipe(Layer.provide([facts(options), fetching(options)]))
+  return Layer.merge(
+    HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }),
+    announcing(options)
+  ).pipe(
+    Layer.provideMerge(server(options)),
+    Layer.provideMerge(
+      NodeSession.layer({
+        ...options,
+        resumeDirectory: Path.join(state, "resume"),
+        database: Path.join(state, "session.db")
+      })
+    ),
+    Layer.provideMerge(NodeCredentials.layer({ directory: state }))
+  )
+}
