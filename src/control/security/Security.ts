@@ -29,10 +29,11 @@ import * as IpAddress from "../../base/IpAddress.ts"
 import * as IpRanges from "../../base/IpRanges.ts"
 import * as Attempts from "./Attempts.ts"
 import * as Authentication from "./Authentication.ts"
+import * as BrowserLogins from "./BrowserLogins.ts"
 import { Caller } from "./Caller.ts"
 import type { Credentials } from "./Credentials.ts"
 import * as HostName from "./HostName.ts"
-import * as Logins from "./Logins.ts"
+import type { Logins } from "./Logins.ts"
 import * as Origin from "./Origin.ts"
 import * as Refused from "./Refused.ts"
 import { CrossSite, HostNotAllowed, PathNotAllowed, type Refusal, TooLarge } from "./Refused.ts"
@@ -81,8 +82,10 @@ const baseOf = ({ basePath = "/" }: Options): string => RequestPath.parseBase(ba
 /** What the routes for logging in and for links to torrents call. Hoist the layer: it holds the sessions and tickets. */
 export const services = (
   options: Options = {}
-): Layer.Layer<Logins.Logins | Tickets.Tickets | Attempts.Attempts, never, Credentials> =>
-  Layer.mergeAll(Logins.layer({ basePath: baseOf(options) }), Tickets.layer).pipe(Layer.provideMerge(Attempts.layer))
+): Layer.Layer<Logins | Tickets.Tickets | Attempts.Attempts, never, Credentials> =>
+  Layer.mergeAll(BrowserLogins.layer({ basePath: baseOf(options) }), Tickets.layer).pipe(
+    Layer.provideMerge(Attempts.layer)
+  )
 
 const notFound = HttpServerResponse.empty({ status: 404 })
 
@@ -174,6 +177,12 @@ const make = (options: Options) =>
       const admitted = yield* Effect.result(admit(path, sender === "own"))
       if (Result.isFailure(admitted)) return refuse(admitted.failure, path)
       const { caller, maxBytes } = admitted.success
+      // A body that does not say how long it is exceeds the limit while the handler reads it.
+      yield* HttpEffect.appendPreResponseHandler((_, response) =>
+        Effect.succeed(
+          response.status === 413 && response.body._tag === "Empty" ? refuse(tooLarge(maxBytes), path) : response
+        )
+      )
       return yield* handler.pipe(
         Effect.provideService(Caller, caller),
         Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(BigInt(maxBytes)))
