@@ -139,6 +139,8 @@ type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhand
 
 const make = (options: Options) =>
   Effect.gen(function* () {
+    const why = whyNot(options)
+    if (why !== undefined) return yield* Effect.die(new Error(why))
     const authenticate = yield* Authentication.make
     const names = HostName.allow(options.allowedHosts ?? [])
     const allowedOrigins = new Set(options.allowedOrigins ?? [])
@@ -219,7 +221,12 @@ const make = (options: Options) =>
 
 /**
  * Puts the checks before all routes of a router. Provide it to the routes, not beside them, so that it is the outermost
- * middleware: `routes.pipe(Layer.provide(Security.layer(options)))`.
+ * middleware: `routes.pipe(Layer.provide(Security.layer(options)))`. Options that `whyNot` refuses are a defect.
  */
-export const layer = (options: Options = {}) =>
-  HttpRouter.middleware<{ provides: Caller }>()(make(options), { global: true })
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  HttpRouter.Request<"Requires", Caller> | HttpRouter.Request<"GlobalRequires", Caller>,
+  never,
+  HttpRouter.HttpRouter | Attempts.Attempts | Credentials | Logins | Tickets.Tickets
+> => HttpRouter.middleware<{ provides: Caller }>()(make(options), { global: true })

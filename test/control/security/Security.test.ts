@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
-import type * as Security from "../../../src/control/security/Security.ts"
+import * as Security from "../../../src/control/security/Security.ts"
 import * as Service from "./serving.ts"
 
 const test = (
@@ -333,6 +334,42 @@ describe("names that are rebound to this machine (DNS rebinding)", () => {
       assert.equal(yield* status(`GET http:evil.example/health HTTP/1.1\r\nHost: localhost${close}`), "HTTP/1.1 400")
       assert.equal(yield* status(`OPTIONS * HTTP/1.1\r\nHost: localhost${close}`), "HTTP/1.1 404")
     }))
+})
+
+describe("requests that are not for a route", () => {
+  test("upgrade nothing, and connect to nothing", ({ raw }) =>
+    Effect.gen(function* () {
+      const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a"
+      const status = (request: string) => Effect.map(raw(`${request}\r\n\r\n`), (text) => text.slice(0, 12))
+      assert.equal(yield* status(`GET /v1/x HTTP/1.1\r\nHost: localhost\r\n${upgrade}`), "HTTP/1.1 401")
+      assert.equal(yield* status(`GET /v1/x HTTP/1.1\r\nHost: evil.example\r\n${upgrade}`), "HTTP/1.1 421")
+      assert.equal(yield* status("CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22"), "")
+      assert.equal(yield* status("TRACE /health HTTP/1.1\r\nHost: localhost\r\nConnection: close"), "HTTP/1.1 401")
+    }))
+})
+
+describe("options", () => {
+  it("are checked before they are used", () => {
+    assert.isUndefined(
+      Security.whyNot({
+        allowedHosts: ["*.example.org"],
+        allowedOrigins: ["https://a.example:8443"],
+        basePath: "/a/b/",
+        trustedProxies: ["::1", "10.0.0.0/8"]
+      })
+    )
+    assert.match(Security.whyNot({ allowedHosts: ["*"] })!, /^"\*" is no name/)
+    assert.match(Security.whyNot({ allowedOrigins: ["https://a.example/"] })!, /is no origin/)
+    assert.match(Security.whyNot({ basePath: "torrents" })!, /is no base path/)
+    assert.match(Security.whyNot({ trustedProxies: ["proxy"] })!, /is no address/)
+  })
+
+  it.live("that are wrong let no service start", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(Service.serve({ allowedHosts: ["*"] }))
+      assert.isTrue(Exit.isFailure(exit))
+    })
+  )
 })
 
 describe("paths with several readings", () => {
