@@ -29,7 +29,7 @@ const login = ({ send }: Service.Served, password: string, address = "198.51.100
 
 const proxied = { trustedProxies: ["127.0.0.1"] }
 
-describe("guesses", () => {
+describe("fault 102: guesses", () => {
   test(
     "ten in a minute lock their address, and the next lock is twice as long",
     (served) =>

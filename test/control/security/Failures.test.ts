@@ -17,7 +17,7 @@ const failTimes = (self: Failures.Failures, address: string, now: number, times:
 const a = "192.0.2.1"
 const b = "192.0.2.2"
 
-describe("Failures", () => {
+describe("Failures (fault 102)", () => {
   it("lock an address after ten in a minute", () => {
     const failures = Failures.make()
     assert.deepEqual(failTimes(failures, a, 0, 10), Array(10).fill(0))

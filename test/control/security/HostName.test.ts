@@ -26,7 +26,7 @@ describe("HostName", () => {
     assert.isTrue(answers("localhost."))
   })
 
-  it("does not take other spellings of addresses for addresses", () => {
+  it("fault 101: does not take other spellings of addresses for addresses", () => {
     for (const host of [
       "127.1",
       "2130706433",

@@ -165,7 +165,7 @@ describe("the password", () => {
       assert.isTrue(yield* isPassword(password))
     }))
 
-  test("is not looked at while too many others are, and nobody's check ends with its client", (directory) =>
+  test("fault 102: is not looked at while too many others are, and nobody's check ends with its client", (directory) =>
     Effect.gen(function* () {
       const { isPassword, setPassword } = yield* open(directory, { ln: 14, r: 8, p: 1 })
       yield* setPassword(password)

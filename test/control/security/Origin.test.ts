@@ -32,7 +32,7 @@ describe("Origin", () => {
     }
   })
 
-  it("is foreign if one of them is not, or if it is none", () => {
+  it("fault 100: is foreign if one of them is not, or if it is none", () => {
     for (const [origin, host] of [
       ["http://localhost:2", "localhost:1"],
       ["http://localhost", "localhost:1"],

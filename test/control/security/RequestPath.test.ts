@@ -50,7 +50,7 @@ describe("RequestPath", () => {
     }
   })
 
-  it("has one reading", () => {
+  it("fault 103: has one reading", () => {
     for (const path of [
       ["", "a", "*", "http://a/b", "//", "/a//b", "/a//", "/.", "/..", "/a/../b", "/a/./b", "/%2e%2E/a", "/a/.%2e"],
       [

@@ -118,7 +118,7 @@ describe("sessions of browsers", () => {
       refused(yield* served.send({ path: "/v1/x", headers }), 401, "Unauthenticated")
     }))
 
-  test("a session is always new: a cookie that somebody planted is not adopted", (served) =>
+  test("fault 100: a session is always new: a cookie that somebody planted is not adopted", (served) =>
     Effect.gen(function* () {
       const planted = `piecewise_session=${"a".repeat(43)}`
       const { cookie } = yield* login(served, { cookie: planted })
@@ -172,7 +172,7 @@ describe("links for players", () => {
     }))
 })
 
-describe("requests that other sites forge (CSRF)", () => {
+describe("fault 100: requests that other sites forge (CSRF)", () => {
   test("a form of another site changes nothing", (served) =>
     Effect.gen(function* () {
       const { cookie, csrf } = yield* login(served)
@@ -281,7 +281,7 @@ describe("pages elsewhere that are allowed", () => {
   )
 })
 
-describe("names that are rebound to this machine (DNS rebinding)", () => {
+describe("fault 101: names that are rebound to this machine (DNS rebinding)", () => {
   test("no route answers to them, and the refusal names the option", ({ port, send }) =>
     Effect.gen(function* () {
       for (const host of ["evil.example", `evil.example:${port}`, "localhost.evil.example", "127.0.0.1.evil.example"]) {
@@ -372,7 +372,7 @@ describe("options", () => {
   )
 })
 
-describe("paths with several readings", () => {
+describe("fault 103: paths with several readings", () => {
   test("reach no route, least of all one that needs no credentials", ({ send }) =>
     Effect.gen(function* () {
       for (const path of [
@@ -517,7 +517,7 @@ describe("answers", () => {
     }))
 })
 
-describe("bodies", () => {
+describe("fault 105: bodies", () => {
   test("that are too long are refused before they are read", ({ send }) =>
     Effect.gen(function* () {
       const post = (path: string, bytes: number, headers: Record<string, string> = Service.bearer) =>
@@ -526,6 +526,8 @@ describe("bodies", () => {
       const answer = yield* post("/v1/length", 1_048_577)
       refused(answer, 413, "TooLarge")
       assert.equal(answer.json.maxBytes, 1_048_576)
+      // The handler of this one reads no body.
+      refused(yield* post("/v1/x", 1_048_577), 413, "TooLarge")
       refused(yield* post("/v1/login", 8_193, {}), 413, "TooLarge")
       assert.equal((yield* post("/v1/torrents", 2_000_000)).status, 200)
     }))

@@ -10,14 +10,14 @@ import * as Service from "./serving.ts"
 const short = { headTimeout: "50 millis", requestTimeout: "50 millis", checkInterval: "10 millis" } as const
 
 describe("NodeHttpLimits", () => {
-  it.live("a head that does not end is answered with 408, and its connection closed", () =>
+  it.live("fault 104: a head that does not end is answered with 408, and its connection closed", () =>
     Effect.gen(function* () {
       const { raw } = yield* Service.serve({ limits: short })
       assert.match(yield* raw("GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: "), /^HTTP\/1\.1 408 /)
     })
   )
 
-  it.live("a body that does not end is answered with 408, and its connection closed", () =>
+  it.live("fault 104: a body that does not end is answered with 408, and its connection closed", () =>
     Effect.gen(function* () {
       const { raw, send } = yield* Service.serve({ limits: short })
       const head = `POST /v1/length HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${Service.token}\r\n`
@@ -43,7 +43,7 @@ describe("NodeHttpLimits", () => {
     assert.deepEqual([maxConnections, maxRequestsPerSocket], [1_024, 10_000])
   })
 
-  it.live("a head that is too long is refused", () =>
+  it.live("fault 105: a head that is too long is refused", () =>
     Effect.gen(function* () {
       const { raw, send } = yield* Service.serve()
       const long = "a".repeat(16_384)
@@ -53,7 +53,7 @@ describe("NodeHttpLimits", () => {
     })
   )
 
-  it.live("requests that two parsers could read differently are refused", () =>
+  it.live("fault 103: requests that two parsers could read differently are refused", () =>
     Effect.gen(function* () {
       const { raw } = yield* Service.serve()
       const post = "POST /v1/login HTTP/1.1\r\nHost: localhost\r\n"
@@ -102,7 +102,7 @@ describe("countByAddress", () => {
     }
   }
 
-  it("limits the connections of one address, and those of a /64 of IPv6 together", () => {
+  it("fault 104: limits the connections of one address, and those of a /64 of IPv6 together", () => {
     const open = opener(2, IpRanges.make([]))
 
     const first = open("192.0.2.1")
