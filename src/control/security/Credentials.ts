@@ -19,7 +19,7 @@ export class CredentialsError extends Schema.TaggedError<CredentialsError>()("pi
 
 /** A text cannot be the password. `why` is the end of a sentence. */
 export class PasswordNotAllowed extends Schema.TaggedError<PasswordNotAllowed>()(
-  "PasswordNotAllowed",
+  "piecewise/PasswordNotAllowed",
   { why: Schema.String },
   { httpApiStatus: 422 }
 ) {

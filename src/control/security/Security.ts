@@ -169,7 +169,7 @@ const make = (options: Options) =>
 
     const refuse = (refusal: Refusal, path: string) => {
       const response = Refused.toResponse(refusal)
-      return refusal._tag === "Unauthenticated"
+      return refusal._tag === "piecewise/Unauthenticated"
         ? HttpServerResponse.setHeader(response, "www-authenticate", RequestPath.challengeOf(path))
         : response
     }

@@ -29,7 +29,7 @@ describe("Attempts", () => {
         Effect.gen(function* () {
           for (let index = 0; index < 20; index++) {
             const error = yield* Effect.flip(password("guess", address))
-            assert.equal(error._tag, "TooManyFailures")
+            assert.equal(error._tag, "piecewise/TooManyFailures")
             assert.deepInclude(error, { retryAfterSeconds: 5 })
           }
         })
@@ -43,7 +43,7 @@ describe("Attempts", () => {
         Effect.gen(function* () {
           for (let index = 0; index < 20; index++) {
             const error = yield* Effect.flip(password(Service.password, address))
-            assert.equal(error._tag, "Unauthenticated")
+            assert.equal(error._tag, "piecewise/Unauthenticated")
             assert.notInclude(error.message, "/x")
           }
         })
@@ -61,7 +61,7 @@ describe("Attempts", () => {
               yield* Fiber.interrupt(yield* Effect.forkChild(password("guess", address), { startImmediately: true }))
             }
             const error = yield* Effect.flip(password("guess", address))
-            assert.deepInclude(error, { _tag: "TooManyFailures", retryAfterSeconds: 60 })
+            assert.deepInclude(error, { _tag: "piecewise/TooManyFailures", retryAfterSeconds: 60 })
           })
       )
     })

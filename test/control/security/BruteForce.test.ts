@@ -42,7 +42,7 @@ describe("fault 102: guesses", () => {
           }
           const answer = yield* guess(served, "wrong")
           assert.equal(answer.status, 429)
-          assert.deepEqual(answer.json._tag, "TooManyFailures")
+          assert.deepEqual(answer.json._tag, "piecewise/TooManyFailures")
           assert.equal(answer.headers["retry-after"], String(seconds))
           // Guesses meanwhile learn nothing, and do not make it longer.
           yield* TestClock.adjust(`${seconds - 1} seconds`)

@@ -14,7 +14,7 @@ const test = (
 
 /** Asserts that an answer is a refusal with a sentence. */
 const refused = (answer: Service.Answer, status: number, tag: string) => {
-  assert.deepEqual([answer.status, answer.json._tag], [status, tag])
+  assert.deepEqual([answer.status, answer.json._tag], [status, `piecewise/${tag}`])
   assert.match(String(answer.json.message), /^[A-Z].*\.$/)
 }
 
