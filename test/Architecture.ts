@@ -71,6 +71,7 @@ const providers = floorOfFolder("*/provider")!
 
 /** Contracts: a tag, its errors, and no I/O. */
 const contracts = [
+  "control/security/Credentials.ts",
   "discovery/dht/Dht.ts",
   "discovery/dht/DhtStore.ts",
   "discovery/MetadataSource.ts",

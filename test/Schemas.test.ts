@@ -12,6 +12,9 @@ import * as PeerAddress from "../src/base/PeerAddress.ts"
 import { PieceIndex } from "../src/base/PieceGeometry.ts"
 import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
+import * as Credentials from "../src/control/security/Credentials.ts"
+import { PasswordNeeded } from "../src/control/security/Listening.ts"
+import * as Refused from "../src/control/security/Refused.ts"
 import { DhtConfig } from "../src/discovery/dht/DhtConfig.ts"
 import { DhtStatus } from "../src/discovery/dht/DhtStatus.ts"
 import { DhtStoreError, Saved } from "../src/discovery/dht/DhtStore.ts"
@@ -52,7 +55,12 @@ const errors = {
   ConnectionError,
   ContentExists,
   CreateError,
+  CredentialsError: Credentials.CredentialsError,
+  CrossSite: Refused.CrossSite,
+  CsrfTokenMissing: Refused.CsrfTokenMissing,
   DhtStoreError,
+  Forbidden: Refused.Forbidden,
+  HostNotAllowed: Refused.HostNotAllowed,
   IoDaemonRefused,
   IoDaemonUnavailable,
   InvalidSubnet,
@@ -62,14 +70,21 @@ const errors = {
   NotOpened,
   OnlyV2,
   OptionRefused: SessionInput.OptionRefused,
+  PasswordNeeded,
+  PasswordNotAllowed: Credentials.PasswordNotAllowed,
+  PasswordsBusy: Credentials.PasswordsBusy,
+  PathNotAllowed: Refused.PathNotAllowed,
   PathRefused,
   RemovalFailed,
   ResumeError,
   SessionStoreError,
   StorageError,
+  TooLarge: Refused.TooLarge,
+  TooManyFailures: Refused.TooManyFailures,
   TorrentDefect,
   TorrentStopped,
   TrackerError,
+  Unauthenticated: Refused.Unauthenticated,
   WireError
 }
 

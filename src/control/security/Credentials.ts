@@ -3,7 +3,7 @@
  * user may set. A service that listens on more than this machine needs a password (`Listening.ts`).
  */
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 
@@ -19,7 +19,7 @@ export class CredentialsError extends Schema.TaggedError<CredentialsError>()("pi
 
 /** A text cannot be the password. `why` is the end of a sentence. */
 export class PasswordNotAllowed extends Schema.TaggedError<PasswordNotAllowed>()(
-  "PasswordNotAllowed",
+  "piecewise/PasswordNotAllowed",
   { why: Schema.String },
   { httpApiStatus: 422 }
 ) {
@@ -63,3 +63,11 @@ export class Credentials extends Context.Service<
     readonly removePassword: Effect.Effect<void, CredentialsError>
   }
 >()("piecewise/control/security/Credentials") {}
+
+/** The state of the password; as after a change, and with none set, if it cannot be read, which is logged. */
+export const passwordOf = ({ password }: Credentials["Service"]): Effect.Effect<PasswordState> =>
+  Effect.catch(password, ({ message }) =>
+    Effect.as(Effect.logError(`The password is not known, so nobody can log in: ${message}.`), unreadable)
+  )
+
+const unreadable: PasswordState = { isSet: false, revision: -1 }

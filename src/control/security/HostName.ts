@@ -67,4 +67,4 @@ export const allow = (patterns: ReadonlyArray<string>): AllowedNames => {
 
 /** Whether requests for a host are answered. */
 export const isAllowed = ({ domains, names }: AllowedNames, { host, isAddress }: Authority): boolean =>
-  isAddress || names.has(host) || domains.some((domain) => host.endsWith(domain) && host.length > domain.length)
+  isAddress || names.has(host) || domains.some((domain) => host.endsWith(domain))

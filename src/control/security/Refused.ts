@@ -11,41 +11,45 @@ import * as Schema from "effect/Schema"
 const sentence = { message: Schema.String }
 
 /** 400: the path of the URL has several readings, such as `/v1/../health`, `//` or an encoded slash. */
-export class PathNotAllowed extends Schema.TaggedError<PathNotAllowed>()("PathNotAllowed", sentence, {
+export class PathNotAllowed extends Schema.TaggedError<PathNotAllowed>()("piecewise/PathNotAllowed", sentence, {
   httpApiStatus: 400
 }) {}
 
 /** 401: no credentials were sent, or wrong ones. */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", sentence, {
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("piecewise/Unauthenticated", sentence, {
   httpApiStatus: 401
 }) {}
 
 /** 403: whoever sent it may not do this, such as use a link for players that has expired. */
-export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", sentence, { httpApiStatus: 403 }) {}
+export class Forbidden extends Schema.TaggedError<Forbidden>()("piecewise/Forbidden", sentence, {
+  httpApiStatus: 403
+}) {}
 
 /** 403: a page of another site sent the request. */
-export class CrossSite extends Schema.TaggedError<CrossSite>()("CrossSite", sentence, { httpApiStatus: 403 }) {}
+export class CrossSite extends Schema.TaggedError<CrossSite>()("piecewise/CrossSite", sentence, {
+  httpApiStatus: 403
+}) {}
 
 /** 403: a session of a browser wants to change something, and did not send its token against forged requests. */
-export class CsrfTokenMissing extends Schema.TaggedError<CsrfTokenMissing>()("CsrfTokenMissing", sentence, {
+export class CsrfTokenMissing extends Schema.TaggedError<CsrfTokenMissing>()("piecewise/CsrfTokenMissing", sentence, {
   httpApiStatus: 403
 }) {}
 
 /** 413: the body is longer than the route takes. */
 export class TooLarge extends Schema.TaggedError<TooLarge>()(
-  "TooLarge",
+  "piecewise/TooLarge",
   { ...sentence, maxBytes: Schema.Natural },
   { httpApiStatus: 413 }
 ) {}
 
 /** 421: the request is for a name that this service does not have (DNS rebinding). */
-export class HostNotAllowed extends Schema.TaggedError<HostNotAllowed>()("HostNotAllowed", sentence, {
+export class HostNotAllowed extends Schema.TaggedError<HostNotAllowed>()("piecewise/HostNotAllowed", sentence, {
   httpApiStatus: 421
 }) {}
 
 /** 429: there were too many wrong passwords, or too many are being checked. The header `Retry-After` has the seconds. */
 export class TooManyFailures extends Schema.TaggedError<TooManyFailures>()(
-  "TooManyFailures",
+  "piecewise/TooManyFailures",
   { ...sentence, retryAfterSeconds: Schema.Natural },
   { httpApiStatus: 429 }
 ) {}
@@ -66,14 +70,14 @@ export const Refusal = Schema.Union([
 export type Refusal = typeof Refusal.Type
 
 const statuses: { readonly [Tag in Refusal["_tag"]]: number } = {
-  PathNotAllowed: 400,
-  Unauthenticated: 401,
-  Forbidden: 403,
-  CrossSite: 403,
-  CsrfTokenMissing: 403,
-  TooLarge: 413,
-  HostNotAllowed: 421,
-  TooManyFailures: 429
+  "piecewise/PathNotAllowed": 400,
+  "piecewise/Unauthenticated": 401,
+  "piecewise/Forbidden": 403,
+  "piecewise/CrossSite": 403,
+  "piecewise/CsrfTokenMissing": 403,
+  "piecewise/TooLarge": 413,
+  "piecewise/HostNotAllowed": 421,
+  "piecewise/TooManyFailures": 429
 }
 
 const encode = Schema.encodeSync(Refusal)
@@ -82,5 +86,5 @@ const encode = Schema.encodeSync(Refusal)
 export const toResponse = (refusal: Refusal): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.jsonUnsafe(encode(refusal), {
     status: statuses[refusal._tag],
-    headers: refusal._tag === "TooManyFailures" ? { "retry-after": String(refusal.retryAfterSeconds) } : {}
+    headers: refusal._tag === "piecewise/TooManyFailures" ? { "retry-after": String(refusal.retryAfterSeconds) } : {}
   })

@@ -91,6 +91,9 @@ export const challengeOf = (path: string): string =>
 /** The longest bodies (bytes): of a client without credentials, of most routes, and of those that take torrents. */
 const maxBody = { anybody: 8_192, most: 1_048_576, torrents: 100_663_296 } as const
 
+/** Where torrents are added: as JSON, and as files. */
+const torrentPath = /^\/v1\/torrents(?:\/|\/file)?$/
+
 /**
  * The longest body (bytes) of a request. Routes that take torrents take 96 MiB: a metainfo file of 64 MiB
  * (`MetadataLimit.ts`), which is a third longer in base64, and what is around it.
@@ -98,6 +101,6 @@ const maxBody = { anybody: 8_192, most: 1_048_576, torrents: 100_663_296 } as co
 export const maxBodyOf = (method: string, path: string): number =>
   needOf(method, path)._tag !== "Credentials"
     ? maxBody.anybody
-    : path === rpcPath || (method === "POST" && (path === "/v1/torrents" || path === "/v1/torrents/file"))
+    : path === rpcPath || (method === "POST" && torrentPath.test(path))
       ? maxBody.torrents
       : maxBody.most

@@ -29,10 +29,11 @@ import * as IpAddress from "../../base/IpAddress.ts"
 import * as IpRanges from "../../base/IpRanges.ts"
 import * as Attempts from "./Attempts.ts"
 import * as Authentication from "./Authentication.ts"
+import * as BrowserLogins from "./BrowserLogins.ts"
 import { Caller } from "./Caller.ts"
 import type { Credentials } from "./Credentials.ts"
 import * as HostName from "./HostName.ts"
-import * as Logins from "./Logins.ts"
+import type { Logins } from "./Logins.ts"
 import * as Origin from "./Origin.ts"
 import * as Refused from "./Refused.ts"
 import { CrossSite, HostNotAllowed, PathNotAllowed, type Refusal, TooLarge } from "./Refused.ts"
@@ -81,8 +82,10 @@ const baseOf = ({ basePath = "/" }: Options): string => RequestPath.parseBase(ba
 /** What the routes for logging in and for links to torrents call. Hoist the layer: it holds the sessions and tickets. */
 export const services = (
   options: Options = {}
-): Layer.Layer<Logins.Logins | Tickets.Tickets | Attempts.Attempts, never, Credentials> =>
-  Layer.mergeAll(Logins.layer({ basePath: baseOf(options) }), Tickets.layer).pipe(Layer.provideMerge(Attempts.layer))
+): Layer.Layer<Logins | Tickets.Tickets | Attempts.Attempts, never, Credentials> =>
+  Layer.mergeAll(BrowserLogins.layer({ basePath: baseOf(options) }), Tickets.layer).pipe(
+    Layer.provideMerge(Attempts.layer)
+  )
 
 const notFound = HttpServerResponse.empty({ status: 404 })
 
@@ -136,6 +139,8 @@ type Handler = Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhand
 
 const make = (options: Options) =>
   Effect.gen(function* () {
+    const why = whyNot(options)
+    if (why !== undefined) return yield* Effect.die(new Error(why))
     const authenticate = yield* Authentication.make
     const names = HostName.allow(options.allowedHosts ?? [])
     const allowedOrigins = new Set(options.allowedOrigins ?? [])
@@ -164,7 +169,7 @@ const make = (options: Options) =>
 
     const refuse = (refusal: Refusal, path: string) => {
       const response = Refused.toResponse(refusal)
-      return refusal._tag === "Unauthenticated"
+      return refusal._tag === "piecewise/Unauthenticated"
         ? HttpServerResponse.setHeader(response, "www-authenticate", RequestPath.challengeOf(path))
         : response
     }
@@ -174,6 +179,12 @@ const make = (options: Options) =>
       const admitted = yield* Effect.result(admit(path, sender === "own"))
       if (Result.isFailure(admitted)) return refuse(admitted.failure, path)
       const { caller, maxBytes } = admitted.success
+      // A body that does not say how long it is exceeds the limit while the handler reads it.
+      yield* HttpEffect.appendPreResponseHandler((_, response) =>
+        Effect.succeed(
+          response.status === 413 && response.body._tag === "Empty" ? refuse(tooLarge(maxBytes), path) : response
+        )
+      )
       return yield* handler.pipe(
         Effect.provideService(Caller, caller),
         Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(BigInt(maxBytes)))
@@ -210,7 +221,12 @@ const make = (options: Options) =>
 
 /**
  * Puts the checks before all routes of a router. Provide it to the routes, not beside them, so that it is the outermost
- * middleware: `routes.pipe(Layer.provide(Security.layer(options)))`.
+ * middleware: `routes.pipe(Layer.provide(Security.layer(options)))`. Options that `whyNot` refuses are a defect.
  */
-export const layer = (options: Options = {}) =>
-  HttpRouter.middleware<{ provides: Caller }>()(make(options), { global: true })
+export const layer = (
+  options: Options = {}
+): Layer.Layer<
+  HttpRouter.Request<"Requires", Caller> | HttpRouter.Request<"GlobalRequires", Caller>,
+  never,
+  HttpRouter.HttpRouter | Attempts.Attempts | Credentials | Logins | Tickets.Tickets
+> => HttpRouter.middleware<{ provides: Caller }>()(make(options), { global: true })

@@ -6,10 +6,8 @@
  * strangers should use a name of its own for the service.
  */
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Logins from "./Logins.ts"
 import * as Secret from "./Secret.ts"
-
-/** The name of the cookie. */
-export const name = "piecewise_session"
 
 /** Cookies of that name that are looked at. Other paths and programs on the same host may have set some. */
 const maxValues = 8
@@ -19,7 +17,7 @@ export const parse = (header: string): ReadonlyArray<string> => {
   const values: Array<string> = []
   for (const pair of header.split(";")) {
     const equals = pair.indexOf("=")
-    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue
+    if (equals < 0 || pair.slice(0, equals).trim() !== Logins.cookieName) continue
     const value = pair.slice(equals + 1).trim()
     if (Secret.isSecret(value) && values.length < maxValues) values.push(value)
   }
@@ -39,8 +37,8 @@ const attributes = ({ basePath, isSecure }: Place) =>
 
 /** Sets the cookie in an answer, for `maxAge` (milliseconds). */
 export const set = (value: string, place: Place, maxAge: number) => (response: HttpServerResponse.HttpServerResponse) =>
-  HttpServerResponse.setCookieUnsafe(response, name, value, { ...attributes(place), maxAge })
+  HttpServerResponse.setCookieUnsafe(response, Logins.cookieName, value, { ...attributes(place), maxAge })
 
 /** Removes the cookie in an answer. */
 export const clear = (place: Place) => (response: HttpServerResponse.HttpServerResponse) =>
-  HttpServerResponse.setCookieUnsafe(response, name, "", { ...attributes(place), maxAge: 0 })
+  HttpServerResponse.setCookieUnsafe(response, Logins.cookieName, "", { ...attributes(place), maxAge: 0 })

@@ -3,13 +3,15 @@
  * of that torrent, and do nothing else.
  *
  * A ticket ends 24 hours after it was made, or, if a player still uses it, one hour after its last use. There are at
- * most 1,000; another one ends that which was used the longest ago. All end with the process.
+ * most 1,000; another one ends that which was used the longest ago. All end when the password changes, and with the
+ * process.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as InfoHash from "../../base/InfoHash.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
+import * as Credentials from "./Credentials.ts"
 import * as Recent from "./Recent.ts"
 import * as Secret from "./Secret.ts"
 
@@ -23,8 +25,6 @@ export class Tickets extends Context.Service<
     readonly find: (ticket: string) => Effect.Effect<InfoHash.InfoHash | undefined>
     /** Ends the tickets for a torrent, as it is removed. */
     readonly endOf: (infoHash: InfoHash.InfoHash) => Effect.Effect<void>
-    /** Ends all tickets, as the password changes. */
-    readonly endAll: Effect.Effect<void>
   }
 >()("piecewise/control/security/Tickets") {}
 
@@ -34,12 +34,14 @@ export const maxTickets = 1_000
 const hour = 3_600_000
 
 /** How long a ticket is good after it was made, and after its last use (milliseconds). */
-const lifetime = 24 * hour
+export const lifetime = 24 * hour
 const lifetimeAfterUse = hour
 
 interface Ticket {
   readonly secret: string
   readonly infoHash: InfoHash.InfoHash
+  /** The revision of the password at that time. */
+  readonly revision: number
   readonly madeAt: number
   readonly usedAt: number
 }
@@ -47,22 +49,25 @@ interface Ticket {
 const hasEnded = ({ madeAt, usedAt }: Ticket, now: number): boolean =>
   now - madeAt >= lifetime && now - usedAt >= lifetimeAfterUse
 
-/** Tickets in memory. */
-export const layer: Layer.Layer<Tickets> = Layer.sync(Tickets, () => {
+const implementation = Effect.map(Credentials.Credentials, (credentials) => {
   const tickets = Recent.make<Ticket>(maxTickets)
-  return {
+  const revisionAndTime = Effect.all([
+    Effect.map(Credentials.passwordOf(credentials), (it) => it.revision),
+    Monotonic.now
+  ])
+  return Tickets.of({
     make: (infoHash) =>
-      Effect.map(Monotonic.now, (now) => {
+      Effect.map(revisionAndTime, ([revision, now]) => {
         const secret = Secret.make()
-        Recent.set(tickets, Secret.keyOf(secret), { secret, infoHash, madeAt: now, usedAt: now })
+        Recent.set(tickets, Secret.keyOf(secret), { secret, infoHash, revision, madeAt: now, usedAt: now })
         return secret
       }),
     find: (secret) =>
-      Effect.map(Monotonic.now, (now) => {
+      Effect.map(revisionAndTime, ([revision, now]) => {
         const key = Secret.keyOf(secret)
         const ticket = Recent.peek(tickets, key)
         if (ticket === undefined || !Secret.equals(ticket.secret, secret)) return undefined
-        if (hasEnded(ticket, now)) {
+        if (hasEnded(ticket, now) || ticket.revision !== revision) {
           Recent.remove(tickets, key)
           return undefined
         }
@@ -73,7 +78,9 @@ export const layer: Layer.Layer<Tickets> = Layer.sync(Tickets, () => {
       Effect.sync(() => {
         const hex = InfoHash.toHex(infoHash)
         Recent.removeIf(tickets, (ticket) => InfoHash.toHex(ticket.infoHash) === hex)
-      }),
-    endAll: Effect.sync(() => Recent.removeIf(tickets, () => true))
-  }
+      })
+  })
 })
+
+/** Tickets in memory. */
+export const layer: Layer.Layer<Tickets, never, Credentials.Credentials> = Layer.effect(Tickets, implementation)

@@ -36,7 +36,7 @@ const whyUnsafe = (stats: NFS.BigIntStats): string | undefined => {
   if (stats.uid !== BigInt(user)) return "it belongs to another user"
   const isOpen = (Number(stats.mode) & permissionsOfOthers) !== 0
   return isOpen
-    ? "other users may read or change it: allow only its owner to (chmod 600), and make a new secret"
+    ? "other users may read or change it: run chmod 600 on it, or remove it if somebody may have"
     : undefined
 }
 
