@@ -131,7 +131,12 @@ export const SavedFiles = Schema.Struct({
    * A file that is being renamed. It is set before the file is moved, and cleared when the file is in `renamed`. A
    * session that finds it when the torrent is opened moves the file if it is still in its old place.
    */
-  renaming: Schema.optional(RenamedFile)
+  renaming: Schema.optional(RenamedFile),
+  /**
+   * A move of all files to another folder, as in `SavedOptions.folder`. It is set before the first file is moved, and
+   * cleared when the folder is that of the torrent. A session that finds it when the torrent is opened finishes it.
+   */
+  moving: Schema.optional(Schema.Struct({ to: Schema.optional(Schema.NonEmptyString) }))
 })
 
 /** What is chosen for the files of a torrent. */

@@ -47,6 +47,8 @@ export interface Entry {
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
+  /** Whether its files are being moved to another folder. */
+  isMoving: boolean
   /** What the engine is told once, when it is added there the next time. */
   once: Pick<TorrentOptions, "overwrite" | "startOver">
   /** The state that was reported last. */
@@ -70,6 +72,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   isChosen: false,
   needs: 0,
   opened: undefined,
+  isMoving: false,
   once: {},
   reported: undefined,
   hasChanged: true,
@@ -166,6 +169,7 @@ export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus |
   const { opened, saved } = self
   const { wanted } = saved
   if (wanted._tag === "Removing") return { _tag: "Removing" }
+  if (self.isMoving) return { _tag: "Moving" }
   const isActive = opened?.isPaused === false || status?.state._tag === "Checking"
   if (isActive && status !== undefined) return { _tag: "Active", state: status.state }
   if (wanted._tag === "Failed") return wanted

@@ -12,6 +12,8 @@ export const SessionState = Schema.TaggedUnion({
   Active: { state: TorrentState },
   /** It waits until the queue has a place for it. */
   Queued: {},
+  /** Its files are being moved to another folder. */
+  Moving: {},
   Paused: {},
   /** An error ended it: `error` is its tag, and `message` a sentence for users. It is tried again when it is resumed. */
   Failed: { error: Schema.String, message: Schema.String },
