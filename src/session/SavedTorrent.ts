@@ -178,3 +178,15 @@ export const SessionLimits = Schema.Struct({
 
 /** The limits of all torrents together. */
 export type SessionLimits = typeof SessionLimits.Type
+
+/** The schema of something that is saved and cannot be read. It stays as it is. */
+export const Unreadable = Schema.Struct({
+  what: Schema.Literals(["torrent", "label", "tracker goal", "limits"]),
+  /** Which one: the info hash of a torrent in hex, the name of a label, the host of a goal; of limits nothing. */
+  key: Schema.String,
+  /** What is wrong with it. */
+  why: Schema.String
+})
+
+/** Something that is saved and cannot be read. */
+export type Unreadable = typeof Unreadable.Type

@@ -104,7 +104,8 @@ export class Session extends Context.Service<
   {
     /**
      * Adds a torrent, by the bytes of its torrent file or a magnet link. Returns once it is saved; it runs as soon as the
-     * queue has a place for it. Fails with `AlreadyInSession` if there is one with its info hash.
+     * queue has a place for it. Fails with `AlreadyInSession` if there is one with its info hash, also one that cannot
+     * be read.
      */
     readonly add: (
       source: { readonly metainfo: Uint8Array } | { readonly magnet: string },
@@ -112,7 +113,10 @@ export class Session extends Context.Service<
     ) => Effect.Effect<SessionTorrent, AddError>
     /** The torrent with an info hash. */
     readonly get: (infoHash: InfoHash.InfoHash) => Effect.Effect<SessionTorrent, NotInSession>
-    /** Snapshots of all torrents, at most half a second old. */
+    /**
+     * Snapshots of all torrents, at most half a second old, and what was saved and cannot be read, which stays as it is
+     * until it is replaced.
+     */
     readonly list: Effect.Effect<SessionList>
     /**
      * What is different from an earlier `list` or `changes`, except for how long torrents have seeded. Gives all torrents
@@ -220,7 +224,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     ) {
       const { infoHash, name } = known
       const key = InfoHash.toHex(infoHash)
-      if (entries.has(key)) return yield* new AlreadyInSession({ infoHash })
+      if (entries.has(key) || isUnreadable("torrent", key)) return yield* new AlreadyInSession({ infoHash })
       const queue = SessionRecord.queue(program).map((entry) => SessionRecord.queued(program, entry))
       const folder = options.folder ?? names.map((name) => labels.get(name)?.folder).find((one) => one !== undefined)
       const torrent: Saved.SavedTorrent = {
@@ -242,6 +246,15 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       Signal.set(program.planning)
       return SessionHandle.make(program, entry)
     }, Effect.uninterruptible)
+
+    const isUnreadable = (what: Saved.Unreadable["what"], key: string): boolean =>
+      program.unreadable.some((entry) => entry.what === what && entry.key === key)
+
+    /** Notes that something was replaced, or removed, that could not be read. */
+    const replaced = (what: Saved.Unreadable["what"], key = "") =>
+      Effect.sync(() => {
+        program.unreadable = program.unreadable.filter((entry) => entry.what !== what || entry.key !== key)
+      })
 
     /** Changes something of the session itself. */
     const commit = (change: Parameters<typeof store.commit>[0][number], apply: Effect.Effect<unknown>) =>
@@ -267,7 +280,10 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
           if (entry === undefined) return Effect.fail(new NotInSession({ infoHash }))
           return Effect.succeed(SessionHandle.make(program, entry))
         }),
-      list: Effect.map(SessionProgram.refresh(program), () => Revisions.list(program.revisions)),
+      list: Effect.map(SessionProgram.refresh(program), () => ({
+        ...Revisions.list(program.revisions),
+        unreadable: program.unreadable
+      })),
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.events.log),
       eventsSince: (id) => SessionEvents.since(program.events, id),
@@ -277,27 +293,39 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         Effect.flatMap(SessionInput.label(given), (label) =>
           commit(
             { _tag: "SetLabel", label },
-            Effect.sync(() => labels.set(label.name, label))
+            Effect.andThen(
+              replaced("label", label.name),
+              Effect.sync(() => labels.set(label.name, label))
+            )
           )
         ),
       removeLabel: (name) =>
         commit(
           { _tag: "RemoveLabel", name },
-          Effect.sync(() => labels.delete(name))
+          Effect.andThen(
+            replaced("label", name),
+            Effect.sync(() => labels.delete(name))
+          )
         ),
       trackerGoals: Effect.sync(() => [...trackerGoals.values()]),
       setTrackerGoal: (given) =>
         Effect.flatMap(SessionInput.trackerGoal(given), (goal) =>
           commit(
             { _tag: "SetTrackerGoal", goal },
-            Effect.sync(() => trackerGoals.set(goal.host, goal))
+            Effect.andThen(
+              replaced("tracker goal", goal.host),
+              Effect.sync(() => trackerGoals.set(goal.host, goal))
+            )
           )
         ),
       removeTrackerGoal: (given) => {
         const host = TrackerHosts.parse(given) ?? given
         return commit(
           { _tag: "RemoveTrackerGoal", host },
-          Effect.sync(() => trackerGoals.delete(host))
+          Effect.andThen(
+            replaced("tracker goal", host),
+            Effect.sync(() => trackerGoals.delete(host))
+          )
         )
       },
       limits: Effect.sync(() => program.limits),
@@ -305,10 +333,13 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         Effect.flatMap(SessionInput.limits(given), (limits) =>
           commit(
             { _tag: "SetLimits", limits },
-            Effect.suspend(() => {
-              program.limits = limits
-              return program.engine.setLimits(limits)
-            })
+            Effect.andThen(
+              replaced("limits"),
+              Effect.suspend(() => {
+                program.limits = limits
+                return program.engine.setLimits(limits)
+              })
+            )
           )
         )
     })

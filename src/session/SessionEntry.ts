@@ -44,6 +44,10 @@ export interface Entry {
   readonly lock: Semaphore.Semaphore
   /** Whether the queue has a place for it. */
   isChosen: boolean
+  /** How often it could not be opened, one time after the other, because of the store. */
+  failures: number
+  /** Whether it waits to be opened again after such a failure. */
+  isWaiting: boolean
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
@@ -70,6 +74,8 @@ export const make = (saved: SavedTorrent): Entry => ({
   keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
   isChosen: false,
+  failures: 0,
+  isWaiting: false,
   needs: 0,
   opened: undefined,
   isMoving: false,

@@ -22,13 +22,13 @@ import { Storage } from "../storage/Storage.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
+import type { SavedTorrent, SessionLimits, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
-import { SessionStore } from "./SessionStore.ts"
+import * as SessionStore from "./SessionStore.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
 import * as TrackerHosts from "./TrackerHosts.ts"
 
@@ -50,10 +50,19 @@ const snapshotMillis = 500
 type Entry = SessionEntry.Entry
 type Session = SessionRecord.SessionRecord
 
+/** How many things that cannot be read are named in the log. */
+const maxNamed = 20
+
+const described = (unreadable: ReadonlyArray<Unreadable>) => [
+  `${unreadable.length} entries of the session cannot be read. They are not used, and stay as they are`,
+  ...unreadable.slice(0, maxNamed).map(({ key, what, why }) => ({ what, key, why }))
+]
+
 /** Starts a session with what its store has, until the scope closes. */
 export const make = Effect.gen(function* () {
-  const store = yield* SessionStore
-  const { labels, limits, torrents, trackerGoals } = yield* store.load
+  const store = yield* SessionStore.SessionStore
+  const { labels, limits, torrents, trackerGoals, unreadable } = yield* store.load
+  if (unreadable.length > 0) yield* Effect.logError(...described(unreadable))
   const run = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
   const self: Session = {
     engine: yield* Engine,
@@ -68,6 +77,7 @@ export const make = Effect.gen(function* () {
     labels: new Map(labels.map((label) => [label.name, label])),
     trackerGoals: new Map(trackerGoals.map((goal) => [goal.host, goal])),
     limits,
+    unreadable,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
     saving: Semaphore.makeUnsafe(1),
@@ -98,18 +108,12 @@ const plan = (self: Session) =>
     const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
     const active = SessionQueue.active(all, self.limits)
     for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
-    const unsettled = all.map(({ entry }) => entry).filter((entry) => !SessionEntry.isSettled(entry))
+    const unsettled = all
+      .map(({ entry }) => entry)
+      .filter((entry) => !entry.isWaiting && !SessionEntry.isSettled(entry))
     // What those in the engine do is known from its events.
     for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
-    return Effect.forEach(
-      unsettled,
-      (entry) =>
-        Effect.forkIn(
-          Effect.catch(settle(self, entry), (error) => fail(self, entry, error)),
-          self.scope
-        ),
-      { discard: true }
-    )
+    return Effect.forEach(unsettled, (entry) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true })
   })
 
 /**
@@ -131,6 +135,37 @@ export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening
       yield* attend(self, entry)
     })
   )
+
+/** After how many milliseconds a torrent is opened again when the store has failed, and the most of it. */
+const firstRetryMillis = 1_000
+const lastRetryMillis = 60_000
+
+/**
+ * Brings a torrent into the state that it should be in. If it cannot be opened, it is noted as failed, but if the store
+ * is the reason, and that may pass, it waits and is tried again.
+ */
+const settleOrFail = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.matchEffect(settle(self, entry), {
+    onSuccess: () =>
+      Effect.sync(() => {
+        entry.failures = 0
+      }),
+    onFailure: (error) =>
+      error._tag === "piecewise/SessionStoreError" && SessionStore.isPassing(error)
+        ? retry(self, entry, error)
+        : fail(self, entry, error)
+  })
+
+const retry = Effect.fnUntraced(function* (self: Session, entry: Entry, error: SessionStore.SessionStoreError) {
+  // Several fibers may have tried to settle it.
+  if (entry.isWaiting) return
+  entry.isWaiting = true
+  const millis = Math.min(lastRetryMillis, firstRetryMillis * 2 ** entry.failures++)
+  yield* Effect.logWarning(`a torrent could not be opened, and is tried again in ${millis / 1_000} s`, error)
+  yield* Effect.sleep(millis)
+  entry.isWaiting = false
+  Signal.set(self.planning)
+})
 
 const closeAll = (self: Session) =>
   Effect.suspend(() => {

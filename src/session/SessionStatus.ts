@@ -4,7 +4,7 @@
 import * as Schema from "effect/Schema"
 import { InfoHash } from "../base/InfoHash.ts"
 import { TorrentState } from "../torrent/TorrentStatus.ts"
-import { SavedTorrent } from "./SavedTorrent.ts"
+import { SavedTorrent, Unreadable } from "./SavedTorrent.ts"
 
 /** The schema of what a torrent of a session is doing. Only an active one is in the engine. */
 export const SessionState = Schema.TaggedUnion({
@@ -55,8 +55,14 @@ export const Revision = Schema.String
 /** A moment in the life of a session. */
 export type Revision = typeof Revision.Type
 
-/** The schema of all torrents of a session at one moment, in the order of their positions. */
-export const SessionList = Schema.Struct({ revision: Revision, torrents: Schema.Array(SessionStatus) })
+/** The schema of all torrents of a session at one moment. */
+export const SessionList = Schema.Struct({
+  revision: Revision,
+  /** In the order of their positions. */
+  torrents: Schema.Array(SessionStatus),
+  /** What was saved and cannot be read. It is not used, and stays as it is. */
+  unreadable: Schema.Array(Unreadable)
+})
 
 /** All torrents of a session at one moment. */
 export type SessionList = typeof SessionList.Type
