@@ -97,6 +97,8 @@ export const SavedTorrent = Schema.Struct({
   addedAtMillis: Schema.Natural,
   /** When everything that is wanted was stored for the first time. */
   completedAtMillis: Schema.optional(Schema.Natural),
+  /** Whether somebody who waits for its completion (`Session.onCompleted`) has still to be told. Absent for false. */
+  isCompletionDue: Schema.optional(Schema.Boolean),
   /** Absent while the metadata of a magnet link is not known. */
   progress: Schema.optional(Progress),
   statistics: Statistics

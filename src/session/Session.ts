@@ -33,7 +33,15 @@ import * as SessionInput from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import type { EventId, EventsMissed, Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
+import type {
+  EventId,
+  EventsMissed,
+  Revision,
+  SessionChanges,
+  SessionEvent,
+  SessionList,
+  SessionStatus
+} from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
@@ -136,6 +144,15 @@ export class Session extends Context.Service<
     readonly eventsSince: (id?: EventId) => Stream.Stream<SessionEvent | EventsMissed>
     /** The id of the last event. What is listed later has all that happened until then. */
     readonly lastEvent: Effect.Effect<EventId>
+    /**
+     * Calls `use` once for each torrent when everything of it that is wanted is stored for the first time, from now on
+     * and until the scope closes; calls for several torrents run at once. That a call is due is saved with the completion,
+     * and that it has ended, when it has. So if the process is killed or the scope closes meanwhile, it is called again
+     * when this is used again, in the next run too. Only the last user is called.
+     */
+    readonly onCompleted: (
+      use: (status: SessionStatus) => Effect.Effect<void>
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** The labels that have a meaning of their own. A torrent may have any other name as a label. */
     readonly labels: Effect.Effect<ReadonlyArray<Saved.SavedLabel>>
     /**
@@ -287,6 +304,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.events.log),
       eventsSince: (id) => SessionEvents.since(program.events, id),
+      onCompleted: (use) => SessionProgram.onCompleted(program, use),
       lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
       setLabel: (given) =>

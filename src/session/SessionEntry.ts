@@ -186,7 +186,7 @@ export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus |
 
 /** A snapshot. */
 export const statusOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionStatus => {
-  const { wanted: _, ...saved } = self.saved
+  const { wanted: _, isCompletionDue: __, ...saved } = self.saved
   return {
     ...saved,
     state: stateOf(self, defaults, status),

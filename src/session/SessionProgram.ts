@@ -78,6 +78,7 @@ export const make = Effect.gen(function* () {
     trackerGoals: new Map(trackerGoals.map((goal) => [goal.host, goal])),
     limits,
     unreadable,
+    completion: undefined,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
     saving: Semaphore.makeUnsafe(1),
@@ -291,8 +292,10 @@ const complete = Effect.fnUntraced(
     const { infoHash } = entry
     entry.hasCompleted = true
     const completedAtMillis = yield* Clock.currentTimeMillis
-    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis }))
+    const isCompletionDue = self.completion !== undefined || undefined
+    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis, isCompletionDue }))
     SessionEvents.report(self.events, { infoHash, event: { _tag: "Completed" } })
+    yield* tellOfCompletion(self, entry)
   },
   (effect, _, entry) =>
     Effect.catch(effect, (error) => {
@@ -300,6 +303,42 @@ const complete = Effect.fnUntraced(
       return Effect.logWarning("the completion of a torrent could not be saved", error)
     })
 )
+
+/** Tells whoever waits for completions of a torrent's, if that is due, and saves when that has ended. */
+const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { completion } = self
+    if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
+    const telling = Effect.flatMap(statusOf(self, entry), completion.use)
+    const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
+    // If that cannot be saved, or it is interrupted, it is told again in the next run.
+    const told = Effect.andThen(
+      Effect.catchDefect(telling, (defect) => Effect.logError(defect)),
+      saving
+    )
+    const logged = Effect.catch(told, (error) =>
+      Effect.logWarning("it could not be saved that the completion of a torrent was told", error)
+    )
+    return Effect.asVoid(Effect.forkIn(logged, completion.scope))
+  })
+
+/** See `Session.onCompleted`. */
+export const onCompleted = Effect.fnUntraced(function* (
+  self: Session,
+  use: (status: SessionStatus.SessionStatus) => Effect.Effect<void>
+) {
+  const completion = { use, scope: yield* Effect.scope }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      self.completion = completion
+    }),
+    () =>
+      Effect.sync(() => {
+        if (self.completion === completion) self.completion = undefined
+      })
+  )
+  yield* Effect.forEach([...self.entries.values()], (entry) => tellOfCompletion(self, entry), { discard: true })
+})
 
 /** Notes that an error has ended a torrent, or kept it from the engine. */
 const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFailure): Effect.Effect<void> => {

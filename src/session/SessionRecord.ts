@@ -16,6 +16,7 @@ import type { SavedLabel, SavedTorrent, SessionLimits, TrackerGoal, Unreadable }
 import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
+import type { SessionStatus } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
@@ -37,6 +38,8 @@ export interface SessionRecord {
   readonly labels: Map<string, SavedLabel>
   readonly trackerGoals: Map<string, TrackerGoal>
   limits: SessionLimits
+  /** What is done when a torrent is complete for the first time. */
+  completion: { readonly use: (status: SessionStatus) => Effect.Effect<void>; readonly scope: Scope.Scope } | undefined
   /** What was saved and cannot be read. */
   unreadable: ReadonlyArray<Unreadable>
   readonly planning: Signal.Signal

@@ -26,7 +26,7 @@ export const SessionState = Schema.TaggedUnion({
 /** What a torrent of a session is doing. */
 export type SessionState = typeof SessionState.Type
 
-const { wanted: _, ...saved } = SavedTorrent.fields
+const { wanted: _, isCompletionDue: __, ...saved } = SavedTorrent.fields
 
 /**
  * The schema of a snapshot: what is saved, and what it is doing in place of what it should do. Times are milliseconds since 1970, and statistics those of all runs. What is not read from
