@@ -42,13 +42,13 @@ export const refusal = (layout: FileLayout.FileLayout, { file, path }: RenamedFi
 const keyOf = (path: ReadonlyArray<string>): string => path.map(SafePath.alike).join("/")
 
 /** The choice with a file renamed. */
-export const added = ({ priorities, renamed }: SavedFiles, done: RenamedFile): SavedFiles => ({
-  priorities,
-  renamed: [...renamed.filter(({ file }) => file !== done.file), done]
+export const added = (files: SavedFiles, done: RenamedFile): SavedFiles => ({
+  ...cleared(files),
+  renamed: [...files.renamed.filter(({ file }) => file !== done.file), done]
 })
 
 /** The choice with no file being renamed. */
-export const cleared = ({ priorities, renamed }: SavedFiles): SavedFiles => ({ priorities, renamed })
+export const cleared = ({ renaming: _, ...files }: SavedFiles): SavedFiles => files
 
 /** Moves a file on the medium. `metainfo` has the paths that there are. A file that does not exist is made there later. */
 export const move = (

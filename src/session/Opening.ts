@@ -11,6 +11,7 @@ import * as Magnet from "../metainfo/Magnet.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { StorageError } from "../storage/Storage.ts"
 import * as FileRenaming from "./FileRenaming.ts"
+import * as FolderMoving from "./FolderMoving.ts"
 import type { SavedContent } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -34,17 +35,23 @@ export type OpenError =
   | StorageError
 
 /**
- * Reads the magnet link or the metainfo of a torrent. A metainfo has the paths that the files have now, and a renaming
- * that was interrupted is finished first.
+ * Reads the magnet link or the metainfo of a torrent. A metainfo has the paths that the files have now, and a renaming or
+ * a move that was interrupted is finished first.
  */
 export const sourceOf = Effect.fnUntraced(function* (
   self: Session,
-  { infoHash }: Entry,
+  entry: Entry,
   { files, source }: SavedContent
 ): Effect.fn.Return<Metainfo.Metainfo | Magnet.Magnet, OpenError> {
   if (source._tag === "Magnet") return yield* Effect.fromResult(Magnet.parse(source.link))
   const metainfo = yield* Effect.provideService(Metainfo.fromBytes(source.bytes), PieceHasher, self.hasher)
-  const { renaming } = files
+  const { infoHash } = entry
+  const { moving, renaming } = files
+  if (moving !== undefined) {
+    const found = FileRenaming.apply(metainfo, files)
+    yield* FolderMoving.run(self, entry, found, files, { to: moving.to, isBegun: true })
+    return found
+  }
   if (renaming === undefined) return FileRenaming.apply(metainfo, files)
   const finished = yield* FileRenaming.finish(self.storage, metainfo, files, renaming)
   yield* self.store.commit([{ _tag: "SetFiles", infoHash, files: finished }])
@@ -54,12 +61,12 @@ export const sourceOf = Effect.fnUntraced(function* (
 /** Adds a torrent to the engine. */
 export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Effect<void, OpenError> =>
   self.opening.withPermit(
-    Effect.uninterruptible(
+    Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         if (self.isOver) return yield* Effect.interrupt
         const content = yield* self.store.content(entry.infoHash)
         if (content === undefined) return yield* new NotInSession({ infoHash: entry.infoHash })
-        const source = yield* sourceOf(self, entry, content)
+        const source = yield* restore(sourceOf(self, entry, content))
         SessionEntry.learnHosts(entry, source.trackers.flat())
         const { folder: _, goal: __, ...options } = entry.saved.options
         // Not in the scope of the session, which would close them one after the other.

@@ -79,7 +79,7 @@ const numberIn = ({ forgotten, last, session }: Revisions, revision: Revision): 
 }
 
 /** All torrents. */
-export const list = (self: Revisions): SessionList => ({
+export const list = (self: Revisions): Pick<SessionList, "revision" | "torrents"> => ({
   revision: revisionOf(self),
   torrents: Array.from(self.seen.values(), ({ status }) => status).sort(SessionQueue.byPosition)
 })

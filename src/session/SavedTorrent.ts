@@ -97,6 +97,8 @@ export const SavedTorrent = Schema.Struct({
   addedAtMillis: Schema.Natural,
   /** When everything that is wanted was stored for the first time. */
   completedAtMillis: Schema.optional(Schema.Natural),
+  /** Whether somebody who waits for its completion (`Session.onCompleted`) has still to be told. Absent for false. */
+  isCompletionDue: Schema.optional(Schema.Boolean),
   /** Absent while the metadata of a magnet link is not known. */
   progress: Schema.optional(Progress),
   statistics: Statistics
@@ -131,7 +133,12 @@ export const SavedFiles = Schema.Struct({
    * A file that is being renamed. It is set before the file is moved, and cleared when the file is in `renamed`. A
    * session that finds it when the torrent is opened moves the file if it is still in its old place.
    */
-  renaming: Schema.optional(RenamedFile)
+  renaming: Schema.optional(RenamedFile),
+  /**
+   * A move of all files to another folder, as in `SavedOptions.folder`. It is set before the first file is moved, and
+   * cleared when the folder is that of the torrent. A session that finds it when the torrent is opened finishes it.
+   */
+  moving: Schema.optional(Schema.Struct({ to: Schema.optional(Schema.NonEmptyString) }))
 })
 
 /** What is chosen for the files of a torrent. */
@@ -173,3 +180,15 @@ export const SessionLimits = Schema.Struct({
 
 /** The limits of all torrents together. */
 export type SessionLimits = typeof SessionLimits.Type
+
+/** The schema of something that is saved and cannot be read. It stays as it is. */
+export const Unreadable = Schema.Struct({
+  what: Schema.Literals(["torrent", "label", "tracker goal", "limits"]),
+  /** Which one: the info hash of a torrent in hex, the name of a label, the host of a goal; of limits nothing. */
+  key: Schema.String,
+  /** What is wrong with it. */
+  why: Schema.String
+})
+
+/** Something that is saved and cannot be read. */
+export type Unreadable = typeof Unreadable.Type

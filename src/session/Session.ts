@@ -33,7 +33,15 @@ import * as SessionInput from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import type { EventId, EventsMissed, Revision, SessionChanges, SessionEvent, SessionList } from "./SessionStatus.ts"
+import type {
+  EventId,
+  EventsMissed,
+  Revision,
+  SessionChanges,
+  SessionEvent,
+  SessionList,
+  SessionStatus
+} from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError } from "./SessionStore.ts"
 import { AlreadyInSession, NotInSession, type SessionTorrent } from "./SessionTorrent.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
@@ -104,7 +112,8 @@ export class Session extends Context.Service<
   {
     /**
      * Adds a torrent, by the bytes of its torrent file or a magnet link. Returns once it is saved; it runs as soon as the
-     * queue has a place for it. Fails with `AlreadyInSession` if there is one with its info hash.
+     * queue has a place for it. Fails with `AlreadyInSession` if there is one with its info hash, also one that cannot
+     * be read.
      */
     readonly add: (
       source: { readonly metainfo: Uint8Array } | { readonly magnet: string },
@@ -112,7 +121,10 @@ export class Session extends Context.Service<
     ) => Effect.Effect<SessionTorrent, AddError>
     /** The torrent with an info hash. */
     readonly get: (infoHash: InfoHash.InfoHash) => Effect.Effect<SessionTorrent, NotInSession>
-    /** Snapshots of all torrents, at most half a second old. */
+    /**
+     * Snapshots of all torrents, at most half a second old, and what was saved and cannot be read, which stays as it is
+     * until it is replaced.
+     */
     readonly list: Effect.Effect<SessionList>
     /**
      * What is different from an earlier `list` or `changes`, except for how long torrents have seeded. Gives all torrents
@@ -132,6 +144,15 @@ export class Session extends Context.Service<
     readonly eventsSince: (id?: EventId) => Stream.Stream<SessionEvent | EventsMissed>
     /** The id of the last event. What is listed later has all that happened until then. */
     readonly lastEvent: Effect.Effect<EventId>
+    /**
+     * Calls `use` once for each torrent when everything of it that is wanted is stored for the first time, from now on
+     * and until the scope closes; calls for several torrents run at once. That a call is due is saved with the completion,
+     * and that it has ended, when it has. So if the process is killed or the scope closes meanwhile, it is called again
+     * when this is used again, in the next run too. Only the last user is called.
+     */
+    readonly onCompleted: (
+      use: (status: SessionStatus) => Effect.Effect<void>
+    ) => Effect.Effect<void, never, Scope.Scope>
     /** The labels that have a meaning of their own. A torrent may have any other name as a label. */
     readonly labels: Effect.Effect<ReadonlyArray<Saved.SavedLabel>>
     /**
@@ -220,7 +241,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     ) {
       const { infoHash, name } = known
       const key = InfoHash.toHex(infoHash)
-      if (entries.has(key)) return yield* new AlreadyInSession({ infoHash })
+      if (entries.has(key) || isUnreadable("torrent", key)) return yield* new AlreadyInSession({ infoHash })
       const queue = SessionRecord.queue(program).map((entry) => SessionRecord.queued(program, entry))
       const folder = options.folder ?? names.map((name) => labels.get(name)?.folder).find((one) => one !== undefined)
       const torrent: Saved.SavedTorrent = {
@@ -242,6 +263,15 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       Signal.set(program.planning)
       return SessionHandle.make(program, entry)
     }, Effect.uninterruptible)
+
+    const isUnreadable = (what: Saved.Unreadable["what"], key: string): boolean =>
+      program.unreadable.some((entry) => entry.what === what && entry.key === key)
+
+    /** Notes that something was replaced, or removed, that could not be read. */
+    const replaced = (what: Saved.Unreadable["what"], key = "") =>
+      Effect.sync(() => {
+        program.unreadable = program.unreadable.filter((entry) => entry.what !== what || entry.key !== key)
+      })
 
     /** Changes something of the session itself. */
     const commit = (change: Parameters<typeof store.commit>[0][number], apply: Effect.Effect<unknown>) =>
@@ -267,37 +297,53 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
           if (entry === undefined) return Effect.fail(new NotInSession({ infoHash }))
           return Effect.succeed(SessionHandle.make(program, entry))
         }),
-      list: Effect.map(SessionProgram.refresh(program), () => Revisions.list(program.revisions)),
+      list: Effect.map(SessionProgram.refresh(program), () => ({
+        ...Revisions.list(program.revisions),
+        unreadable: program.unreadable
+      })),
       changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.events.log),
       eventsSince: (id) => SessionEvents.since(program.events, id),
+      onCompleted: (use) => SessionProgram.onCompleted(program, use),
       lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
       setLabel: (given) =>
         Effect.flatMap(SessionInput.label(given), (label) =>
           commit(
             { _tag: "SetLabel", label },
-            Effect.sync(() => labels.set(label.name, label))
+            Effect.andThen(
+              replaced("label", label.name),
+              Effect.sync(() => labels.set(label.name, label))
+            )
           )
         ),
       removeLabel: (name) =>
         commit(
           { _tag: "RemoveLabel", name },
-          Effect.sync(() => labels.delete(name))
+          Effect.andThen(
+            replaced("label", name),
+            Effect.sync(() => labels.delete(name))
+          )
         ),
       trackerGoals: Effect.sync(() => [...trackerGoals.values()]),
       setTrackerGoal: (given) =>
         Effect.flatMap(SessionInput.trackerGoal(given), (goal) =>
           commit(
             { _tag: "SetTrackerGoal", goal },
-            Effect.sync(() => trackerGoals.set(goal.host, goal))
+            Effect.andThen(
+              replaced("tracker goal", goal.host),
+              Effect.sync(() => trackerGoals.set(goal.host, goal))
+            )
           )
         ),
       removeTrackerGoal: (given) => {
         const host = TrackerHosts.parse(given) ?? given
         return commit(
           { _tag: "RemoveTrackerGoal", host },
-          Effect.sync(() => trackerGoals.delete(host))
+          Effect.andThen(
+            replaced("tracker goal", host),
+            Effect.sync(() => trackerGoals.delete(host))
+          )
         )
       },
       limits: Effect.sync(() => program.limits),
@@ -305,10 +351,13 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         Effect.flatMap(SessionInput.limits(given), (limits) =>
           commit(
             { _tag: "SetLimits", limits },
-            Effect.suspend(() => {
-              program.limits = limits
-              return program.engine.setLimits(limits)
-            })
+            Effect.andThen(
+              replaced("limits"),
+              Effect.suspend(() => {
+                program.limits = limits
+                return program.engine.setLimits(limits)
+              })
+            )
           )
         )
     })

@@ -44,9 +44,15 @@ export interface Entry {
   readonly lock: Semaphore.Semaphore
   /** Whether the queue has a place for it. */
   isChosen: boolean
+  /** How often it could not be opened, one time after the other, because of the store. */
+  failures: number
+  /** Whether it waits to be opened again after such a failure. */
+  isWaiting: boolean
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
+  /** Whether its files are being moved to another folder. */
+  isMoving: boolean
   /** What the engine is told once, when it is added there the next time. */
   once: Pick<TorrentOptions, "overwrite" | "startOver">
   /** The state that was reported last. */
@@ -68,8 +74,11 @@ export const make = (saved: SavedTorrent): Entry => ({
   keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
   isChosen: false,
+  failures: 0,
+  isWaiting: false,
   needs: 0,
   opened: undefined,
+  isMoving: false,
   once: {},
   reported: undefined,
   hasChanged: true,
@@ -166,6 +175,7 @@ export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus |
   const { opened, saved } = self
   const { wanted } = saved
   if (wanted._tag === "Removing") return { _tag: "Removing" }
+  if (self.isMoving) return { _tag: "Moving" }
   const isActive = opened?.isPaused === false || status?.state._tag === "Checking"
   if (isActive && status !== undefined) return { _tag: "Active", state: status.state }
   if (wanted._tag === "Failed") return wanted
@@ -176,7 +186,7 @@ export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus |
 
 /** A snapshot. */
 export const statusOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionStatus => {
-  const { wanted: _, ...saved } = self.saved
+  const { wanted: _, isCompletionDue: __, ...saved } = self.saved
   return {
     ...saved,
     state: stateOf(self, defaults, status),

@@ -1,8 +1,10 @@
 /**
  * What a program can do with a torrent of a session (`SessionTorrent.ts`), over the program of the session.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -11,6 +13,7 @@ import * as InfoHash from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
 import type { Removed, Torrent } from "../torrent/Torrent.ts"
 import * as FileRenaming from "./FileRenaming.ts"
+import * as FolderMoving from "./FolderMoving.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
@@ -276,6 +279,36 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
     })
   )
 
+const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
+  const moving = Effect.gen(function* () {
+    const { infoHash } = entry
+    const content = yield* self.store.content(infoHash)
+    // A move or a renaming that is still to be finished is finished by this.
+    const found = content && (yield* Effect.mapError(Opening.sourceOf(self, entry, content), notOpened(entry)))
+    if (found === undefined || entry.saved.options.folder === to) return
+    yield* Effect.uninterruptible(Opening.close(self, entry))
+    if (!("layout" in found)) {
+      // There are no files yet.
+      yield* change(self, entry, (saved) => ({ ...saved, options: { ...saved.options, folder: to } }))
+      return self.folders.set(infoHash, to)
+    }
+    yield* changeFiles(self, entry, (files) => ({ ...files, moving: { to } }))
+    const after = (yield* self.store.content(infoHash))!
+    yield* Effect.onError(FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }), (cause) =>
+      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
+    )
+  })
+  const work = alone(
+    entry,
+    Effect.ensuring(
+      moving,
+      Effect.sync(() => Signal.set(self.planning))
+    )
+  )
+  // Whoever asked for it may be gone before it ends.
+  return Effect.flatMap(Effect.forkIn(work, self.scope), Fiber.join)
+}
+
 /** Makes the handle of a torrent. */
 export const make = (self: Program, entry: Entry): SessionTorrent => ({
   infoHash: entry.infoHash,
@@ -289,6 +322,7 @@ export const make = (self: Program, entry: Entry): SessionTorrent => ({
   recheck: recheck(self, entry),
   remove: (options) => remove(self, entry, options),
   renameFile: (file, path) => renameFile(self, entry, file, path),
+  moveTo: (given) => Effect.flatMap(SessionInput.folder(given), (folder) => moveTo(self, entry, folder)),
   setFiles: (given) =>
     Effect.flatMap(SessionInput.priorities(given), (priorities) => setFiles(self, entry, priorities)),
   setOptions: (given) => Effect.flatMap(SessionInput.options(given), (options) => setOptions(self, entry, options)),

@@ -130,6 +130,9 @@ export const priorities = checkOf(Priorities, "files")
 /** Checks the names of the labels of a torrent. */
 export const labels = checkOf(LabelNames, "labels")
 
+/** Checks a folder. */
+export const folder = checkOf(Schema.UndefinedOr(Folder), "folder")
+
 /** Checks a label. */
 export const label = checkOf(Label, "label")
 

@@ -22,13 +22,13 @@ import { Storage } from "../storage/Storage.ts"
 import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedTorrent, SessionLimits } from "./SavedTorrent.ts"
+import type { SavedTorrent, SessionLimits, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
-import { SessionStore } from "./SessionStore.ts"
+import * as SessionStore from "./SessionStore.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
 import * as TrackerHosts from "./TrackerHosts.ts"
 
@@ -50,10 +50,19 @@ const snapshotMillis = 500
 type Entry = SessionEntry.Entry
 type Session = SessionRecord.SessionRecord
 
+/** How many things that cannot be read are named in the log. */
+const maxNamed = 20
+
+const described = (unreadable: ReadonlyArray<Unreadable>) => [
+  `${unreadable.length} entries of the session cannot be read. They are not used, and stay as they are`,
+  ...unreadable.slice(0, maxNamed).map(({ key, what, why }) => ({ what, key, why }))
+]
+
 /** Starts a session with what its store has, until the scope closes. */
 export const make = Effect.gen(function* () {
-  const store = yield* SessionStore
-  const { labels, limits, torrents, trackerGoals } = yield* store.load
+  const store = yield* SessionStore.SessionStore
+  const { labels, limits, torrents, trackerGoals, unreadable } = yield* store.load
+  if (unreadable.length > 0) yield* Effect.logError(...described(unreadable))
   const run = (yield* Random.nextIntBetween(0, 2 ** 31)).toString(36)
   const self: Session = {
     engine: yield* Engine,
@@ -68,6 +77,8 @@ export const make = Effect.gen(function* () {
     labels: new Map(labels.map((label) => [label.name, label])),
     trackerGoals: new Map(trackerGoals.map((goal) => [goal.host, goal])),
     limits,
+    unreadable,
+    completion: undefined,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
     saving: Semaphore.makeUnsafe(1),
@@ -98,18 +109,12 @@ const plan = (self: Session) =>
     const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
     const active = SessionQueue.active(all, self.limits)
     for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
-    const unsettled = all.map(({ entry }) => entry).filter((entry) => !SessionEntry.isSettled(entry))
+    const unsettled = all
+      .map(({ entry }) => entry)
+      .filter((entry) => !entry.isWaiting && !SessionEntry.isSettled(entry))
     // What those in the engine do is known from its events.
     for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
-    return Effect.forEach(
-      unsettled,
-      (entry) =>
-        Effect.forkIn(
-          Effect.catch(settle(self, entry), (error) => fail(self, entry, error)),
-          self.scope
-        ),
-      { discard: true }
-    )
+    return Effect.forEach(unsettled, (entry) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true })
   })
 
 /**
@@ -131,6 +136,37 @@ export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening
       yield* attend(self, entry)
     })
   )
+
+/** After how many milliseconds a torrent is opened again when the store has failed, and the most of it. */
+const firstRetryMillis = 1_000
+const lastRetryMillis = 60_000
+
+/**
+ * Brings a torrent into the state that it should be in. If it cannot be opened, it is noted as failed, but if the store
+ * is the reason, and that may pass, it waits and is tried again.
+ */
+const settleOrFail = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.matchEffect(settle(self, entry), {
+    onSuccess: () =>
+      Effect.sync(() => {
+        entry.failures = 0
+      }),
+    onFailure: (error) =>
+      error._tag === "piecewise/SessionStoreError" && SessionStore.isPassing(error)
+        ? retry(self, entry, error)
+        : fail(self, entry, error)
+  })
+
+const retry = Effect.fnUntraced(function* (self: Session, entry: Entry, error: SessionStore.SessionStoreError) {
+  // Several fibers may have tried to settle it.
+  if (entry.isWaiting) return
+  entry.isWaiting = true
+  const millis = Math.min(lastRetryMillis, firstRetryMillis * 2 ** entry.failures++)
+  yield* Effect.logWarning(`a torrent could not be opened, and is tried again in ${millis / 1_000} s`, error)
+  yield* Effect.sleep(millis)
+  entry.isWaiting = false
+  Signal.set(self.planning)
+})
 
 const closeAll = (self: Session) =>
   Effect.suspend(() => {
@@ -256,8 +292,10 @@ const complete = Effect.fnUntraced(
     const { infoHash } = entry
     entry.hasCompleted = true
     const completedAtMillis = yield* Clock.currentTimeMillis
-    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis }))
+    const isCompletionDue = self.completion !== undefined || undefined
+    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis, isCompletionDue }))
     SessionEvents.report(self.events, { infoHash, event: { _tag: "Completed" } })
+    yield* tellOfCompletion(self, entry)
   },
   (effect, _, entry) =>
     Effect.catch(effect, (error) => {
@@ -265,6 +303,42 @@ const complete = Effect.fnUntraced(
       return Effect.logWarning("the completion of a torrent could not be saved", error)
     })
 )
+
+/** Tells whoever waits for completions of a torrent's, if that is due, and saves when that has ended. */
+const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { completion } = self
+    if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
+    const telling = Effect.flatMap(statusOf(self, entry), completion.use)
+    const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
+    // If that cannot be saved, or it is interrupted, it is told again in the next run.
+    const told = Effect.andThen(
+      Effect.catchDefect(telling, (defect) => Effect.logError(defect)),
+      saving
+    )
+    const logged = Effect.catch(told, (error) =>
+      Effect.logWarning("it could not be saved that the completion of a torrent was told", error)
+    )
+    return Effect.asVoid(Effect.forkIn(logged, completion.scope))
+  })
+
+/** See `Session.onCompleted`. */
+export const onCompleted = Effect.fnUntraced(function* (
+  self: Session,
+  use: (status: SessionStatus.SessionStatus) => Effect.Effect<void>
+) {
+  const completion = { use, scope: yield* Effect.scope }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      self.completion = completion
+    }),
+    () =>
+      Effect.sync(() => {
+        if (self.completion === completion) self.completion = undefined
+      })
+  )
+  yield* Effect.forEach([...self.entries.values()], (entry) => tellOfCompletion(self, entry), { discard: true })
+})
 
 /** Notes that an error has ended a torrent, or kept it from the engine. */
 const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFailure): Effect.Effect<void> => {

@@ -12,10 +12,11 @@ import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import type * as Revisions from "./Revisions.ts"
-import type { SavedLabel, SavedTorrent, SessionLimits, TrackerGoal } from "./SavedTorrent.ts"
+import type { SavedLabel, SavedTorrent, SessionLimits, TrackerGoal, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
+import type { SessionStatus } from "./SessionStatus.ts"
 import type { SessionStore, SessionStoreError, StoreChange } from "./SessionStore.ts"
 import type { TorrentFolders } from "./TorrentFolders.ts"
 
@@ -37,6 +38,10 @@ export interface SessionRecord {
   readonly labels: Map<string, SavedLabel>
   readonly trackerGoals: Map<string, TrackerGoal>
   limits: SessionLimits
+  /** What is done when a torrent is complete for the first time. */
+  completion: { readonly use: (status: SessionStatus) => Effect.Effect<void>; readonly scope: Scope.Scope } | undefined
+  /** What was saved and cannot be read. */
+  unreadable: ReadonlyArray<Unreadable>
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
   /**

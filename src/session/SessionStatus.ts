@@ -4,7 +4,7 @@
 import * as Schema from "effect/Schema"
 import { InfoHash } from "../base/InfoHash.ts"
 import { TorrentState } from "../torrent/TorrentStatus.ts"
-import { SavedTorrent } from "./SavedTorrent.ts"
+import { SavedTorrent, Unreadable } from "./SavedTorrent.ts"
 
 /** The schema of what a torrent of a session is doing. Only an active one is in the engine. */
 export const SessionState = Schema.TaggedUnion({
@@ -12,6 +12,8 @@ export const SessionState = Schema.TaggedUnion({
   Active: { state: TorrentState },
   /** It waits until the queue has a place for it. */
   Queued: {},
+  /** Its files are being moved to another folder. */
+  Moving: {},
   Paused: {},
   /** An error ended it: `error` is its tag, and `message` a sentence for users. It is tried again when it is resumed. */
   Failed: { error: Schema.String, message: Schema.String },
@@ -24,7 +26,7 @@ export const SessionState = Schema.TaggedUnion({
 /** What a torrent of a session is doing. */
 export type SessionState = typeof SessionState.Type
 
-const { wanted: _, ...saved } = SavedTorrent.fields
+const { wanted: _, isCompletionDue: __, ...saved } = SavedTorrent.fields
 
 /**
  * The schema of a snapshot: what is saved, and what it is doing in place of what it should do. Times are milliseconds since 1970, and statistics those of all runs. What is not read from
@@ -53,8 +55,14 @@ export const Revision = Schema.String
 /** A moment in the life of a session. */
 export type Revision = typeof Revision.Type
 
-/** The schema of all torrents of a session at one moment, in the order of their positions. */
-export const SessionList = Schema.Struct({ revision: Revision, torrents: Schema.Array(SessionStatus) })
+/** The schema of all torrents of a session at one moment. */
+export const SessionList = Schema.Struct({
+  revision: Revision,
+  /** In the order of their positions. */
+  torrents: Schema.Array(SessionStatus),
+  /** What was saved and cannot be read. It is not used, and stays as it is. */
+  unreadable: Schema.Array(Unreadable)
+})
 
 /** All torrents of a session at one moment. */
 export type SessionList = typeof SessionList.Type

@@ -19,7 +19,8 @@ import type {
   SessionLimits,
   Source,
   Statistics,
-  TrackerGoal
+  TrackerGoal,
+  Unreadable
 } from "./SavedTorrent.ts"
 
 /** Another process has the store. Passes when that process ends. */
@@ -107,6 +108,10 @@ export class SessionStoreError extends Schema.TaggedError<SessionStoreError>()("
   }
 }
 
+/** Whether an error may pass by itself. */
+export const isPassing = ({ reason }: SessionStoreError): boolean =>
+  reason._tag === "StoreInUse" || reason._tag === "StoreFull" || reason._tag === "StoreUnavailable"
+
 /** What is kept, without the contents of the torrents. */
 export interface SavedSession {
   /** In the order of their positions, and then of their info hashes. */
@@ -116,6 +121,8 @@ export interface SavedSession {
   /** In any order. */
   readonly trackerGoals: ReadonlyArray<TrackerGoal>
   readonly limits: SessionLimits
+  /** What cannot be read of all that, and is left out of it. A change of one of these replaces it. */
+  readonly unreadable: ReadonlyArray<Unreadable>
 }
 
 /** One change of what is kept. A change of a torrent or label that is not there does nothing, except to add it. */

@@ -121,6 +121,18 @@ export interface SessionTorrent {
     path: ReadonlyArray<string>
   ) => Effect.Effect<void, NotInSession | NotOpened | PathRefused | StorageError | SessionStoreError>
   /**
+   * Moves its files to another download folder, as `SavedOptions.folder` names one, also on another file system; without
+   * a folder to that of the storage. An active torrent is out of the engine meanwhile, and its state is `Moving`. Its
+   * pieces need not be verified again. Whoever waits for this may stop waiting: the move goes on.
+   *
+   * Nothing is overwritten. If something exists at a new path, if there is no room, or if the storage has no folders, it
+   * fails with `StorageError`, and everything is where it was. A kill leaves each file in one folder or in both, and the
+   * move is finished when the torrent is opened the next time.
+   */
+  readonly moveTo: (
+    folder: string | undefined
+  ) => Effect.Effect<void, OptionRefused | NotInSession | NotOpened | StorageError | SessionStoreError>
+  /**
    * Sets how much each file is wanted, as `Torrent.setPriorities`. A torrent that does not run is in the engine
    * meanwhile.
    */

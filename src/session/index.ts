@@ -3,6 +3,7 @@
  * `piecewise/session/node`.
  */
 
+export * as CompletionHooks from "./CompletionHooks.ts"
 export * as MemorySessionStore from "./provider/memory/MemorySessionStore.ts"
 export * as SavedTorrent from "./SavedTorrent.ts"
 export * as Session from "./Session.ts"

@@ -144,6 +144,7 @@ export class StorageError extends Schema.TaggedError<StorageError>()("piecewise/
     "digest",
     "flush",
     "rename",
+    "move",
     "remove"
   ]),
   reason: StorageReason,
@@ -334,11 +335,45 @@ export interface OpenOptions {
   readonly layout: FileLayout
 }
 
+/** Which torrent is moved, and where. A folder is that of a download, as `undefined` is for that of the storage. */
+export interface MoveOptions extends OpenOptions {
+  readonly from: string | undefined
+  readonly to: string | undefined
+  /** Whether an earlier move of the same files between these folders may have been cut short. */
+  readonly isBegun: boolean
+}
+
+/** A file that is in the new folder. */
+export interface MovedFile {
+  /** Index in `layout.files`. */
+  readonly file: number
+  /** What it was in the old folder; absent if it has left it in an earlier move that was cut short. */
+  readonly before: Pick<FileFacts, "length" | "mtimeNs" | "identity"> | undefined
+  readonly after: Pick<FileFacts, "length" | "mtimeNs" | "identity">
+}
+
+/** A torrent that is in two folders. */
+export interface Move {
+  /** Those of its files that exist, wherever they are set aside. A file of both kinds of place is here twice. */
+  readonly files: ReadonlyArray<MovedFile>
+  /** Removes its files and their empty folders from the old folder. Returns the paths that are left there. */
+  readonly leave: Effect.Effect<ReadonlyArray<string>>
+}
+
 /** Keeps the bytes of torrents. */
 export class Storage extends Context.Service<
   Storage,
   {
     /** Opens one torrent's files until the scope closes. Touches no file before `prepare`, `reserve` or `claim`. */
     readonly open: (options: OpenOptions) => Effect.Effect<TorrentStorage, StorageError, Scope.Scope>
+    /**
+     * Puts the files of a torrent, which must not be open, in another folder, flushed and without overwriting anything.
+     * Until `leave` they are in the old folder too. The torrent is reserved in both until the scope closes.
+     *
+     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, and
+     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was, unless the move `isBegun`.
+     * Interrupted or killed, it may be begun again. Absent if the medium has no folders.
+     */
+    readonly move?: (options: MoveOptions) => Effect.Effect<Move, StorageError, Scope.Scope>
   }
 >()("piecewise/storage/Storage") {}

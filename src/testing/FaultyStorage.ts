@@ -125,6 +125,7 @@ export const make = (storage: Storage["Service"], seed = 0) => {
     flush: newPlan(),
     sync: newPlan(),
     rename: newPlan(),
+    move: newPlan(),
     remove: newPlan()
   }
   const random = Prng.make(seed)
@@ -232,7 +233,8 @@ export const make = (storage: Storage["Service"], seed = 0) => {
         operate(
           "open",
           Effect.map(storage.open(options), (torrent) => around(torrent))
-        )
+        ),
+      ...(storage.move && { move: (options) => operate("move", storage.move!(options)) })
     }),
     faults
   }

@@ -14,7 +14,8 @@ const program = Path.join(import.meta.dirname, "programs/session-until-killed.ts
 const moments = [
   ["opened", 400],
   ['{"_tag":"Rename"', 8],
-  ['{"_tag":"Remove"', 8]
+  ['{"_tag":"Remove"', 8],
+  ['{"_tag":"Move"', 12]
 ] as const
 
 const numbers = [...SessionOperations.torrents.keys()]
@@ -25,7 +26,7 @@ type Known = "absent" | "running" | "paused"
 /** What an operation makes of a torrent. */
 const after = (before: Known, { _tag }: SessionOperations.Operation): Known => {
   if (_tag === "Remove") return "absent"
-  if (_tag === "Rename") return before
+  if (_tag === "Rename" || _tag === "Move") return before
   return _tag === "Pause" ? "paused" : "running"
 }
 
@@ -88,7 +89,10 @@ it(`a session survives ${kills} kills: no torrent is lost or comes back, and eve
     for (const number of numbers) if (known[number] !== "absent") leftOver.delete(number)
     const own = numbers.filter((number) => !leftOver.has(number)).map((number) => `t${number}`)
     const expected = numbers.filter((number) => known[number] !== "absent").map((number) => `t${number}`)
-    const folders = filesIn(folder).map((file) => file.split(Path.sep)[0]!)
+    const folders = filesIn(folder).map((file) => {
+      const [first, second] = file.split(Path.sep)
+      return first === SessionOperations.elsewhere ? second! : first!
+    })
     assert.deepStrictEqual(
       folders.filter((name) => own.includes(name)).sort(),
       expected.flatMap((name) => [name, name]),

@@ -29,9 +29,13 @@ export const torrents = await Promise.all(
   )
 )
 
+/** The folder below the download folder that torrents are moved to and from. */
+export const elsewhere = "elsewhere"
+
 /** Something that is done with a torrent. */
 export type Operation =
   | { readonly _tag: "Add" | "Remove" | "Pause" | "Resume"; readonly number: number }
+  | { readonly _tag: "Move"; readonly number: number; readonly folder: string | undefined }
   | { readonly _tag: "Rename"; readonly number: number; readonly file: number; readonly name: string }
 
 /** The session in a folder, without logs. */
@@ -42,10 +46,12 @@ export const layerIn = (directory: string) =>
 export const draw = (random: Prng.Prng, has: (number: number) => boolean): Operation => {
   const number = Prng.integer(random, torrents.length)
   if (!has(number)) return { _tag: "Add", number }
-  const kind = Prng.integer(random, 6)
+  const kind = Prng.integer(random, 8)
   if (kind === 0) return { _tag: "Remove", number }
   if (kind === 1) return { _tag: "Pause", number }
   if (kind === 2) return { _tag: "Resume", number }
+  if (kind === 3 || kind === 4)
+    return { _tag: "Move", number, folder: Prng.integer(random, 2) === 0 ? elsewhere : undefined }
   const file = Prng.integer(random, files.length)
   const place = ["", "other ", "more/"][Prng.integer(random, 3)]!
   return { _tag: "Rename", number, file, name: `${place}${files[file]!.path[0]}` }
@@ -69,6 +75,7 @@ export const run = Effect.fnUntraced(function* (
   if (operation._tag === "Remove") return yield* torrent.remove({ data: true })
   if (operation._tag === "Pause") return yield* torrent.pause
   if (operation._tag === "Resume") return yield* torrent.resume()
+  if (operation._tag === "Move") return yield* torrent.moveTo(operation.folder)
   if (operation._tag !== "Rename") return
   return yield* torrent.renameFile(operation.file, [metainfo.name, ...operation.name.split("/")])
 })

@@ -6,7 +6,15 @@ import * as Semaphore from "effect/Semaphore"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import * as MemorySessionStore from "../../src/session/provider/memory/MemorySessionStore.ts"
 import type * as Session from "../../src/session/Session.ts"
-import { SessionStore, SessionStoreError, type StoreChange, StoreFull } from "../../src/session/SessionStore.ts"
+import {
+  SessionStore,
+  SessionStoreError,
+  type StoreChange,
+  StoreDamaged,
+  StoreFull,
+  type StoreReason,
+  StoreUnavailable
+} from "../../src/session/SessionStore.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as TestEngine from "../../src/testing/TestEngine.ts"
 import { make, other, small } from "../simulation/torrents.ts"
@@ -150,6 +158,108 @@ describe("the metadata of a magnet link", () => {
       assert.isAtLeast(failures, 3)
       assert.strictEqual((yield* store.content(infoHash))?.source._tag, "Metainfo")
       assert.strictEqual((yield* store.load).torrents[0]?.name, "known")
+    })
+  )
+})
+
+describe("a store that fails while a torrent is opened", () => {
+  const { infoHash } = small.metainfo
+
+  /** Runs a program with a store that fails to read the content of torrents as often as that. */
+  const failing = <A, E, R>(program: Effect.Effect<A, E, R>, times: number, reason: StoreReason) =>
+    Effect.flatMap(SessionStore, (store) => {
+      let left = times
+      const error = new SessionStoreError({ operation: "content", reason })
+      const content: Store["content"] = (hash) => (left-- > 0 ? Effect.fail(error) : store.content(hash))
+      return Effect.provideService(program, SessionStore, SessionStore.of({ ...store, content }))
+    })
+
+  test(
+    "is asked again, at ever longer intervals, if that may pass",
+    Effect.gen(function* () {
+      yield* joinSmall
+      yield* failing(
+        session((session) =>
+          Effect.gen(function* () {
+            const torrent = yield* session.add(fileOf(small))
+            yield* Effect.sleep("6 seconds")
+            const early = yield* statesOf(session)
+            yield* Effect.sleep("3 seconds")
+            yield* until(torrent, "Active Complete")
+
+            assert.deepStrictEqual(early, ["Queued"])
+          })
+        ),
+        3,
+        new StoreUnavailable({ path: "session.db", why: "disk I/O error" })
+      )
+    })
+  )
+
+  test(
+    "is not asked again if it is damaged",
+    failing(
+      session((session) =>
+        Effect.gen(function* () {
+          yield* joinSmall
+          const torrent = yield* session.add(fileOf(small))
+          yield* until(torrent, "Failed")
+          yield* Effect.sleep("1 minute")
+          assert.deepStrictEqual(yield* statesOf(session), ["Failed"])
+          yield* torrent.resume()
+          yield* until(torrent, "Active Complete")
+        })
+      ),
+      1,
+      new StoreDamaged({ path: "session.db", why: "no such column" })
+    )
+  )
+
+  test(
+    "is not asked again for a torrent that is paused meanwhile",
+    failing(
+      session((session) =>
+        Effect.gen(function* () {
+          const torrent = yield* session.add(fileOf(small))
+          yield* Effect.sleep("500 millis")
+          yield* torrent.pause
+          yield* Effect.sleep("5 minutes")
+          assert.deepStrictEqual(yield* statesOf(session), ["Paused"])
+        })
+      ),
+      Number.POSITIVE_INFINITY,
+      new StoreUnavailable({ path: "session.db", why: "disk I/O error" })
+    )
+  )
+
+  test(
+    "and cannot read a torrent keeps the session from nothing else, and the torrent from being replaced",
+    Effect.flatMap(SessionStore, (store) => {
+      const hex = InfoHash.toHex(infoHash)
+      const unreadable = [
+        { what: "torrent" as const, key: hex, why: "why" },
+        { what: "label" as const, key: "films", why: "why" }
+      ]
+      const load = Effect.map(store.load, (saved) => ({ ...saved, unreadable }))
+      return Effect.provideService(
+        session((session) =>
+          Effect.gen(function* () {
+            const early = (yield* session.list).unreadable
+            const refused = yield* Effect.flip(session.add(fileOf(small)))
+            yield* session.add(fileOf(other), { isPaused: true })
+            yield* session.setLabel({ name: "films" })
+
+            assert.deepStrictEqual(early, unreadable)
+            assert.strictEqual(refused._tag, "piecewise/AlreadyInSession")
+            assert.deepStrictEqual(
+              [yield* statesOf(session), (yield* session.list).unreadable],
+              [["Paused"], unreadable.slice(0, 1)]
+            )
+          })
+        ),
+        SessionStore,
+        SessionStore.of({ ...store, load })
+      )
     })
   )
 })

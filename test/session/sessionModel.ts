@@ -108,6 +108,7 @@ const torrent = fc
     labels: fc.array(fc.string(), { maxLength: 2 }),
     trackerHosts: fc.option(fc.array(fc.string(), { maxLength: 2 }), { nil: undefined }),
     completedAtMillis: fc.option(fc.nat(), { nil: undefined }),
+    isCompletionDue: fc.constantFrom(true, undefined),
     wanted: fc.constantFrom<SavedTorrent["wanted"]>(
       { _tag: "Running" },
       { _tag: "Paused" },

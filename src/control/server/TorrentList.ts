@@ -27,6 +27,9 @@ export const kindOf = ({ progress, state }: SessionStatus): Kind => {
       if (_tag === "Failed") return "failed"
       return progress?.missingBytes === 0 ? "seeding" : "downloading"
     }
+    // It is busy with its files, as one that is verified.
+    case "Moving":
+      return "checking"
     case "Queued":
       return "queued"
     case "Paused":

@@ -42,7 +42,7 @@ const plain = (value: unknown): unknown =>
   JSON.parse(JSON.stringify(value), (_, part) => (part === null ? undefined : part))
 
 /** A session as JSON, with its labels in the order of their names and its goals in that of their hosts. */
-export const drawSession = ({ labels, limits, torrents, trackerGoals }: SavedSession): unknown =>
+export const drawSession = ({ labels, limits, torrents, trackerGoals }: Omit<SavedSession, "unreadable">): unknown =>
   plain({
     torrents: torrents.map((torrent) => encodeTorrent(torrent)),
     labels: labels.toSorted((one, other) => (one.name < other.name ? -1 : 1)).map((label) => encodeLabel(label)),

@@ -47,6 +47,7 @@ const full: SavedTorrent = {
   },
   addedAtMillis: 1_700_000_000_000,
   completedAtMillis: 1_700_000_000_001,
+  isCompletionDue: true,
   progress: { totalBytes: Number.MAX_SAFE_INTEGER, wantedBytes: 5, missingBytes: 4 },
   statistics: { downloadedBytes: Number.MAX_SAFE_INTEGER, uploadedBytes: 2, seedingMillis: 3 }
 }

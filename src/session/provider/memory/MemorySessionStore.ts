@@ -99,7 +99,8 @@ export const make = () => {
         torrents: Array.from(torrents.values(), ({ torrent }) => torrent).sort(SessionQueue.byPosition),
         labels: [...labels.values()],
         trackerGoals: [...trackerGoals.values()],
-        limits
+        limits,
+        unreadable: []
       })),
       content: (infoHash) =>
         attempt("content", () => {

@@ -54,7 +54,8 @@ export const all: ReadonlyArray<Migration> = [
     `CREATE TABLE tracker_goals (host TEXT NOT NULL PRIMARY KEY, goal TEXT NOT NULL) STRICT`,
     // They are limits of rates too.
     `UPDATE settings SET name = 'limits' WHERE name = 'queue limits'`
-  )
+  ),
+  statements(`ALTER TABLE torrents ADD COLUMN is_completion_due INTEGER NOT NULL DEFAULT 0`)
 ]
 
 /** The version of a database, and what kind of database it is. */

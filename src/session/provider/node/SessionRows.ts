@@ -19,6 +19,7 @@ export const TorrentRow = Schema.Struct({
   options: json(Saved.SavedOptions),
   added_at_millis: Schema.Natural,
   completed_at_millis: Schema.NullOr(Schema.Natural),
+  is_completion_due: Schema.Literals([0, 1]),
   total_bytes: Schema.NullOr(Schema.Natural),
   wanted_bytes: Schema.NullOr(Schema.Natural),
   missing_bytes: Schema.NullOr(Schema.Natural),
@@ -71,6 +72,7 @@ export const ofTorrent = (torrent: Saved.SavedTorrent): typeof TorrentRow.Encode
     options: torrent.options,
     added_at_millis: torrent.addedAtMillis,
     completed_at_millis: torrent.completedAtMillis ?? null,
+    is_completion_due: torrent.isCompletionDue === true ? 1 : 0,
     ...numbersOf(torrent.statistics, torrent.progress)
   })
 
@@ -90,6 +92,7 @@ export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
   options: row.options,
   addedAtMillis: row.added_at_millis,
   completedAtMillis: row.completed_at_millis ?? undefined,
+  isCompletionDue: row.is_completion_due === 1 ? true : undefined,
   progress:
     row.total_bytes === null || row.wanted_bytes === null || row.missing_bytes === null
       ? undefined

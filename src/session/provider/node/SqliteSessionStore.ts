@@ -17,11 +17,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import * as Bytes from "../../../base/Bytes.ts"
+import type { SavedLabel, SessionLimits, TrackerGoal, Unreadable } from "../../SavedTorrent.ts"
 import {
   type SavedSession,
   SessionStore,
@@ -111,16 +114,83 @@ const take = Effect.fnUntraced(function* (file: string, sql: SqlClient.SqlClient
   return found.version
 })
 
-const decodeTorrents = Schema.decodeUnknownEffect(Schema.Array(SessionRows.TorrentRow))
 const decodeContent = Schema.decodeUnknownEffect(SessionRows.ContentRow)
-const decodeLabels = Schema.decodeUnknownEffect(Schema.Array(Schema.Struct({ label: SessionRows.LabelText })))
-const decodeLimits = Schema.decodeUnknownEffect(SessionRows.LimitsText)
-const decodeGoals = Schema.decodeUnknownEffect(
-  Schema.Array(Schema.Struct({ host: Schema.String, goal: SessionRows.GoalText }))
-)
 const encodeGoal = Schema.encodeSync(SessionRows.GoalText)
 const encodeLabel = Schema.encodeSync(SessionRows.LabelText)
 const encodeLimits = Schema.encodeSync(SessionRows.LimitsText)
+
+/** How the rows of a table are read, and what they are called. */
+interface Reading<A> {
+  readonly what: Unreadable["what"]
+  readonly keyOf: (row: Record<string, unknown>) => string
+  readonly decode: (row: unknown) => Result.Result<A, Schema.SchemaError>
+}
+
+const asTorrent: Reading<typeof SessionRows.TorrentRow.Type> = {
+  what: "torrent",
+  keyOf: ({ info_hash }) => (info_hash instanceof Uint8Array ? Bytes.toHex(info_hash) : ""),
+  decode: Schema.decodeUnknownResult(SessionRows.TorrentRow)
+}
+
+const asLabel: Reading<{ readonly label: SavedLabel }> = {
+  what: "label",
+  keyOf: ({ name }) => String(name),
+  decode: Schema.decodeUnknownResult(Schema.Struct({ label: SessionRows.LabelText }))
+}
+
+const asGoal: Reading<TrackerGoal> = {
+  what: "tracker goal",
+  keyOf: ({ host }) => String(host),
+  decode: Schema.decodeUnknownResult(Schema.Struct({ host: Schema.NonEmptyString, goal: SessionRows.GoalText }))
+}
+
+const asLimits: Reading<{ readonly value: SessionLimits }> = {
+  what: "limits",
+  keyOf: () => "",
+  decode: Schema.decodeUnknownResult(Schema.Struct({ value: SessionRows.LimitsText }))
+}
+
+/** Reads rows. Those that cannot be read go to `unreadable`: one of them must not keep a session from its torrents. */
+const readRows = <A>(
+  rows: ReadonlyArray<unknown>,
+  { decode, keyOf, what }: Reading<A>,
+  unreadable: Array<Unreadable>
+): ReadonlyArray<A> =>
+  rows.flatMap((row) => {
+    const read = decode(row)
+    if (Result.isSuccess(read)) return [read.success]
+    unreadable.push({ what, key: keyOf(row as Record<string, unknown>), why: read.failure.message })
+    return []
+  })
+
+/**
+ * The rows of all torrents in their order. `node:sqlite` fails as a whole if a row has an integer above 2^53, so then
+ * each row is read by itself.
+ */
+const torrentRows = (sql: SqlClient.SqlClient, unreadable: Array<Unreadable>) =>
+  Effect.catchIf(
+    sql`SELECT * FROM torrents ORDER BY position, info_hash`,
+    (error) => NodeSqlite.resultCode(error) === undefined,
+    () =>
+      Effect.flatMap(
+        sql<{ info_hash: Uint8Array }>`SELECT info_hash FROM torrents ORDER BY position, info_hash`,
+        (hashes) =>
+          Effect.map(
+            Effect.forEach(hashes, ({ info_hash }) =>
+              Effect.catchIf(
+                sql`SELECT * FROM torrents WHERE info_hash = ${info_hash}`,
+                (error) => NodeSqlite.resultCode(error) === undefined,
+                ({ reason }) => {
+                  const why = (reason as { readonly message?: string }).message ?? "SQLite cannot read it"
+                  unreadable.push({ what: "torrent", key: Bytes.toHex(info_hash), why })
+                  return Effect.succeed([])
+                }
+              )
+            ),
+            (rows) => rows.flat()
+          )
+      )
+  )
 
 const makeChange = (sql: SqlClient.SqlClient, change: StoreChange): Effect.Effect<unknown, SqlError> => {
   switch (change._tag) {
@@ -219,14 +289,19 @@ export const make = Effect.fnUntraced(function* (
   )
 
   const load = Effect.gen(function* () {
-    const torrents = yield* decodeTorrents(yield* sql`SELECT * FROM torrents ORDER BY position, info_hash`)
-    const labels = yield* decodeLabels(yield* sql`SELECT label FROM labels`)
-    const [limits] = yield* sql<{ value: string }>`SELECT value FROM settings WHERE name = ${limitsName}`
+    const unreadable: Array<Unreadable> = []
+    const found = {
+      torrents: readRows(yield* torrentRows(sql, unreadable), asTorrent, unreadable),
+      labels: readRows(yield* sql`SELECT name, label FROM labels`, asLabel, unreadable),
+      goals: readRows(yield* sql`SELECT host, goal FROM tracker_goals`, asGoal, unreadable),
+      limits: readRows(yield* sql`SELECT value FROM settings WHERE name = ${limitsName}`, asLimits, unreadable)
+    }
     const session: SavedSession = {
-      torrents: torrents.map(SessionRows.toTorrent),
-      labels: labels.map(({ label }) => label),
-      trackerGoals: yield* decodeGoals(yield* sql`SELECT host, goal FROM tracker_goals`),
-      limits: limits === undefined ? {} : yield* decodeLimits(limits.value)
+      torrents: found.torrents.map(SessionRows.toTorrent),
+      labels: found.labels.map(({ label }) => label),
+      trackerGoals: found.goals,
+      limits: found.limits[0]?.value ?? {},
+      unreadable
     }
     return session
   })

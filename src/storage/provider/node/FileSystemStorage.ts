@@ -16,6 +16,7 @@
  * otherwise, copies of files with other names in `OwnCopy.ts`, the bound on open files in `FileHandles.ts`, locks of
  * writers in `locks/NodeWriterLocks.ts`, error numbers in `FileSystemError.ts`.
  */
+import * as Path from "node:path"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,10 +26,12 @@ import * as Environment from "../../../base/Environment.ts"
 import type { InfoHash } from "../../../base/InfoHash.ts"
 import { PieceHasher } from "../../../hash/PieceHasher.ts"
 import { PieceThread } from "../../../hash/provider/node/PieceThread.ts"
+import type { FileLayout } from "../../../metainfo/FileLayout.ts"
 import { Storage } from "../../Storage.ts"
 import * as DescriptorLimit from "./DescriptorLimit.ts"
 import * as FileHandles from "./FileHandles.ts"
 import * as FileSystemTorrent from "./FileSystemTorrent.ts"
+import * as FolderMove from "./FolderMove.ts"
 import * as NodeWriterLocks from "./locks/NodeWriterLocks.ts"
 import * as NodeFile from "./NodeFile.ts"
 
@@ -88,19 +91,26 @@ export const make = Effect.fnUntraced(function* (
   })
   yield* Descriptors.register("spare", handles.closeIdle)
 
+  const openIn = (directory: string, layout: FileLayout) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.map(Scope.make(), (reservations) => {
+          const locks = NodeWriterLocks.make({ directory })
+          return FileSystemTorrent.open({ ...options, directory, fs, handles, hasher, layout, locks, reservations })
+        }),
+        ({ close }) => close
+      ),
+      ({ torrent }) => torrent
+    )
+  const directoryIn = (folder: string | undefined) =>
+    folder === undefined ? options.directory : Path.resolve(options.directory, folder)
   return Storage.of({
-    open: ({ infoHash, layout }) =>
-      Effect.map(
-        Effect.acquireRelease(
-          Effect.map(Scope.make(), (reservations) => {
-            const directory = options.directoryOf?.(infoHash) ?? options.directory
-            const locks = NodeWriterLocks.make({ directory })
-            return FileSystemTorrent.open({ ...options, directory, fs, handles, hasher, layout, locks, reservations })
-          }),
-          ({ close }) => close
-        ),
-        ({ torrent }) => torrent
-      )
+    open: ({ infoHash, layout }) => openIn(options.directoryOf?.(infoHash) ?? options.directory, layout),
+    move: (asked) => {
+      const { from, layout, to } = asked
+      const open = (directory: string) => openIn(directory, layout)
+      return FolderMove.make({ fs, handles, open }, asked, directoryIn(from), directoryIn(to))
+    }
   })
 })
 

@@ -26,6 +26,10 @@ const chunkLength = 1 << 20
 const prefix = ".piecewise-copy-"
 const tagOf = (name: string): string => Crypto.hash("sha1", name).slice(0, 16)
 
+/** A path for a copy of the file with a true path, or for one that is to be that file: beside it. */
+export const nameFor = (path: string): string =>
+  Path.join(Path.dirname(path), `${prefix}${tagOf(Path.basename(path))}-${Crypto.randomBytes(8).toString("hex")}`)
+
 /** The names among `names` that are copies left by a crash, of any file. */
 const among = (names: ReadonlyArray<string>): ReadonlyArray<string> => names.filter((name) => name.startsWith(prefix))
 
@@ -105,7 +109,7 @@ export const replace = Effect.fnUntraced(function* (options: {
 }) {
   const { fs, name, path, stats } = options
   const folder = Path.dirname(path)
-  const copy = Path.join(folder, `${prefix}${tagOf(Path.basename(path))}-${Crypto.randomBytes(8).toString("hex")}`)
+  const copy = nameFor(path)
   const failed = (error: SystemError): StorageReason => FileSystemError.reasonOf(error, name, "write")
   const call = <A = void>(start: Parameters<typeof NodeFile.call<A>>[0]) =>
     Effect.mapError(NodeFile.call(start), failed)
@@ -152,6 +156,18 @@ export const replace = Effect.fnUntraced(function* (options: {
   return to
 })
 
+/** Makes `to`, an empty file, a flushed copy of `from`, with its mode, times and, if permitted, owner. */
+export const fill = (
+  fs: NodeFileSystem,
+  { from, stats, to }: { readonly from: number; readonly to: number; readonly stats: NFS.BigIntStats }
+): Effect.Effect<void, SystemError> =>
+  Effect.gen(function* () {
+    yield* Effect.uninterruptible(keepOwner(fs, to, stats))
+    yield* copyBytes(fs, from, to, Number(stats.size))
+    yield* Effect.uninterruptible(keepTimes(fs, to, stats))
+    yield* Effect.uninterruptible(NodeFile.call((done) => fs.fsync(to, done)))
+  })
+
 /** Bytes that a plain copy takes: holes stay holes. */
 const room = (
   { blocks, size }: NFS.BigIntStats,
@@ -167,15 +183,18 @@ const copyBytes = Effect.fnUntraced(function* (fs: NodeFileSystem, from: number,
   let position = 0
   while (position < length) {
     const wanted = Math.min(buffer.length, length - position)
-    const read = yield* NodeFile.read(fs, from, { bytes: buffer, begin: 0, length: wanted, position })
+    // A call that is under way uses the buffer and the descriptors.
+    const read = yield* Effect.uninterruptible(
+      NodeFile.read(fs, from, { bytes: buffer, begin: 0, length: wanted, position })
+    )
     if (read > 0 && buffer.subarray(0, read).some((byte) => byte !== 0)) {
-      yield* NodeFile.write(fs, to, { bytes: buffer, begin: 0, length: read, position })
+      yield* Effect.uninterruptible(NodeFile.write(fs, to, { bytes: buffer, begin: 0, length: read, position }))
     }
     position += read
     if (read < wanted) break
   }
   // The file may end in a hole.
-  yield* NodeFile.call((done) => fs.ftruncate(to, position, done))
+  yield* Effect.uninterruptible(NodeFile.call((done) => fs.ftruncate(to, position, done)))
 })
 
 /**

@@ -1,0 +1,229 @@
+/** Moves of a session's torrents to other folders, on a real disk. What the storage does is in `FolderMove.test.ts`. */
+import * as NFS from "node:fs"
+import * as OperatingSystem from "node:os"
+import * as Path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Stream from "effect/Stream"
+import * as InfoHash from "../../src/base/InfoHash.ts"
+import { Engine } from "../../src/engine/Engine.ts"
+import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
+import * as NodeSession from "../../src/node/NodeSession.ts"
+import * as Session from "../../src/session/Session.ts"
+import { SessionStore } from "../../src/session/SessionStore.ts"
+import { make } from "../simulation/torrents.ts"
+
+const known = await make({ name: "t", seed: 1, pieceLength: 16_384, files: [{ path: ["a"], length: 40_000 }] })
+const { infoHash } = known.metainfo
+const metainfo = TorrentFile.encode(known.metainfo)
+
+/** A folder of another file system than that of temporary files; `undefined` if this machine has none. */
+const elsewhere = ["/dev/shm"].find(
+  (path) => NFS.existsSync(path) && NFS.statSync(path).dev !== NFS.statSync(OperatingSystem.tmpdir()).dev
+)
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => NFS.mkdtempSync(Path.join(OperatingSystem.tmpdir(), "piecewise-moves-"))),
+  (path) => Effect.sync(() => NFS.rmSync(path, { recursive: true }))
+)
+
+const put = (directory: string): void => {
+  NFS.mkdirSync(Path.join(directory, "t"), { recursive: true })
+  NFS.writeFileSync(Path.join(directory, "t", "a"), known.fileContent(0))
+}
+
+const isIn = (...path: ReadonlyArray<string>): boolean => NFS.existsSync(Path.join(...path, "t", "a"))
+
+/** Runs a program in a session in this folder. */
+const inSession = <A, E>(
+  directory: string,
+  program: Effect.Effect<A, E, Session.Session | SessionStore | Engine>
+): Effect.Effect<A, unknown> =>
+  Effect.provide(program, Layer.provideMerge(NodeSession.layer({ directory, dht: false }), Logger.layer([])), {
+    local: true
+  })
+
+const until = Effect.fnUntraced(function* (torrent: Session.SessionTorrent, name: string) {
+  for (;;) {
+    const { state } = yield* torrent.status
+    if ((state._tag === "Active" ? state.state._tag : state._tag) === name) return
+    yield* Effect.sleep("10 millis")
+  }
+})
+
+/** The tags of the engine's events while a program runs. */
+const hearing = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const tags: Array<string> = []
+    const engine = yield* Engine
+    const fiber = yield* Effect.forkChild(
+      Stream.runForEach(engine.events, ({ event }) => Effect.sync(() => void tags.push(event._tag))),
+      { startImmediately: true }
+    )
+    yield* Effect.sleep("50 millis")
+    tags.length = 0
+    yield* program
+    yield* Fiber.interrupt(fiber)
+    return tags
+  })
+
+describe("moving a torrent of a session to another folder", () => {
+  it.live("takes its files along, of which nothing is verified again, also in the next run, and back", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      const first = Effect.gen(function* () {
+        const session = yield* Session.Session
+        const torrent = yield* session.add({ metainfo })
+        yield* until(torrent, "Complete")
+        const tags = yield* hearing(Effect.andThen(torrent.moveTo("films/new"), until(torrent, "Complete")))
+        const { options, statistics } = yield* torrent.status
+        return { tags, folder: options.folder, downloadedBytes: statistics.downloadedBytes }
+      })
+      const second = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const tags = yield* hearing(until(torrent, "Complete"))
+        const places = [isIn(directory, "films/new"), isIn(directory)]
+        yield* torrent.moveTo(undefined)
+        yield* until(torrent, "Complete")
+        return { tags, places, folder: (yield* torrent.status).options.folder }
+      })
+
+      const before = yield* inSession(directory, first)
+      const after = yield* inSession(directory, second)
+
+      assert.deepStrictEqual([before.folder, before.downloadedBytes], ["films/new", 0])
+      for (const tags of [before.tags, after.tags]) {
+        assert.notInclude(tags, "Checking")
+        assert.notInclude(tags, "FilesChanged")
+      }
+      assert.deepStrictEqual(after.places, [true, false])
+      assert.isUndefined(after.folder)
+      assert.deepStrictEqual([isIn(directory), NFS.existsSync(Path.join(directory, "films/new/t"))], [true, false])
+    })
+  )
+
+  it.live.skipIf(elsewhere === undefined)("takes them to another file system, and none is verified there either", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const other = yield* Effect.acquireRelease(
+        Effect.sync(() => NFS.mkdtempSync(Path.join(elsewhere!, "piecewise-moves-"))),
+        (path) => Effect.sync(() => NFS.rmSync(path, { recursive: true }))
+      )
+      put(directory)
+      const tags = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          return yield* hearing(Effect.andThen(torrent.moveTo(other), until(torrent, "Complete")))
+        })
+      )
+
+      assert.notInclude(tags, "Checking")
+      assert.deepStrictEqual([isIn(directory), isIn(other)], [false, true])
+      assert.isTrue(NFS.readFileSync(Path.join(other, "t", "a")).equals(known.fileContent(0)))
+    })
+  )
+
+  it.live("leaves all as it was if something is there, and says so", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      put(Path.join(directory, "films"))
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          const error = yield* Effect.flip(torrent.moveTo("films"))
+          yield* until(torrent, "Complete")
+          const unsafe = yield* Effect.flip(torrent.moveTo("../films"))
+          const content = yield* Effect.flatMap(SessionStore, ({ content }) => content(infoHash))
+          return { error, unsafe, moving: content?.files.moving, folder: (yield* torrent.status).options.folder }
+        })
+      )
+
+      assert.deepInclude(found.error, { _tag: "piecewise/StorageError", operation: "move" })
+      assert.strictEqual(found.unsafe._tag, "piecewise/OptionRefused")
+      assert.deepStrictEqual([found.moving, found.folder], [undefined, undefined])
+      assert.deepStrictEqual([isIn(directory), isIn(directory, "films")], [true, true])
+    })
+  )
+
+  it.live("is finished in the next run if a kill has interrupted it", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const other = Path.join(directory, "other")
+      put(directory)
+      yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          yield* torrent.pause
+          const { commit } = yield* SessionStore
+          yield* commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving: { to: other } } }])
+        })
+      )
+      // As far as it came before the kill.
+      NFS.mkdirSync(Path.join(other, "t"), { recursive: true })
+      NFS.linkSync(Path.join(directory, "t", "a"), Path.join(other, "t", "a"))
+
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+          yield* torrent.resume()
+          const tags = yield* hearing(until(torrent, "Complete"))
+          const content = yield* Effect.flatMap(SessionStore, ({ content }) => content(infoHash))
+          return { tags, folder: (yield* torrent.status).options.folder, moving: content?.files.moving }
+        })
+      )
+
+      assert.deepStrictEqual([found.folder, found.moving], [other, undefined])
+      assert.notInclude(found.tags, "Checking")
+      assert.deepStrictEqual([isIn(directory), isIn(other)], [false, true])
+    })
+  )
+
+  it.live("of which only the magnet link is known saves where its files will be", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const magnet = `magnet:?xt=urn:btih:${InfoHash.toHex(infoHash)}`
+      const options = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ magnet }, { isPaused: true }))
+          yield* torrent.moveTo("films")
+          return (yield* torrent.status).options
+        })
+      )
+
+      assert.strictEqual(options.folder, "films")
+    })
+  )
+
+  it.live("goes on if whoever asked for it does not wait", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          const moving = yield* Effect.forkChild(torrent.moveTo("films"), { startImmediately: true })
+          yield* Fiber.interrupt(moving)
+          while ((yield* torrent.status).options.folder !== "films") yield* Effect.sleep("10 millis")
+          yield* until(torrent, "Complete")
+        })
+      )
+
+      assert.deepStrictEqual([isIn(directory), isIn(directory, "films")], [false, true])
+    })
+  )
+})
