@@ -18,20 +18,14 @@ import * as TorrentUrl from "../TorrentUrl.ts"
 import * as Failing from "./Failing.ts"
 import * as TorrentList from "./TorrentList.ts"
 
-/** What a torrent is added from, once it was fetched. */
-type Fetched = { readonly metainfo: Uint8Array } | { readonly magnet: string }
-
 const fetched = (source: TorrentSource) => {
   switch (source._tag) {
     case "Magnet":
-      return Effect.succeed<Fetched>({ magnet: source.link })
+      return Effect.succeed<TorrentUrl.Source>({ magnet: source.link })
     case "Metainfo":
-      return Effect.succeed<Fetched>({ metainfo: source.bytes })
+      return Effect.succeed<TorrentUrl.Source>({ metainfo: source.bytes })
     case "Url":
-      return TorrentUrl.fetch(source.url).pipe(
-        Effect.map((found): Fetched => ("url" in found ? { magnet: found.url } : { metainfo: found })),
-        Effect.mapError(({ message }) => new Errors.SourceUnavailable({ message }))
-      )
+      return Effect.mapError(TorrentUrl.source(source.url), ({ message }) => new Errors.SourceUnavailable({ message }))
   }
 }
 
@@ -64,7 +58,7 @@ export const layer = HttpApiBuilder.group(
       use: (torrent: SessionTorrent) => Effect.Effect<A, E, R>
     ) => Effect.mapError(Effect.flatMap(session.get(infoHash), use), Failing.of(infoHash))
 
-    const add = (source: Fetched, options: AddOptions) =>
+    const add = (source: TorrentUrl.Source, options: AddOptions) =>
       session.add(source, options).pipe(
         Effect.mapError(notAdded),
         Effect.flatMap(({ infoHash, status }) => Effect.mapError(status, Failing.of(infoHash))),
