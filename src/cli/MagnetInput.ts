@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as InfoHash from "../base/InfoHash.ts"
-import * as Naming from "../base/Naming.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type * as Reach from "../base/Reach.ts"
 import * as Engine from "../engine/Engine.ts"
@@ -52,7 +51,7 @@ export interface Options {
 export const load = Effect.fnUntraced(function* (text: string, options: Options) {
   const parsed = Magnet.parse(text)
   if (Result.isFailure(parsed)) return yield* failed(parsed.failure.message)
-  const link = { ...parsed.success, peers: peersOf(parsed.success, options.reach) }
+  const link = { ...parsed.success, peers: Magnet.peersNamedBy(parsed.success, options.reach) }
   const trackers = link.trackers.filter(isUsable)
   const hasPeers =
     options.mayBeCalled || options.usesDht || trackers.length + link.peers.length + options.peers.length > 0
@@ -90,13 +89,6 @@ export const load = Effect.fnUntraced(function* (text: string, options: Options)
     GivingUp.bound(metadata, options.giveUp, () => MagnetTrouble.whyNotFound(troubles, latest))
   )
 })
-
-/**
- * The peers that a link from `from` may name. Names only if it may name everything: the engine takes these peers for the
- * user's, and would follow a name anywhere.
- */
-export const peersOf = ({ peers }: Pick<Magnet.Magnet, "peers">, from: Reach.Reach): ReadonlyArray<PeerAddress> =>
-  peers.filter((peer) => Naming.mayName(from, peer) && (from === Naming.anything || !Naming.isName(peer)))
 
 const showPort = (port: number, { json, output, show }: Options): void => {
   json?.print([{ _tag: "Listening", port }])

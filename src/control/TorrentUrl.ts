@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as Schema from "effect/Schema"
 import * as MetadataLimit from "../base/MetadataLimit.ts"
+import * as Magnet from "../metainfo/Magnet.ts"
 import type * as Hops from "../network/Hops.ts"
 import * as HttpFile from "../network/HttpFile.ts"
 
@@ -28,6 +29,9 @@ export const fetch = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Uint8Array | Hops.Elsewhere, UrlFailed, HttpClient.HttpClient> {
   const target = URL.parse(url)
   if (target === null) return yield* new UrlFailed({ url, why: "this is not a URL" })
+  if (!/^https?:$/.test(target.protocol)) {
+    return yield* new UrlFailed({ url, why: "only http and https URLs can be fetched" })
+  }
   const maxBytes = MetadataLimit.defaultMaxBytes
   const tooLong = MetadataLimit.whyTooLong(maxBytes)
   const client = yield* HttpClient.HttpClient
@@ -43,3 +47,18 @@ export const fetch = Effect.fnUntraced(function* (
   }
   return found
 })
+
+/** What a session can add. */
+export type Source = { readonly metainfo: Uint8Array } | { readonly magnet: string }
+
+/** Fetches what a session can add. A link of a server names no peer that the server may not name (`base/Naming.ts`). */
+export const source = (url: string): Effect.Effect<Source, UrlFailed, HttpClient.HttpClient> =>
+  Effect.flatMap(fetch(url), (found): Effect.Effect<Source, UrlFailed> => {
+    if (!("url" in found)) return Effect.succeed({ metainfo: found })
+    return Effect.fromResult(Magnet.parse(found.url)).pipe(
+      Effect.mapBoth({
+        onFailure: ({ why }) => new UrlFailed({ url, why: `it redirects to a magnet link, and ${why}` }),
+        onSuccess: (link) => ({ magnet: Magnet.format({ ...link, peers: Magnet.peersNamedBy(link, found.from) }) })
+      })
+    )
+  })

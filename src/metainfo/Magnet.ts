@@ -8,7 +8,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Bytes from "../base/Bytes.ts"
 import * as InfoHash from "../base/InfoHash.ts"
+import * as Naming from "../base/Naming.ts"
 import * as PeerAddress from "../base/PeerAddress.ts"
+import type { Reach } from "../base/Reach.ts"
 import * as SourceUrl from "../base/SourceUrl.ts"
 
 /** The schema of file indices from `first` to `last`, both included. */
@@ -222,6 +224,13 @@ export const selects = ({ select }: Magnet, index: number): boolean => {
   }
   return low < select.length && select[low]!.first <= index
 }
+
+/**
+ * The peers that a link from whoever has the reach `from` may name (`base/Naming.ts`). Names only if it may name
+ * everything: the engine takes these peers for the user's, and would follow a name anywhere.
+ */
+export const peersNamedBy = ({ peers }: Pick<Magnet, "peers">, from: Reach): ReadonlyArray<PeerAddress.PeerAddress> =>
+  peers.filter((peer) => Naming.mayName(from, peer) && (from === Naming.anything || !Naming.isName(peer)))
 
 /** The link, in a form that other clients read; `parse` returns what `self` says. */
 export const format = (self: Magnet): string => {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as fc from "fast-check"
 import * as InfoHash from "../../src/base/InfoHash.ts"
+import type { Reach } from "../../src/base/Reach.ts"
 import * as Magnet from "../../src/metainfo/Magnet.ts"
 import * as Values from "../../src/testing/arbitrary/Values.ts"
 
@@ -321,5 +322,22 @@ describe("Magnet.selects", () => {
       [1, 3, 4]
     )
     assert.isTrue(Magnet.selects(parse(`magnet:?${xt}`), 999))
+  })
+})
+
+describe("Magnet.peersNamedBy (fault 91)", () => {
+  const peers = ["198.51.100.1", "10.0.0.1", "127.0.0.1", "peer.example", "224.0.0.1"].map((host) => ({
+    host,
+    port: 1
+  }))
+  const hosts = (from: Reach) => Magnet.peersNamedBy({ peers }, from).map(({ host }) => host)
+
+  it("returns all that a peer can have if the user typed the link", () => {
+    assert.deepStrictEqual(hosts("loopback"), ["198.51.100.1", "10.0.0.1", "127.0.0.1", "peer.example"])
+  })
+
+  it("returns none that is less public than the server that redirects to it, and no name, which would be followed anywhere", () => {
+    assert.deepStrictEqual(hosts("public"), ["198.51.100.1"])
+    assert.deepStrictEqual(hosts("private"), ["198.51.100.1", "10.0.0.1"])
   })
 })

@@ -12,6 +12,7 @@ import { Revision } from "../../session/SessionStatus.ts"
 import { PeerStatus } from "../../swarm/PeerStatus.ts"
 import { FileProgress } from "../../torrent/FileProgress.ts"
 import * as Errors from "./ApiErrors.ts"
+import { Folder } from "./ApiOptions.ts"
 import * as Model from "./TorrentModel.ts"
 
 const params = { infoHash: InfoHash }
@@ -123,6 +124,21 @@ const move = HttpApiEndpoint.post("move", "/:infoHash/position", {
   error: saved
 }).annotateMerge(describe("Move a torrent in the queue"))
 
+const setFolder = HttpApiEndpoint.post("setFolder", "/:infoHash/folder", {
+  params,
+  payload: Schema.Struct({
+    /** Absent for the download folder of the service. */
+    folder: Schema.optional(Folder)
+  }),
+  success: HttpApiSchema.Accepted,
+  error: [...opened, Errors.PathTaken, Errors.DiskFailed]
+}).annotateMerge(
+  describe(
+    "Move the files of a torrent to another folder",
+    "Returns when that is done, or after two seconds. The state says when it ends."
+  )
+)
+
 const files = HttpApiEndpoint.get("files", "/:infoHash/files", {
   params,
   success: Schema.Array(FileProgress),
@@ -184,7 +200,7 @@ const link = HttpApiEndpoint.post("link", "/:infoHash/link", {
 
 /** The torrents of a service. */
 export const TorrentsApi = HttpApiGroup.make("torrents")
-  .add(list, changes, add, addFile, get, update, remove, pause, resume, recheck, move)
+  .add(list, changes, add, addFile, get, update, remove, pause, resume, recheck, move, setFolder)
   .add(files, setFiles, renameFile, peers, addPeers, trackers, pieces, metainfo, link)
   .prefix("/torrents")
   .annotateMerge(OpenApi.annotations({ title: "Torrents" }))

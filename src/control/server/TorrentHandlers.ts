@@ -19,19 +19,15 @@ import * as TorrentUrl from "../TorrentUrl.ts"
 import * as Failing from "./Failing.ts"
 import * as TorrentList from "./TorrentList.ts"
 
-/** What a torrent is added from, once it was fetched. */
-type Fetched = { readonly metainfo: Uint8Array } | { readonly magnet: string }
-
 const fetched = (client: HttpClient.HttpClient, source: TorrentSource) => {
   switch (source._tag) {
     case "Magnet":
-      return Effect.succeed<Fetched>({ magnet: source.link })
+      return Effect.succeed<TorrentUrl.Source>({ magnet: source.link })
     case "Metainfo":
-      return Effect.succeed<Fetched>({ metainfo: source.bytes })
+      return Effect.succeed<TorrentUrl.Source>({ metainfo: source.bytes })
     case "Url":
-      return TorrentUrl.fetch(source.url).pipe(
+      return TorrentUrl.source(source.url).pipe(
         Effect.provideService(HttpClient.HttpClient, client),
-        Effect.map((found): Fetched => ("url" in found ? { magnet: found.url } : { metainfo: found })),
         Effect.mapError(({ message }) => new Errors.SourceUnavailable({ message }))
       )
   }
@@ -51,6 +47,9 @@ const notAdded = (error: AddError) => {
   }
 }
 
+/** How long a client waits for something that may take hours, to learn what fails at once. */
+const patience = "2 seconds"
+
 /** The handlers of the group `torrents`. */
 export const layer = HttpApiBuilder.group(
   ControlApi,
@@ -67,7 +66,7 @@ export const layer = HttpApiBuilder.group(
       use: (torrent: SessionTorrent) => Effect.Effect<A, E, R>
     ) => Effect.mapError(Effect.flatMap(session.get(infoHash), use), Failing.of(infoHash))
 
-    const add = (source: Fetched, options: AddOptions) =>
+    const add = (source: TorrentUrl.Source, options: AddOptions) =>
       session.add(source, options).pipe(
         Effect.mapError(notAdded),
         Effect.flatMap(({ infoHash, status }) => Effect.mapError(status, Failing.of(infoHash))),
@@ -98,14 +97,12 @@ export const layer = HttpApiBuilder.group(
     const noFile = ({ infoHash }: SessionTorrent, file: number) =>
       new Errors.FileNotFound({ infoHash, file, message: `the torrent has no file ${file}` })
 
-    /** Does something that takes long, and returns when it has begun. */
-    const begin =
-      (what: string) =>
-      <E>(operation: Effect.Effect<unknown, E>) =>
-        Effect.forkIn(
-          Effect.catchCause(operation, (cause) => Effect.logWarning(`${what} failed`, cause)),
-          scope
-        )
+    /** Begins a recheck. The state of the torrent says how far it is. */
+    const beginRecheck = ({ recheck }: SessionTorrent) =>
+      Effect.forkIn(
+        Effect.catchCause(recheck, (cause) => Effect.logWarning("a recheck failed", cause)),
+        scope
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.map(session.list, (list) => TorrentList.pageOf(list, query)),
@@ -135,10 +132,13 @@ export const layer = HttpApiBuilder.group(
       pause: ({ params }) => withTorrent(params, (torrent) => torrent.pause),
       resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload)),
       recheck: ({ params }) =>
-        withTorrent(params, (torrent) =>
-          Effect.asVoid(Effect.andThen(metainfoOf(torrent), begin("a recheck")(torrent.recheck)))
-        ),
+        withTorrent(params, (torrent) => Effect.asVoid(Effect.andThen(metainfoOf(torrent), beginRecheck(torrent)))),
       move: ({ params, payload }) => withTorrent(params, (torrent) => torrent.move(payload.place)),
+      setFolder: ({ params, payload }) =>
+        withTorrent(params, (torrent) =>
+          // The move goes on when nobody waits for it. What fails at once is said at once.
+          Effect.asVoid(Effect.timeoutOption(torrent.moveTo(payload.folder), patience))
+        ),
       files: ({ params }) => withTorrent(params, (torrent) => Effect.andThen(metainfoOf(torrent), torrent.files)),
       setFiles: ({ params, payload }) =>
         withTorrent(params, (torrent) =>
