@@ -2,6 +2,7 @@
  * Implements `piecewise limits`.
  */
 import * as Effect from "effect/Effect"
+import * as Size from "../../base/Size.ts"
 import type { ServiceLimits } from "../../control/api/ServiceApi.ts"
 import * as Arguments from "../Arguments.ts"
 import type { Output } from "../Output.ts"
@@ -15,7 +16,7 @@ const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
 const none = "none"
 
 /** Reads an option that is a rate or `none`; `before` if it was not given. */
-const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string, before: number | undefined) {
+const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string, before: Size.Size | undefined) {
   const text = Arguments.get(args, name)
   if (text === undefined) return before
   if (text === none) return undefined
@@ -56,7 +57,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
       return yield* client.service.setLimits({ payload: yield* change(args, before) })
     })
   )
-  if (Arguments.has(args, "json")) return ServiceLines.print(output, { _tag: "Limits", ...limits })
+  if (Arguments.has(args, "json")) return ServiceLines.print(output, { _tag: "Limits", limits })
   output.print([
     `download   ${rateText(limits.downloadBytesPerSecond)}`,
     `upload     ${rateText(limits.uploadBytesPerSecond)}`,
@@ -65,5 +66,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   ])
 })
 
-const rateText = (bytesPerSecond: number | undefined): string =>
-  bytesPerSecond === undefined ? "no limit" : `${Units.bytes(bytesPerSecond)}/s`
+const rateText = (rate: Size.Size | undefined): string => {
+  const bytesPerSecond = Size.bytesOf(rate)
+  return bytesPerSecond === undefined ? "no limit" : `${Units.bytes(bytesPerSecond)}/s`
+}

@@ -15,10 +15,10 @@ export const run = (args: Arguments.Arguments, output: Output) =>
     Effect.gen(function* () {
       const [torrent] = yield* TorrentChoice.findAll(client, args.operands)
       const { infoHash, name } = torrent!
-      const { expiresAtMillis, path } = yield* client.torrents.link({ params: { infoHash } })
+      const { path } = yield* client.torrents.link({ params: { infoHash } })
       const url = new URL(path.replace(/^\/+/, ""), place.url).href
       if (Arguments.has(args, "json")) {
-        return ServiceLines.print(output, { _tag: "Linked", infoHash, name, url, expiresAtMillis })
+        return ServiceLines.print(output, { _tag: "Linked", infoHash, name, url })
       }
       output.print([TerminalText.clean(url)])
     })

@@ -55,12 +55,11 @@ export const Removed = Schema.TaggedStruct("Removed", {
 export const Linked = Schema.TaggedStruct("Linked", {
   version,
   ...which,
-  url: Schema.String,
-  expiresAtMillis: Schema.Natural
+  url: Schema.String
 })
 
 /** What `limits` prints. */
-export const Limits = Schema.TaggedStruct("Limits", { version, ...ServiceApi.ServiceLimits.fields })
+export const Limits = Schema.TaggedStruct("Limits", { version, limits: ServiceApi.ServiceLimits })
 
 /** A line of `watch`, for each change. */
 export const Changed = Schema.TaggedStruct("Changed", {
