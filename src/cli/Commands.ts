@@ -310,7 +310,9 @@ const bash = (): string => {
       ? []
       : `  elif [ "\${COMP_WORDS[COMP_CWORD-1]}" = --${name} ]; then words=${quote(words.join(" "))}`
   )
-  const pathless = all.filter(({ operands }) => operands.every(({ isNoPath }) => isNoPath === true))
+  const pathless = all.filter(
+    ({ operands }) => operands.length > 0 && operands.every(({ isNoPath }) => isNoPath === true)
+  )
   return `_piecewise() {
   local current="\${COMP_WORDS[COMP_CWORD]}" words=
   case "\${COMP_WORDS[1]}" in

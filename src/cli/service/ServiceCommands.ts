@@ -23,11 +23,11 @@ export const kinds = ["downloading", "seeding", "checking", "queued", "paused", 
 const { json } = CommonOptions
 
 const connection: ReadonlyArray<Arguments.Option> = [
-  { name: "service", value: "URL", about: "where the service is (default: the one that uses the state folder)" },
+  { name: "service", value: "URL", about: "where it is (default: the one that uses the state folder)" },
   {
     name: "state",
     value: "DIR",
-    about: "the state folder of the service (default: piecewise in $XDG_STATE_HOME or ~/.local/state)"
+    about: "the state folder of the service (default: ~/.local/state/piecewise)"
   }
 ]
 
@@ -57,7 +57,7 @@ const add: Arguments.Command = {
       name: "output",
       short: "o",
       value: "DIR",
-      about: "the folder to store them in: absolute, or below the download folder of the service"
+      about: "the folder to store them in, below that of the service"
     },
     { name: "paused", about: "do not start them" },
     { name: "first", about: "put them at the front of the queue" },
@@ -70,8 +70,8 @@ const add: Arguments.Command = {
     ...connection
   ],
   notes: [
-    "Standard input may be a torrent file, or lines of URLs and magnet links. The service itself fetches what a URL",
-    "leads to. A torrent that is there already stays as it is, and is no failure."
+    "Standard input may be a torrent file, or lines of URLs and magnet links. The service itself fetches",
+    "what a URL leads to. A torrent that is there already stays as it is, and is no failure."
   ]
 }
 
@@ -81,13 +81,14 @@ const list: Arguments.Command = {
   operands: [],
   options: [
     { name: "label", value: "NAME", about: "only those with this label" },
-    { name: "kind", value: "KIND", choices: kinds, about: `only those that are ${kinds.join(", ")}` },
+    { name: "kind", value: "KIND", choices: kinds, about: "only those of this kind" },
     { name: "search", value: "TEXT", about: "only those with this in their names, in either case" },
-    { name: "sort", value: "KEY", choices: sortKeys, about: `by ${sortKeys.join(", ")} (default: queue)` },
+    { name: "sort", value: "KEY", choices: sortKeys, about: "the order (default: queue)" },
     { name: "reverse", short: "r", about: "the last one first" },
     json,
     ...connection
-  ]
+  ],
+  notes: [`KIND is one of ${kinds.join(", ")}.`, `KEY is one of ${sortKeys.join(", ")}.`]
 }
 
 const show: Arguments.Command = {
@@ -183,8 +184,8 @@ const limits: Arguments.Command = {
   about: "show or change the limits of the service",
   operands: [],
   options: [
-    { name: "down", value: "RATE", about: "download no faster than this, all torrents together; none for no limit" },
-    { name: "up", value: "RATE", about: "upload no faster than this, all torrents together; none for no limit" },
+    { name: "down", value: "RATE", about: "download no faster than this, all together; none for no limit" },
+    { name: "up", value: "RATE", about: "upload no faster than this, all together; none for no limit" },
     { name: "downloads", value: "N", about: "most torrents to download at once; none for no limit" },
     { name: "seeds", value: "N", about: "most torrents to seed at once; none for no limit" },
     json,
