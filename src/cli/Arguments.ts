@@ -21,11 +21,22 @@ export interface Option {
   readonly about: string
 }
 
+/** An argument that is not an option, as the help names it. */
+export interface Operand {
+  readonly name: string
+  /** Whether it may be left out. Operands behind it may be left out too. */
+  readonly optional?: boolean | undefined
+  /** Whether there may be several. Only the last operand may repeat. */
+  readonly repeats?: boolean | undefined
+  /** Whether it is no path, so that a shell completes it with no files. */
+  readonly isNoPath?: boolean | undefined
+  readonly about: string
+}
+
 export interface Command {
   readonly name: string
   readonly about: string
-  /** Required arguments that are not options, as the help names them. */
-  readonly operands: ReadonlyArray<{ readonly name: string; readonly about: string }>
+  readonly operands: ReadonlyArray<Operand>
   readonly options: ReadonlyArray<Option>
   /** Lines below the options in the help. */
   readonly notes?: ReadonlyArray<string> | undefined
@@ -33,7 +44,7 @@ export interface Command {
 
 /** The parsed arguments of a command. */
 export interface Arguments {
-  /** One for each operand of the command. */
+  /** One for each operand of the command, but any number of one that is optional or repeats. */
   readonly operands: ReadonlyArray<string>
   /** Values by the option's name, in the order given. A switch has one empty value. */
   readonly values: ReadonlyMap<string, ReadonlyArray<string>>
@@ -96,11 +107,14 @@ export const read = (command: Command, words: ReadonlyArray<string>): Arguments 
     if (given === undefined) values.set(token.name, [token.value ?? ""])
     else given.push(token.value ?? "")
   }
+  const last = command.operands.at(-1)
   const missing = command.operands[operands.length]
-  const extra = operands[command.operands.length]
-  const empty = command.operands[operands.indexOf("")]
+  const extra = last?.repeats === true ? undefined : operands[command.operands.length]
+  const at = operands.indexOf("")
+  const empty = at < 0 ? undefined : (command.operands[at] ?? (last?.repeats === true ? last : undefined))
   if (empty !== undefined) faults.push(`${command.name} needs ${empty.name}, but it is an empty text`)
-  if (missing !== undefined) faults.push(`${command.name} needs ${missing.name}: ${missing.about}`)
+  if (missing !== undefined && missing.optional !== true)
+    faults.push(`${command.name} needs ${missing.name}: ${missing.about}`)
   if (extra !== undefined) faults.push(`${command.name} does not accept another operand: ${extra}`)
   if (faults.length > 0 && !values.has(help.name)) throw new WrongUsage(faults[0])
   return { operands, values }

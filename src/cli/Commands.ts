@@ -3,13 +3,15 @@
  * file named after it, which is imported when the command is run.
  */
 import * as Arguments from "./Arguments.ts"
+import * as CommonOptions from "./CommonOptions.ts"
+import * as ServiceCommands from "./service/ServiceCommands.ts"
 
 const torrent = { name: "TORRENT", about: "a torrent file, or its http(s) URL" }
 const followLinks: Arguments.Option = {
   name: "follow-links",
   about: "use what symbolic links point to, wherever that is"
 }
-const json: Arguments.Option = { name: "json", about: "write JSON to standard output" }
+const { json, limitDown, limitUp, seedLimits } = CommonOptions
 
 /** The values of `--storage`. */
 export const storages = ["filesystem", "io-daemon", "memory"] as const
@@ -51,11 +53,6 @@ const blocklist: Arguments.Option = {
   repeats: true,
   about: "meet no peer in these ranges: lines of CIDR, PeerGuardian or eMule"
 }
-const limitUp: Arguments.Option = { name: "limit-up", value: "RATE", about: "upload no faster than this" }
-const seedLimits: ReadonlyArray<Arguments.Option> = [
-  { name: "seed-ratio", value: "RATIO", about: "stop after uploading this many times its size, such as 1.5" },
-  { name: "seed-time", value: "TIME", about: "stop after this time, such as 30m, 2h or 7d" }
-]
 
 const download: Arguments.Command = {
   name: "download",
@@ -81,12 +78,12 @@ const download: Arguments.Command = {
     { name: "io-daemon-url", value: "URL", about: "a running io-daemon, whose token is in PIECEWISE_IO_DAEMON_TOKEN" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
     { name: "buffer", value: "SIZE", about: "memory for pieces that are being downloaded (default: 64MiB)" },
-    { name: "select", value: "GLOB", repeats: true, about: "only files that match, such as '*.mkv' or 'extras/**'" },
+    CommonOptions.select,
     { name: "overwrite", about: "overwrite existing files that are in the way; keep matching pieces" },
     { name: "start-over", about: "download everything again if all stored files are gone" },
     { name: "state", value: "DIR", about: "where to keep resume data, also after completion" },
-    { name: "sequential", about: "download pieces in order, to play the file meanwhile" },
-    { name: "limit-down", value: "RATE", about: "download no faster than this" },
+    CommonOptions.sequential,
+    limitDown,
     limitUp,
     ...listening,
     blocklist,
@@ -214,7 +211,7 @@ export const shells = ["bash", "zsh", "fish"] as const
 const completions: Arguments.Command = {
   name: "completions",
   about: "print a script for shell completion",
-  operands: [{ name: "SHELL", about: shells.join(", ") }],
+  operands: [{ name: "SHELL", isNoPath: true, about: shells.join(", ") }],
   options: [],
   notes: [
     "bash: piecewise completions bash > ~/.local/share/bash-completion/completions/piecewise",
@@ -223,8 +220,7 @@ const completions: Arguments.Command = {
   ]
 }
 
-/** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [
+const alone: ReadonlyArray<Arguments.Command> = [
   download,
   seed,
   create,
@@ -236,13 +232,20 @@ export const all: ReadonlyArray<Arguments.Command> = [
   completions
 ]
 
+/** Every command, in the order of the help. */
+export const all: ReadonlyArray<Arguments.Command> = [...alone, ...ServiceCommands.all]
+
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 const rates = "RATE is a SIZE per second, such as 500KiB or 2MiB."
 
-const table = (rows: ReadonlyArray<readonly [left: string, right: string]>): ReadonlyArray<string> => {
-  const width = Math.max(...rows.map(([left]) => left.length))
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
-}
+type Rows = ReadonlyArray<readonly [left: string, right: string]>
+
+const widthOf = (rows: Rows): number => Math.max(...rows.map(([left]) => left.length))
+
+const table = (rows: Rows, width: number = widthOf(rows)): ReadonlyArray<string> =>
+  rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`)
+
+const abouts = (commands: ReadonlyArray<Arguments.Command>): Rows => commands.map(({ about, name }) => [name, about])
 
 /** The help of the program. */
 export const help = (): string =>
@@ -251,7 +254,10 @@ export const help = (): string =>
     "",
     "Usage: piecewise COMMAND ...",
     "",
-    ...table(all.map(({ about, name }) => [name, about])),
+    ...table(abouts(alone), widthOf(abouts(all))),
+    "",
+    "With a service that runs (piecewise serve):",
+    ...table(abouts(ServiceCommands.all), widthOf(abouts(all))),
     "",
     "Run piecewise COMMAND --help for more, and piecewise --version for the version.",
     "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C, 141 output closed.",
@@ -260,6 +266,11 @@ export const help = (): string =>
 
 const names = ({ name, short, value }: Arguments.Option): string =>
   `${short === undefined ? "    " : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`
+
+const usageOf = ({ name, optional, repeats }: Arguments.Operand): string => {
+  const text = repeats === true ? `${name}...` : name
+  return optional === true ? `[${text}]` : text
+}
 
 /** The help of one command. */
 export const helpOf = (command: Arguments.Command): string => {
@@ -274,7 +285,7 @@ export const helpOf = (command: Arguments.Command): string => {
   return [
     `piecewise ${command.name}: ${command.about}`,
     "",
-    `Usage: ${["piecewise", command.name, ...command.operands.map(({ name }) => name), "[options]"].join(" ")}`,
+    `Usage: ${["piecewise", command.name, ...command.operands.map(usageOf), "[options]"].join(" ")}`,
     "",
     ...table([
       ...command.operands.map(({ about, name }) => [name, about] as const),
@@ -293,10 +304,14 @@ const bash = (): string => {
     if (command.name === completions.name) words.push(...shells)
     return `    ${command.name}) words=${quote(words.join(" "))} ;;`
   })
-  const values = download.options.flatMap(({ choices, name }) =>
-    choices === undefined
+  const choices = new Map(all.flatMap(({ options }) => options.map((option) => [option.name, option.choices] as const)))
+  const values = [...choices].flatMap(([name, words]) =>
+    words === undefined
       ? []
-      : `  elif [ "\${COMP_WORDS[COMP_CWORD-1]}" = --${name} ]; then words=${quote(choices.join(" "))}`
+      : `  elif [ "\${COMP_WORDS[COMP_CWORD-1]}" = --${name} ]; then words=${quote(words.join(" "))}`
+  )
+  const pathless = all.filter(
+    ({ operands }) => operands.length > 0 && operands.every(({ isNoPath }) => isNoPath === true)
   )
   return `_piecewise() {
   local current="\${COMP_WORDS[COMP_CWORD]}" words=
@@ -305,7 +320,7 @@ ${cases.join("\n")}
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then words=${quote(all.map(({ name }) => name).join(" "))}
 ${values.join("\n")}
-  elif [[ "$current" != -* ]] && [ "\${COMP_WORDS[1]}" != ${completions.name} ]; then
+  elif [[ "$current" != -* && ${quote(` ${pathless.map(({ name }) => name).join(" ")} `)} != *" \${COMP_WORDS[1]} "* ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$current"); return
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
@@ -323,9 +338,10 @@ const zsh = (): string => {
       const takes = value === undefined ? "" : `:${value.replaceAll(":", "\\:")}:${action}`
       return quote(`${repeats === true ? "*" : ""}--${name}[${escape(about)}]${takes}`)
     })
-    const operands = command.operands.map(({ name }) =>
-      quote(`:${name}:${name === "SHELL" ? `(${shells.join(" ")})` : "_files"}`)
-    )
+    const operands = command.operands.map(({ isNoPath, name, repeats }) => {
+      const action = name === "SHELL" ? `(${shells.join(" ")})` : isNoPath === true ? " " : "_files"
+      return quote(`${repeats === true ? "*" : ""}:${name}:${action}`)
+    })
     return [`    ${command.name}) _arguments ${[...options, ...operands].join(" ")} ;;`]
   })
   return [

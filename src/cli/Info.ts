@@ -14,6 +14,7 @@ import { CommandFailed } from "./CommandFailed.ts"
 import * as JsonResult from "./JsonResult.ts"
 import type { Output } from "./Output.ts"
 import * as PeerOptions from "./PeerOptions.ts"
+import * as Rows from "./Rows.ts"
 import * as TerminalText from "./TerminalText.ts"
 import * as TorrentInput from "./TorrentInput.ts"
 import * as Units from "./Units.ts"
@@ -38,25 +39,13 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
 /** Returns the files that exist on disk, which are all except padding. */
 const filesOf = ({ layout }: Metainfo) => layout.files.filter(({ padding }) => !padding)
 
-/** A row of a table. Each value of a row has a line, and the name is shown in the first of them. */
-type Row = readonly [name: string, values: ReadonlyArray<string | undefined>]
-
-/** Formats rows as lines in which the values are aligned. Leaves out rows without a value, and cleans the values. */
-const table = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
-  const known = rows.map(([name, values]) => ({ name, values: values.filter((value) => value !== undefined) }))
-  const width = Math.max(...known.map(({ name, values }) => (values.length > 0 ? name.length : 0)))
-  return known.flatMap(({ name, values }) =>
-    values.map((value, index) => `${(index === 0 ? name : "").padEnd(width)}  ${TerminalText.clean(value)}`)
-  )
-}
-
 const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
   const { geometry } = metainfo.layout
   const files = filesOf(metainfo)
   const sizes = files.map(({ length }) => Units.bytes(length))
   const width = Math.max(...sizes.map((size) => size.length))
   return [
-    ...table([
+    ...Rows.lines([
       ["name", [metainfo.name]],
       ["info hash", [InfoHash.toHex(metainfo.infoHash)]],
       ["size", [`${Units.bytes(geometry.totalLength)} (${geometry.totalLength} bytes)`]],
@@ -76,7 +65,7 @@ const tableOf = (metainfo: Metainfo): ReadonlyArray<string> => {
 }
 
 const tableOfLink = (link: Magnet.Magnet): ReadonlyArray<string> =>
-  table([
+  Rows.lines([
     ["name", [link.name]],
     ["info hash", [link.infoHash === undefined ? undefined : InfoHash.toHex(link.infoHash)]],
     ["info hash v2", [link.infoHashV2 === undefined ? undefined : InfoHash.toHex(link.infoHashV2)]],

@@ -1,7 +1,8 @@
 /**
  * The output of a command: results on standard output, notes on standard error, and on a terminal some lines that are
- * redrawn in place. The only owner of the cursor: it is hidden while lines are drawn, notes are printed above them, and
- * it is shown again however the program ends, except by SIGKILL.
+ * redrawn in place, or a page that fills the screen. The only owner of the cursor and of the screen: the cursor is hidden
+ * while lines are drawn, notes are printed above them, and both are as they were however the program ends, except by
+ * SIGKILL.
  */
 import * as Util from "node:util"
 import type { Style } from "./Progress.ts"
@@ -11,6 +12,7 @@ import * as TerminalText from "./TerminalText.ts"
 export interface Stream {
   readonly isTTY?: boolean | undefined
   readonly columns?: number | undefined
+  readonly rows?: number | undefined
   /** Bytes that were written and are still in the process's memory. */
   readonly writableLength?: number | undefined
   readonly write: (text: string) => unknown
@@ -29,6 +31,8 @@ export interface Output {
   readonly isTerminal: boolean
   /** The current style of standard output. A terminal's width may change. */
   readonly style: () => Style
+  /** How many lines the terminal has now. */
+  readonly rows: () => number
   /**
    * Whether the reader of standard output is slower than the writer. Output that can be spared should then be skipped.
    */
@@ -39,6 +43,11 @@ export interface Output {
   readonly note: (text: string) => void
   /** On a terminal, draws lines in place of the previous ones. They must fit `Style.columns`. */
   readonly draw: (lines: ReadonlyArray<string>) => void
+  /**
+   * On a terminal, fills the whole screen with lines, which must fit. What was on it is back after `release`, and notes
+   * are printed then. Do not mix with `draw`.
+   */
+  readonly page: (lines: ReadonlyArray<string>) => void
   /** Leaves the drawn lines on the terminal and shows the cursor. Can be repeated. */
   readonly release: () => void
 }
@@ -46,8 +55,13 @@ export interface Output {
 const hideCursor = "\x1b[?25l"
 const showCursor = "\x1b[?25h"
 
-/** The width of a terminal that does not report one. */
+/** Switches to a screen without history, and back to what was shown before (xterm's 1049). */
+const enterScreen = "\x1b[?1049h"
+const leaveScreen = "\x1b[?1049l"
+
+/** The size of a terminal that does not report one. */
 const defaultColumns = 80
+const defaultRows = 24
 
 /** `isBehind` is true if more bytes than this wait for the reader. A pipe on Linux holds as many. */
 const behindBytes = 65_536
@@ -63,6 +77,10 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
   const unicode = isUnicode(environment)
   let drawn: ReadonlyArray<string> = []
   let hidden = false
+  /** What fills the screen; `undefined` if nothing does. */
+  let page: string | undefined
+  /** Notes that wait until the screen is as it was. */
+  const waiting: Array<string> = []
 
   const columns = () => stdout.columns || defaultColumns
 
@@ -84,12 +102,17 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
     isTerminal,
     // https://no-color.org: set and not empty means no colour.
     style: () => ({ columns: columns(), unicode, color: isTerminal && !NO_COLOR }),
+    rows: () => stdout.rows || defaultRows,
     isBehind: () => (stdout.writableLength ?? 0) > behindBytes,
     print: (lines) => {
       if (lines.length > 0) stdout.write(`${lines.join("\n")}\n`)
     },
     note: (text) => {
       const line = `${TerminalText.clean(text)}\n`
+      if (page !== undefined && sharesTerminal) {
+        waiting.push(line)
+        return
+      }
       if (drawn.length === 0 || !sharesTerminal) {
         stderr.write(line)
         return
@@ -107,8 +130,19 @@ export const make = ({ environment, stderr, stdout }: Options): Output => {
       hidden = true
       stdout.write(`${start}${picture()}\x1b[J`)
     },
+    page: (lines) => {
+      if (!isTerminal) return
+      const next = lines.map((line) => `${line}\x1b[K`).join("\r\n")
+      if (next === page) return
+      const start = page === undefined ? `${enterScreen}${hideCursor}` : ""
+      page = next
+      stdout.write(`${start}\x1b[H${next}\x1b[J`)
+    },
     release: () => {
       drawn = []
+      if (page !== undefined) stdout.write(`${leaveScreen}${showCursor}`)
+      page = undefined
+      for (const line of waiting.splice(0)) stderr.write(line)
       if (hidden) stdout.write(showCursor)
       hidden = false
     }

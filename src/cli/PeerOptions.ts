@@ -10,7 +10,7 @@ import type { UdpHubOptions } from "../network/UdpHub.ts"
 import type { Limits } from "../rate/RateLimits.ts"
 import * as Arguments from "./Arguments.ts"
 import * as DhtOptions from "./DhtOptions.ts"
-import * as Units from "./Units.ts"
+import * as RateOption from "./RateOption.ts"
 
 /** The parsed peer options. */
 export interface PeerOptions {
@@ -41,13 +41,6 @@ const number = Effect.fnUntraced(function* (args: Arguments.Arguments, name: str
   const value = Number(text)
   if (/^\d+$/.test(text) && value >= min && value <= max) return value
   return yield* wrong(`--${name} ${text} is not a number from ${min} to ${max}`)
-})
-
-const rate = Effect.fnUntraced(function* (args: Arguments.Arguments, name: string) {
-  const text = Arguments.get(args, name)
-  const value = text === undefined ? undefined : Units.parseRate(text)
-  if (text === undefined || value !== undefined) return value
-  return yield* wrong(`--${name} ${text} is not a rate: it must be bytes per second, such as 500KiB or 2MiB`)
 })
 
 /** Reads `--bind`, a local address in its canonical form; `undefined` if neither it nor its variable is set. */
@@ -97,8 +90,8 @@ export const read = Effect.fnUntraced(function* (args: Arguments.Arguments) {
     peers,
     maxConnections,
     limits: {
-      downloadBytesPerSecond: yield* rate(args, "limit-down"),
-      uploadBytesPerSecond: yield* rate(args, "limit-up")
+      downloadBytesPerSecond: yield* RateOption.read(args, "limit-down"),
+      uploadBytesPerSecond: yield* RateOption.read(args, "limit-up")
     },
     listen: isSilent ? undefined : { host, port: port ?? defaultPorts },
     hasPort: port !== undefined,

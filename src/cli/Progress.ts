@@ -27,11 +27,13 @@ export interface Style {
   readonly unicode: boolean
 }
 
-const codes = { bold: 1, dim: 2, green: 32, yellow: 33, cyan: 36 } as const
+const codes = { bold: 1, dim: 2, inverse: 7, green: 32, yellow: 33, cyan: 36 } as const
 
-type Color = keyof typeof codes
+/** A colour, or another way to stand out. */
+export type Color = keyof typeof codes
 
-const paint = (style: Style, color: Color, text: string): string =>
+/** Paints a text if the terminal shows colours. */
+export const paint = (style: Style, color: Color, text: string): string =>
   style.color && text !== "" ? `\x1b[${codes[color]}m${text}\x1b[0m` : text
 
 /** The state in words, with its colour. */
@@ -81,7 +83,7 @@ const averageOf = (status: TorrentStatus, seconds: number): string => {
 }
 
 /** A number of a download or a seed. If there is no room for all of them, those of the lowest rank are shown. */
-interface Fact {
+export interface Fact {
   readonly text: string
   readonly rank: number
 }
@@ -133,7 +135,7 @@ const facts = ({ seeds, status }: View): ReadonlyArray<Fact> => {
 const fetchedOf = ({ missingBytes, wantedBytes }: TorrentStatus) => [wantedBytes - missingBytes, wantedBytes] as const
 
 /** Joins as many facts as fit. */
-const join = (facts: ReadonlyArray<Fact>, separator: string, columns: number): string => {
+export const join = (facts: ReadonlyArray<Fact>, separator: string, columns: number): string => {
   const shown = new Set<Fact>()
   const text = () => facts.flatMap((fact) => (shown.has(fact) ? fact.text : [])).join(separator)
   for (const fact of [...facts].sort((one, other) => one.rank - other.rank)) {
@@ -146,7 +148,7 @@ const join = (facts: ReadonlyArray<Fact>, separator: string, columns: number): s
 }
 
 /** A bar of `width` columns. With Unicode it has steps of an eighth of a column. */
-const bar = (part: number, whole: number, width: number, style: Style, color: Color): string => {
+export const bar = (part: number, whole: number, width: number, style: Style, color: Color): string => {
   const share = whole === 0 ? 1 : Math.min(1, part / whole)
   if (!style.unicode) {
     const filled = Math.floor(share * (width - 2))

@@ -17,11 +17,13 @@ import { CommandFailed } from "./CommandFailed.ts"
 export const platform = process.platform === "win32" ? "windows" : "posix"
 
 /** Whether a word is a magnet link. */
-const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
+export const isMagnet = (text: string): boolean => /^\s*magnet:/i.test(text)
 
-const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
+/** Whether a word is a URL of something to fetch. */
+export const isUrl = (text: string): boolean => /^https?:\/\//i.test(text)
 
-const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
+/** Reads a torrent file, as bytes that need not be one. */
+export const readFile = (path: string): Effect.Effect<Uint8Array, CommandFailed> =>
   Effect.tryPromise({
     try: () => NodeBoundedFile.read(path, MetadataLimit.defaultMaxBytes),
     catch: (cause) =>

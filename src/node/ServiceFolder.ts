@@ -92,9 +92,12 @@ export const find = (folder: string): Effect.Effect<Announced | undefined, Servi
     return service !== undefined && isRunning(service.pid) ? service : undefined
   })
 
+/** The path of the token of the service. */
+export const tokenIn = (folder: string): string => Path.join(folder, names.token)
+
 /** Reads the token of the service; `undefined` if there is none. */
 export const readToken = (folder: string): Effect.Effect<Redacted.Redacted<string> | undefined, ServiceFolderError> =>
-  Effect.map(read(Path.join(folder, names.token)), (found) => {
+  Effect.map(read(tokenIn(folder)), (found) => {
     const token = found?.trim() ?? ""
     return token === "" ? undefined : Redacted.make(token)
   })

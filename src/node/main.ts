@@ -24,7 +24,19 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   scrape: () => import("../cli/Scrape.ts"),
   doctor: () => import("../cli/Doctor.ts"),
   verify: () => import("../cli/Verify.ts"),
-  serve: () => import("../cli/service/Serve.ts")
+  serve: () => import("../cli/service/Serve.ts"),
+  add: () => import("../cli/service/Add.ts"),
+  list: () => import("../cli/service/List.ts"),
+  show: () => import("../cli/service/Show.ts"),
+  watch: () => import("../cli/service/Watch.ts"),
+  pause: () => import("../cli/service/Pause.ts"),
+  resume: () => import("../cli/service/Resume.ts"),
+  recheck: () => import("../cli/service/Recheck.ts"),
+  remove: () => import("../cli/service/Remove.ts"),
+  move: () => import("../cli/service/Move.ts"),
+  label: () => import("../cli/service/Label.ts"),
+  link: () => import("../cli/service/Link.ts"),
+  limits: () => import("../cli/service/Limits.ts")
 }
 
 // Caches the compiled sources from one start to the next.

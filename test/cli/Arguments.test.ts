@@ -22,6 +22,24 @@ describe("Arguments", () => {
     assert.deepStrictEqual(args.operands, ["-x.torrent", "--json"])
   })
 
+  it("reads operands that repeat or may be left out", () => {
+    const operand = { name: "A", about: "first" }
+    const repeating: Arguments.Command = {
+      name: "x",
+      about: "",
+      options: [],
+      operands: [operand, { name: "B", about: "more", repeats: true }]
+    }
+    const optional = { ...repeating, operands: [operand, { ...repeating.operands[1]!, optional: true }] }
+
+    assert.deepStrictEqual(Arguments.read(repeating, ["1", "-", "3"]).operands, ["1", "-", "3"])
+    assert.deepStrictEqual(Arguments.read(optional, ["1"]).operands, ["1"])
+    assert.throws(() => Arguments.read(repeating, ["1"]), "x needs B: more")
+    assert.throws(() => Arguments.read(optional, []), "x needs A: first")
+    assert.throws(() => Arguments.read(repeating, ["1", "2", ""]), "x needs B, but it is an empty text")
+    assert.throws(() => Arguments.read(verify, ["1", "2", ""]), "verify does not accept another operand")
+  })
+
   it("accepts a value that begins with a dash if it is joined with =", () => {
     const args = Arguments.read(download, ["x", "--output=-o"])
 

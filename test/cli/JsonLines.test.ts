@@ -6,6 +6,7 @@ import type * as Schema from "effect/Schema"
 import { CommandFailed } from "../../src/cli/CommandFailed.ts"
 import * as JsonLines from "../../src/cli/JsonLines.ts"
 import * as JsonOutput from "../../src/cli/JsonOutput.ts"
+import * as ServiceLines from "../../src/cli/service/ServiceLines.ts"
 import { TorrentStatus } from "../../src/torrent/TorrentStatus.ts"
 import { endedOf, eventsOf, fakeOutput } from "./program.ts"
 
@@ -28,9 +29,9 @@ const membersOf = (schema: { readonly members: ReadonlyArray<unknown> }): Readon
     "members" in (member as object) ? membersOf(member as never) : [member as Fields]
   )
 
-const members = [...membersOf(JsonLines.Line), ...membersOf(JsonLines.Result)].map(
-  ({ fields }) => [fields._tag.schema.literal, Object.keys(fields).filter((name) => name !== "_tag")] as const
-)
+const members = [JsonLines.Line, JsonLines.Result, ServiceLines.Line]
+  .flatMap(membersOf)
+  .map(({ fields }) => [fields._tag.schema.literal, Object.keys(fields).filter((name) => name !== "_tag")] as const)
 
 describe("docs/json.md", () => {
   it("is about the version that is printed", () => {

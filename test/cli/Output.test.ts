@@ -87,4 +87,31 @@ describe("Output", () => {
 
     assert.deepStrictEqual([before, output.isBehind()], [false, true])
   })
+
+  it("fills the screen, and gives back what was on it, with notes behind it", () => {
+    const { output, written } = terminal()
+
+    output.page(["one", "two"])
+    output.page(["one", "two"])
+    output.note("a\x1b[2J note")
+    output.page(["ONE"])
+    output.release()
+    output.release()
+
+    assert.deepStrictEqual(written, [
+      "\x1b[?1049h\x1b[?25l\x1b[Hone\x1b[K\r\ntwo\x1b[K\x1b[J",
+      "\x1b[HONE\x1b[K\x1b[J",
+      "\x1b[?1049l\x1b[?25h",
+      "a\ufffd[2J note\n"
+    ])
+  })
+
+  it("fills no screen if there is no terminal", () => {
+    const { output, written } = terminal({ isTTY: false })
+
+    output.page(["one"])
+    output.release()
+
+    assert.deepStrictEqual(written, [])
+  })
 })

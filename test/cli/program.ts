@@ -129,15 +129,18 @@ export const fakeOutput = (terminal: boolean) => {
   const written = {
     printed: [] as Array<string>,
     notes: [] as Array<string>,
-    drawn: [] as Array<ReadonlyArray<string>>
+    drawn: [] as Array<ReadonlyArray<string>>,
+    pages: [] as Array<ReadonlyArray<string>>
   }
   const output: Output.Output = {
     isTerminal: terminal,
     style: () => ({ columns: 60, color: false, unicode: true }),
+    rows: () => 24,
     isBehind: () => false,
     print: (lines) => void written.printed.push(...lines),
     note: (text) => void written.notes.push(text),
     draw: (lines) => void written.drawn.push(lines),
+    page: (lines) => void written.pages.push(lines),
     release: () => {}
   }
   return { output, written }
