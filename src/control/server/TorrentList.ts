@@ -33,7 +33,6 @@ export const kindOf = ({ progress, state }: SessionStatus): Kind => {
     case "Queued":
       return "queued"
     case "Paused":
-    case "Moving":
     case "Removing":
       return "paused"
     case "Failed":

@@ -15,7 +15,7 @@ import * as Arguments from "../../../src/cli/Arguments.ts"
 import type { CommandFailed } from "../../../src/cli/CommandFailed.ts"
 import * as Commands from "../../../src/cli/Commands.ts"
 import type * as Output from "../../../src/cli/Output.ts"
-import { Access, Form } from "../../../src/control/api/Access.ts"
+import { Access, Anybody, Form } from "../../../src/control/api/Access.ts"
 import * as Errors from "../../../src/control/api/ApiErrors.ts"
 import { ControlApi } from "../../../src/control/api/ControlApi.ts"
 import type { ServiceLimits } from "../../../src/control/api/ServiceApi.ts"
@@ -152,12 +152,16 @@ const access = Layer.succeed(Access, {
   session: () => Effect.fail(new Unauthenticated({ message: "There is no session." }))
 })
 
+const anybody = Layer.succeed(Anybody, (handler) =>
+  Effect.provideService(handler, Caller, { _tag: "Nobody", address: "127.0.0.1" })
+)
+
 /** Starts a service, and announces it in a state folder. Both go when the scope closes. */
 export const start = Effect.fnUntraced(function* (given: ReadonlyArray<TorrentItem> = []) {
   const fake: Fake = { torrents: [...given], limits: {}, added: [], calls: [] }
   const routes = HttpApiBuilder.layer(ControlApi).pipe(
     Layer.provide([torrents(fake), ...others(fake)]),
-    Layer.provide([form, access])
+    Layer.provide([form, access, anybody])
   )
   const context = yield* Layer.build(
     HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
