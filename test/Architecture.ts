@@ -242,8 +242,8 @@ export const nodeModules = (house: House): ReadonlyArray<Violation> =>
 const wallClockReaders = [
   // Notes when somebody did something, for people to read.
   "control/server/ActionLog.ts",
-  // Says since when a service runs, and until when a link is good.
-  "control/server/ControlServer.ts",
+  // Says since when a service runs, for people to read.
+  "node/NodeService.ts",
   // Replaces the wall clock by elapsed time for those modules of Effect that ask for it.
   "base/Monotonic.ts",
   // Records when the machine started, for a later process to compare. If the clock was set meanwhile, pieces are

@@ -46,7 +46,8 @@ export const TorrentPage = Schema.Struct({
   revision: SessionList.fields.revision,
   /** How many torrents there are with the filters, on all pages. */
   total: Schema.Natural,
-  torrents: Schema.Array(TorrentItem)
+  torrents: Schema.Array(TorrentItem),
+  unreadable: SessionList.fields.unreadable
 }).annotate({ identifier: "TorrentPage" })
 
 /** A part of a list. */

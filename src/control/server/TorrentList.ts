@@ -87,5 +87,6 @@ export const pageOf = (list: SessionList, query: Query): TorrentPage => {
     const compare = comparing(sort)
     found.sort(order === "ascending" ? compare : (one, other) => compare(other, one))
   } else if (order === "descending") found.reverse()
-  return { revision: list.revision, total: found.length, torrents: found.slice(offset, offset + limit) }
+  const { revision, unreadable } = list
+  return { revision, total: found.length, torrents: found.slice(offset, offset + limit), unreadable }
 }

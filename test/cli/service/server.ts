@@ -53,7 +53,7 @@ const torrents = (fake: Fake) =>
     const note = (operation: string, infoHash: InfoHash.InfoHash, ...details: ReadonlyArray<unknown>) =>
       Effect.tap(find(infoHash), ({ name }) => Effect.sync(() => fake.calls.push([operation, name, ...details])))
     return handlers.handleAll({
-      list: ({ query }) => Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents }, query)),
+      list: ({ query }) => Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
       changes: () => Effect.sync(() => all(fake.torrents)),
       add: Effect.fnUntraced(function* ({ payload }) {
         fake.added.push(payload)
@@ -68,6 +68,7 @@ const torrents = (fake: Fake) =>
         return torrent("abcd", { name: "new\x1b[2J", labels: payload.labels ?? [] })
       }),
       addFile: notUsed,
+      setFolder: notUsed,
       get: ({ params }) => Effect.map(find(params.infoHash), (torrent) => ({ torrent })),
       update: ({ params, payload }) =>
         Effect.map(note("update", params.infoHash, payload), (torrent) => ({
@@ -133,7 +134,10 @@ const others = (fake: Fake) =>
       handlers.handleAll({
         list: notUsed,
         set: notUsed,
-        remove: notUsed
+        remove: notUsed,
+        listGoals: notUsed,
+        setGoal: notUsed,
+        removeGoal: notUsed
       })
     ),
     HttpApiBuilder.group(ControlApi, "login", (handlers) =>
