@@ -13,11 +13,13 @@ import { Caller, type Identity } from "./Caller.ts"
 import type { PasswordState } from "./Credentials.ts"
 import * as Credentials from "./Credentials.ts"
 import { type Login, Logins } from "./Logins.ts"
-import { Unauthenticated } from "./Refused.ts"
+import * as Refused from "./Refused.ts"
 import * as SessionCookie from "./SessionCookie.ts"
 
 const noPassword = () =>
-  new Unauthenticated({ message: "No password is set. Set one, or use the token in the state folder of the service." })
+  new Refused.Unauthenticated({
+    message: "No password is set. Set one, or use the token in the state folder of the service."
+  })
 
 const loginOf = ({ isSet }: PasswordState, caller: Identity): Login =>
   caller._tag === "Cookie"
@@ -45,17 +47,29 @@ const make = ({ basePath }: { readonly basePath: string }) =>
       if (caller._tag === "Cookie") BrowserSessions.end(sessions, caller.session)
     }
 
+    /** Checks a password, and returns the revision that it is the right one of. */
+    const revisionOf = (
+      text: string,
+      address: string
+    ): Effect.Effect<number, Refused.Unauthenticated | Refused.TooManyFailures> =>
+      Effect.gen(function* () {
+        const { isSet, revision } = yield* password
+        if (!isSet) return yield* noPassword()
+        yield* attempts.password(text, address)
+        // It may have changed meanwhile.
+        return (yield* password).revision === revision ? revision : yield* revisionOf(text, address)
+      })
+
     return Logins.of({
-      login: Effect.fnUntraced(function* (text) {
-        const caller = yield* Caller
-        if (!(yield* password).isSet) return yield* noPassword()
-        yield* attempts.password(text, caller.address)
-        const state = yield* password
-        endOf(caller)
-        const { csrfToken, secret } = BrowserSessions.start(sessions, state.revision, yield* Monotonic.now)
-        yield* answering(SessionCookie.set(secret, yield* place, BrowserSessions.lifetime))
-        return { caller: "Cookie" as const, hasPassword: state.isSet, csrfToken }
-      }),
+      login: (text) =>
+        Effect.gen(function* () {
+          const caller = yield* Caller
+          const revision = yield* revisionOf(text, caller.address)
+          endOf(caller)
+          const { csrfToken, secret } = BrowserSessions.start(sessions, revision, yield* Monotonic.now)
+          yield* answering(SessionCookie.set(secret, yield* place, BrowserSessions.lifetime))
+          return { caller: "Cookie" as const, hasPassword: true, csrfToken }
+        }).pipe(Effect.tapErrorTag("piecewise/TooManyFailures", (error) => answering(Refused.withRetryAfter(error)))),
       logout: Effect.gen(function* () {
         endOf(yield* Caller)
         yield* answering(SessionCookie.clear(yield* place))

@@ -82,9 +82,14 @@ const statuses: { readonly [Tag in Refusal["_tag"]]: number } = {
 
 const encode = Schema.encodeSync(Refusal)
 
+/** Says in an answer when to try again. */
+export const withRetryAfter =
+  ({ retryAfterSeconds }: TooManyFailures) =>
+  (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse =>
+    HttpServerResponse.setHeader(response, "retry-after", String(retryAfterSeconds))
+
 /** The answer to a refused request. What else it needs, such as `WWW-Authenticate`, depends on the path. */
-export const toResponse = (refusal: Refusal): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.jsonUnsafe(encode(refusal), {
-    status: statuses[refusal._tag],
-    headers: refusal._tag === "piecewise/TooManyFailures" ? { "retry-after": String(refusal.retryAfterSeconds) } : {}
-  })
+export const toResponse = (refusal: Refusal): HttpServerResponse.HttpServerResponse => {
+  const response = HttpServerResponse.jsonUnsafe(encode(refusal), { status: statuses[refusal._tag] })
+  return refusal._tag === "piecewise/TooManyFailures" ? withRetryAfter(refusal)(response) : response
+}

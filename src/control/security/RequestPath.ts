@@ -1,6 +1,6 @@
 /**
- * Paths of requests: those that have one reading only, the base path before them, and what the routes need that they
- * lead to.
+ * Paths of requests: which of them have one reading only, the base path before them, and what their routes need of a
+ * client.
  *
  * Routers, proxies and file servers read `//`, `/../`, `%2f` and `;` in different ways. What is allowed here must be
  * what is routed, so a path with any of them is refused.

@@ -36,7 +36,7 @@ import * as HostName from "./HostName.ts"
 import type { Logins } from "./Logins.ts"
 import * as Origin from "./Origin.ts"
 import * as Refused from "./Refused.ts"
-import { CrossSite, HostNotAllowed, PathNotAllowed, type Refusal, TooLarge } from "./Refused.ts"
+import { CrossSite, HostNotAllowed, PathNotAllowed, TooLarge } from "./Refused.ts"
 import * as RequestPath from "./RequestPath.ts"
 import * as SecurityHeaders from "./SecurityHeaders.ts"
 import * as Tickets from "./Tickets.ts"
@@ -157,36 +157,35 @@ const make = (options: Options) =>
       return isAllowed ? Effect.succeed(host) : Effect.fail(hostNotAllowed(host))
     }
 
-    /** Finds out who sent a request, and how long its body may be; fails with the reason for which it is refused. */
-    const admit = Effect.fnUntraced(function* (path: string, isOwn: boolean) {
+    /** Finds out who sent a request; fails with the reason for which it is refused. */
+    const admit = Effect.fnUntraced(function* (path: string, maxBytes: number, isOwn: boolean) {
       const request = yield* HttpServerRequest.HttpServerRequest
       const need = RequestPath.needOf(request.method, path)
       const caller = yield* authenticate({ request, need, address: addressOf(request), isOwn })
-      const maxBytes = RequestPath.maxBodyOf(request.method, path)
-      if (Number(request.headers["content-length"] ?? 0) > maxBytes) return yield* tooLarge(maxBytes)
-      return { caller, maxBytes }
+      return Number(request.headers["content-length"] ?? 0) > maxBytes ? yield* tooLarge(maxBytes) : caller
     })
 
-    const refuse = (refusal: Refusal, path: string) => {
-      const response = Refused.toResponse(refusal)
-      return refusal._tag === "piecewise/Unauthenticated"
+    /** What an answer to a path lacks that says what to do: a handler fails with the same refusals. */
+    const completed = (path: string, maxBytes: number) => (response: HttpServerResponse.HttpServerResponse) => {
+      // A body that does not say how long it is exceeds the limit while the handler reads it.
+      if (response.status === 413 && response.body._tag === "Empty") {
+        return HttpServerResponse.setHeaders(Refused.toResponse(tooLarge(maxBytes)), response.headers)
+      }
+      return response.status === 401
         ? HttpServerResponse.setHeader(response, "www-authenticate", RequestPath.challengeOf(path))
         : response
     }
 
     /** Handles a request that has passed the checks of its host, origin and path. */
     const answer = Effect.fnUntraced(function* (handler: Handler, path: string, sender: Origin.Sender) {
-      const admitted = yield* Effect.result(admit(path, sender === "own"))
-      if (Result.isFailure(admitted)) return refuse(admitted.failure, path)
-      const { caller, maxBytes } = admitted.success
-      // A body that does not say how long it is exceeds the limit while the handler reads it.
-      yield* HttpEffect.appendPreResponseHandler((_, response) =>
-        Effect.succeed(
-          response.status === 413 && response.body._tag === "Empty" ? refuse(tooLarge(maxBytes), path) : response
-        )
-      )
+      const { method } = yield* HttpServerRequest.HttpServerRequest
+      const maxBytes = RequestPath.maxBodyOf(method, path)
+      const complete = completed(path, maxBytes)
+      yield* HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(complete(response)))
+      const admitted = yield* Effect.result(admit(path, maxBytes, sender === "own"))
+      if (Result.isFailure(admitted)) return Refused.toResponse(admitted.failure)
       return yield* handler.pipe(
-        Effect.provideService(Caller, caller),
+        Effect.provideService(Caller, admitted.success),
         Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(BigInt(maxBytes)))
       )
     })

@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as InfoHash from "../../../src/base/InfoHash.ts"
+import { Credentials } from "../../../src/control/security/Credentials.ts"
 import * as Security from "../../../src/control/security/Security.ts"
 import * as Service from "./serving.ts"
 
@@ -14,6 +16,7 @@ const test = (
 
 /** Asserts that an answer is a refusal with a sentence. */
 const refused = (answer: Service.Answer, status: number, tag: string) => {
+  if (status === 401) assert.match(String(answer.headers["www-authenticate"]), /Bearer realm="piecewise"/)
   assert.deepEqual([answer.status, answer.json._tag], [status, `piecewise/${tag}`])
   assert.match(String(answer.json.message), /^[A-Z].*\.$/)
 }
@@ -142,6 +145,24 @@ describe("sessions of browsers", () => {
       refused(yield* served.send({ path: "/v1/x", headers: { cookie } }), 401, "Unauthenticated")
       refused(yield* served.send(stream), 403, "Forbidden")
     }))
+
+  it.live("a session does not start with a password that changes while it is checked", () =>
+    Effect.gen(function* () {
+      const changing = Layer.effect(
+        Credentials,
+        Credentials.useSync((credentials) => ({
+          ...credentials,
+          isPassword: (text) =>
+            Effect.tap(credentials.isPassword(text), () => Effect.orDie(credentials.setPassword("b")))
+        }))
+      ).pipe(Layer.provide(Service.credentials()))
+      const served = yield* Service.serve({ credentials: changing })
+      const body = JSON.stringify({ password: Service.password })
+      const answer = yield* served.send({ path: "/v1/login", method: "POST", body })
+      refused(answer, 401, "Unauthenticated")
+      assert.isUndefined(answer.headers["set-cookie"])
+    })
+  )
 
   it.live("no session starts without a password", () =>
     Effect.gen(function* () {
@@ -538,5 +559,6 @@ describe("fault 105: bodies", () => {
       const body = new Uint8Array(1_048_577)
       const answer = yield* send({ path: "/v1/length", method: "POST", headers, body })
       refused(answer, 413, "TooLarge")
+      assert.equal(answer.headers["cache-control"], "no-store")
     }))
 })

@@ -17,7 +17,6 @@ import { Caller } from "../../../src/control/security/Caller.ts"
 import { Credentials, PasswordNotAllowed } from "../../../src/control/security/Credentials.ts"
 import { Logins } from "../../../src/control/security/Logins.ts"
 import * as NodeHttpLimits from "../../../src/control/security/provider/node/NodeHttpLimits.ts"
-import * as Refused from "../../../src/control/security/Refused.ts"
 import * as Security from "../../../src/control/security/Security.ts"
 import { Tickets } from "../../../src/control/security/Tickets.ts"
 
@@ -61,7 +60,9 @@ const login = Effect.gen(function* () {
     Logins.use((logins) => logins.login(password)),
     {
       onSuccess: (found) => HttpServerResponse.jsonUnsafe(found),
-      onFailure: Refused.toResponse
+      // As the routes of an API answer: with the status and the body alone.
+      onFailure: ({ _tag, message }) =>
+        HttpServerResponse.jsonUnsafe({ _tag, message }, { status: _tag === "piecewise/TooManyFailures" ? 429 : 401 })
     }
   )
 })
