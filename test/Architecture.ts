@@ -249,6 +249,8 @@ const wallClockReaders = [
   // Records when the machine started, for a later process to compare. If the clock was set meanwhile, pieces are
   // verified.
   "resume/provider/node/FileResumeStore.ts",
+  // Gives dates to clients that show them.
+  "control/transmission/TorrentMethods.ts",
   // Note when torrents were added and completed, for people to read.
   "session/Session.ts",
   "session/SessionProgram.ts",

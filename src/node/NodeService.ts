@@ -1,7 +1,6 @@
 /**
  * A service as it runs on Node: a session, and the HTTP API that controls it.
  */
-import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Clock from "effect/Clock"
@@ -19,6 +18,7 @@ import * as ControlServer from "../control/server/ControlServer.ts"
 import { ServiceFacts } from "../control/server/ServiceFacts.ts"
 import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
 import { Unpacking } from "../network/Unpacking.ts"
+import * as NodeDiskSpace from "./NodeDiskSpace.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeRoutedHttp from "./NodeRoutedHttp.ts"
 import * as NodeSession from "./NodeSession.ts"
@@ -41,26 +41,16 @@ export const defaultHttp = { host: "127.0.0.1", port: 6_880 } as const
  */
 const gracefulTimeout = "500 millis"
 
-/** The bytes that are free on the disk of a folder, or of the nearest one above it that exists. */
-const freeBytes = (directory: string): Effect.Effect<number | undefined> =>
-  Effect.promise(async () => {
-    for (let folder = Path.resolve(directory); ; folder = Path.dirname(folder)) {
-      try {
-        const { bavail, bsize } = await FileSystem.statfs(folder)
-        return bavail * bsize
-      } catch {
-        if (folder === Path.dirname(folder)) return undefined
-      }
-    }
-  })
-
 const facts = ({ directory }: Options) =>
   Layer.effect(
     ServiceFacts,
     Effect.map(Clock.currentTimeMillis, (startedAtMillis) => ({
       startedAtMillis,
       directory: Path.resolve(directory),
-      freeBytes: freeBytes(directory)
+      freeBytes: Effect.matchEager(NodeDiskSpace.of(directory), {
+        onFailure: () => undefined,
+        onSuccess: ({ freeBytes }) => freeBytes
+      })
     }))
   )
 
@@ -114,7 +104,11 @@ const server = ({ http = {}, trustedProxies }: Options) => {
  */
 export const layer = (options: Options) => {
   const { state } = options
-  const routes = ControlServer.layer(options).pipe(Layer.provide([facts(options), fetching(options)]))
+  const { dht, encryption, maxConnections } = options
+  const transmission = { dht: dht !== false, encryption, maxConnections, space: NodeDiskSpace.of }
+  const routes = ControlServer.layer({ ...options, transmission }).pipe(
+    Layer.provide([facts(options), fetching(options)])
+  )
   return Layer.merge(
     HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }),
     announcing(options)

@@ -77,14 +77,15 @@ export const needOf = (method: string, path: string): Need => {
   return ticket === undefined ? credentials : { _tag: "Ticket", ticket }
 }
 
-const rpcPath = "/transmission/rpc"
+/** The path of the Transmission RPC, to which `transmission-remote` adds a slash. */
+const rpcPath = /^\/transmission\/rpc\/?$/
 
 /**
  * The value of `WWW-Authenticate` for a path. Browsers ask for a password if it names Basic, so it does so only where
  * other programs need that.
  */
 export const challengeOf = (path: string): string =>
-  path === rpcPath || path === "/metrics"
+  rpcPath.test(path) || path === "/metrics"
     ? 'Basic realm="piecewise", charset="UTF-8", Bearer realm="piecewise"'
     : 'Bearer realm="piecewise"'
 
@@ -101,6 +102,6 @@ const torrentPath = /^\/v1\/torrents(?:\/|\/file)?$/
 export const maxBodyOf = (method: string, path: string): number =>
   needOf(method, path)._tag !== "Credentials"
     ? maxBody.anybody
-    : path === rpcPath || (method === "POST" && torrentPath.test(path))
+    : rpcPath.test(path) || (method === "POST" && torrentPath.test(path))
       ? maxBody.torrents
       : maxBody.most

@@ -1,11 +1,13 @@
 /**
- * A session as a service over HTTP: the routes of the API, of the files of torrents, and of metrics.
+ * A session as a service over HTTP: the routes of the API, of the files of torrents, of metrics, and of the
+ * Transmission RPC.
  */
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import { ControlApi } from "../api/ControlApi.ts"
 import * as Security from "../security/Security.ts"
+import * as TransmissionRpc from "../transmission/TransmissionRpc.ts"
 import * as ActionLog from "./ActionLog.ts"
 import * as ApiMiddleware from "./ApiMiddleware.ts"
 import * as HealthHandlers from "./HealthHandlers.ts"
@@ -28,12 +30,14 @@ const api = HttpApiBuilder.layer(ControlApi, { openapiPath: "/v1/openapi.json" }
   Layer.provide([ApiMiddleware.access, ApiMiddleware.anybody, ApiMiddleware.form])
 )
 
-/** How the service is reached. */
-export interface Options extends Security.Options {}
+/** How the service is reached, and what clients of the Transmission RPC find. */
+export interface Options extends Security.Options {
+  readonly transmission?: TransmissionRpc.Options | undefined
+}
 
 /** The routes of a service, for `HttpRouter.serve`. */
 export const layer = (options: Options = {}) =>
-  Layer.mergeAll(api, Streaming.layer, PrometheusMetrics.layerHttp()).pipe(
+  Layer.mergeAll(api, Streaming.layer, PrometheusMetrics.layerHttp(), TransmissionRpc.layer(options.transmission)).pipe(
     Layer.provide(Security.layer(options)),
     Layer.provide(Security.services(options)),
     Layer.provide(ActionLog.layer)

@@ -10,16 +10,22 @@ import type { ScrapeResponse } from "./Tracker.ts"
 import { TrackerRefused } from "./TrackerAnswer.ts"
 
 /**
- * The URL of a scrape for an info hash of 20 bytes. Replaces `announce` at the beginning of the path's last component
- * by `scrape`. `undefined` if that component begins with anything else: such a tracker has no scrape (BEP 48).
+ * The URL of scrapes, without the torrents that they are about. Replaces `announce` at the beginning of the path's last
+ * component by `scrape`. `undefined` if that component begins with anything else: such a tracker has no scrape (BEP 48).
  */
-export const toUrl = (trackerUrl: string, infoHash: Uint8Array): string | undefined => {
+export const baseUrl = (trackerUrl: string): string | undefined => {
   const url = URL.parse(trackerUrl)
   if (url === null) return undefined
   const path = url.pathname.replace(/\/announce([^/]*)$/, "/scrape$1")
   if (path === url.pathname) return undefined
   url.pathname = path
-  return AnnounceCodec.withParameters(url.href, [`info_hash=${AnnounceCodec.percentEncode(infoHash)}`])
+  return url.href
+}
+
+/** The URL of a scrape for an info hash of 20 bytes; `undefined` if the tracker has no scrape. */
+export const toUrl = (trackerUrl: string, infoHash: Uint8Array): string | undefined => {
+  const url = baseUrl(trackerUrl)
+  return url && AnnounceCodec.withParameters(url, [`info_hash=${AnnounceCodec.percentEncode(infoHash)}`])
 }
 
 /**

@@ -109,7 +109,13 @@ describe("RequestPath", () => {
 
   it("takes long bodies only where torrents are added", () => {
     const max = (path: string, method = "POST") => RequestPath.maxBodyOf(method, path)
-    for (const path of ["/v1/torrents", "/v1/torrents/", "/v1/torrents/file", "/transmission/rpc"]) {
+    for (const path of [
+      "/v1/torrents",
+      "/v1/torrents/",
+      "/v1/torrents/file",
+      "/transmission/rpc",
+      "/transmission/rpc/"
+    ]) {
       assert.equal(max(path), 100_663_296)
     }
     assert.equal(max("/v1/torrents/c12f/files"), 1_048_576)

@@ -49,6 +49,7 @@ describe("credentials", () => {
       assert.equal(yield* challenge("/v1/torrents"), 'Bearer realm="piecewise"')
       assert.match(String(yield* challenge("/metrics")), /^Basic .*Bearer /)
       assert.match(String(yield* challenge("/transmission/rpc")), /^Basic .*Bearer /)
+      assert.match(String(yield* challenge("/transmission/rpc/")), /^Basic .*Bearer /)
     }))
 
   test("the token is good as Bearer and as the password of Basic", ({ send }) =>
