@@ -13,6 +13,7 @@ import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import type * as Turn from "../base/Turn.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
@@ -25,6 +26,7 @@ import * as FileClaims from "./FileClaims.ts"
 import * as FileFinish from "./FileFinish.ts"
 import * as FileRemoval from "./FileRemoval.ts"
 import * as FlushBehind from "./FlushBehind.ts"
+import * as HintedFiles from "./HintedFiles.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import * as LostPieces from "./LostPieces.ts"
 import type * as Recheck from "./Recheck.ts"
@@ -55,6 +57,12 @@ export interface Options {
   /** What resume data remembered of the files. */
   readonly records: ReadonlyMap<number, FileRecord> | undefined
   readonly found: Recheck.Found
+  /** The hint for later runs. What is verified, or not stored, is removed from it. */
+  readonly hint?: Bitfield.Bitfield | undefined
+  /** As in `FileChanges.Options`. */
+  readonly background?: Turn.Turn | undefined
+  /** Stored pieces that do not count until they are verified, at first those of `found.doubtful`. Changed only here. */
+  readonly suspects: Bitfield.Bitfield
   /** The pieces that are stored now. `drop` removes pieces from it. */
   readonly stored: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
@@ -81,6 +89,8 @@ export interface TorrentFiles {
   readonly reader: Pick<TorrentStorage, "readBlock">
   /** Stored pieces that do not count until they are verified. */
   readonly suspects: Bitfield.Bitfield
+  /** Those of them that are only hinted at; `undefined` if there never was one. */
+  readonly hinted: Bitfield.Bitfield | undefined
   /** Missing pieces that decide whose a file is. They are to be fetched before all others. */
   readonly deciding: ReadonlyArray<PieceIndex>
   /** Moves the wanted files to their places, and reserves every file that is still to be written for these pieces. */
@@ -118,7 +128,7 @@ export const make = Effect.fnUntraced(function* ({
   const { digestOf, layout, storage, stored } = options
   const { geometry } = layout
   const hasher = yield* PieceHasher
-  const known = KnownFiles.make(layout, facts, standings, stored, records)
+  const known = KnownFiles.make(layout, facts, standings, stored, records, found.hinted)
   if (options.overwrites) KnownFiles.compareNothing(known)
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
@@ -126,11 +136,11 @@ export const make = Effect.fnUntraced(function* ({
   // Reserve before anything is written, even resume data, so that a second writer of the same paths changes nothing.
   if (atFirst !== undefined) yield* WantedFiles.want(wanted, atFirst.files, atFirst.pieces)
 
-  /** Stored pieces that do not count until they are verified, and those that a failed flush may have lost. */
-  const suspects = Bitfield.copy(found.doubtful)
+  const { suspects } = options
+  /** Stored pieces that a failed flush may have lost. */
   const unsaved = new Set<PieceIndex>()
   const snapshot = (): Snapshot => ({
-    stored: Bitfield.copyWithout(stored, unsaved),
+    stored: Bitfield.copyWithout(KnownFiles.withoutHinted(known, stored), unsaved),
     flushed,
     files: KnownFiles.records(known, suspects)
   })
@@ -163,6 +173,7 @@ export const make = Effect.fnUntraced(function* ({
       if (options.isReadOnly) LostPieces.add(lost, piece)
       Bitfield.remove(flushed, piece)
       KnownFiles.noteStored(known, piece, false)
+      if (KnownFiles.settleHint(known, piece) && options.hint !== undefined) Bitfield.remove(options.hint, piece)
     }
     keeper.noteDropped(pieces)
     options.drop(pieces)
@@ -179,6 +190,9 @@ export const make = Effect.fnUntraced(function* ({
     suspects,
     digestOf,
     drop,
+    background: options.background,
+    onHintRight: (piece) =>
+      HintedFiles.settle({ known, storage, keeper, flushed, hint: options.hint, noteFile }, piece),
     onSuspects: options.onSuspects,
     onReplaced: (file) => {
       // Whoever put it there may not have flushed it.
@@ -304,7 +318,7 @@ export const make = Effect.fnUntraced(function* ({
       ),
       onFlushed: (pieces, files, writing) =>
         Effect.gen(function* () {
-          keeper.noteFlushed(pieces)
+          keeper.noteFlushed(pieces.filter((piece) => !KnownFiles.isHinted(known, piece)))
           const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
           const names = idle.map(({ file }) => file)
           FileChanges.observe(changes, names, idle, writing)
@@ -356,6 +370,7 @@ export const make = Effect.fnUntraced(function* ({
     },
     reader: BlockReader.make({ storage, known, changes }),
     suspects,
+    hinted: known.hinted,
     deciding: [...new Set([...known.toCompare.values()].flatMap((pieces) => [...pieces]))],
     select: (files, pieces) =>
       Effect.gen(function* () {

@@ -50,6 +50,7 @@ const start = Effect.gen(function* () {
       present: drawn("**.."),
       zeros: drawn("....")
     },
+    suspects: drawn("...."),
     stored: drawn("**.."),
     digestOf,
     wanted: { files: [0], pieces: drawn("****") },
