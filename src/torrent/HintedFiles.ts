@@ -17,15 +17,13 @@ export interface Options {
   readonly known: KnownFiles.KnownFiles
   readonly keeper: Pick<ResumeKeeper, "noteFlushed" | "noteRestored">
   readonly flushed: Bitfield.Bitfield
-  /** The hint for later runs. */
-  readonly hint: Bitfield.Bitfield | undefined
   /** Remembers a file that is the torrent's own. */
   readonly noteFile: (file: number) => void
 }
 
 /** Remembers a hinted piece that was found to be right as stored, and the files that it proves. */
 export const settle = Effect.fnUntraced(function* (options: Options, piece: PieceIndex) {
-  const { flushed, hint, keeper, known, noteFile } = options
+  const { flushed, keeper, known, noteFile } = options
   for (const file of KnownFiles.filesOf(known, piece)) {
     if (known.hintedFiles?.has(file) !== true) continue
     // A file that cannot be read is not proved.
@@ -34,7 +32,6 @@ export const settle = Effect.fnUntraced(function* (options: Options, piece: Piec
   }
   keeper.noteRestored(piece)
   if (Bitfield.has(flushed, piece)) keeper.noteFlushed([piece])
-  if (hint !== undefined) Bitfield.remove(hint, piece)
 })
 
 const isProof = Effect.fnUntraced(function* ({ known, storage }: Options, file: number, piece: PieceIndex) {

@@ -27,6 +27,8 @@ export interface KnownFiles {
   readonly toCompare: Map<number, Set<PieceIndex>>
   /** How many pieces of each file are not stored. */
   readonly missing: Column.Column
+  /** The hint for later runs, without what this one has settled. */
+  readonly hint: Bitfield.Bitfield | undefined
   /** Stored pieces that another client has hinted at and nobody has verified. Nothing remembers them as stored. */
   readonly hinted: Bitfield.Bitfield | undefined
   /** Undecided files that one right piece proves to be the torrent's own, because another client has hinted at them. */
@@ -48,7 +50,7 @@ export const make = (
   standings: ReadonlyMap<number, Standing>,
   stored: Bitfield.Bitfield,
   records?: ReadonlyMap<number, FileRecord>,
-  hinted?: Bitfield.Bitfield
+  { hint, hinted }: Pick<KnownFiles, "hint" | "hinted"> | Record<string, never> = {}
 ): KnownFiles => {
   const self: KnownFiles = {
     layout,
@@ -56,6 +58,7 @@ export const make = (
     marks: Column.bytes(layout.fileCount),
     toCompare: new Map(),
     missing: Column.counts(layout.fileCount),
+    hint,
     hinted: hinted && Bitfield.copy(hinted),
     hintedFiles: hinted && new Set()
   }
@@ -205,8 +208,10 @@ export const withoutHinted = ({ hinted }: KnownFiles, stored: Bitfield.Bitfield)
   hinted === undefined ? stored : Bitfield.copyWithout(stored, Bitfield.indices(hinted))
 
 /** Notes that a piece that was hinted at is verified, or not stored. Returns whether it was hinted at until now. */
-export const settleHint = ({ hinted }: KnownFiles, piece: PieceIndex): boolean =>
-  hinted !== undefined && Bitfield.remove(hinted, piece)
+export const settleHint = ({ hint, hinted }: KnownFiles, piece: PieceIndex): boolean => {
+  if (hint !== undefined) Bitfield.remove(hint, piece)
+  return hinted !== undefined && Bitfield.remove(hinted, piece)
+}
 
 /** Notes that a right piece proves a hinted file to be the torrent's own. Returns `false` if it was replaced meanwhile. */
 export const adopt = (self: KnownFiles, file: number): boolean => {

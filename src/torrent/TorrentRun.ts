@@ -158,8 +158,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     yield* Clock.Clock
   )
 
-  const suspects = Bitfield.copy(found.doubtful)
-  const facts = TorrentFacts.make({ life, assembly, swarm, suspects })
+  const facts = TorrentFacts.make({ life, assembly, swarm, suspects: found.doubtful })
   const files = yield* TorrentFiles.make({
     layout,
     storage,
@@ -172,7 +171,6 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     found,
     hint,
     background: options.background,
-    suspects,
     stored: assembly.table.stored,
     digestOf,
     wanted: isReadOnly

@@ -47,7 +47,6 @@ const openFirst = Effect.fnUntraced(function* (layout: FileLayout, first: Uint8A
       present: drawn(stored),
       zeros: drawn(none)
     },
-    suspects: drawn(none),
     stored: drawn(stored),
     digestOf,
     wanted: { files, pieces: drawn(none.replaceAll(".", "*")) },

@@ -50,7 +50,6 @@ const start = Effect.gen(function* () {
       present: drawn("**.."),
       zeros: drawn("....")
     },
-    suspects: drawn("...."),
     stored: drawn("**.."),
     digestOf,
     wanted: { files: [0], pieces: drawn("****") },
