@@ -99,7 +99,12 @@ export const SavedTorrent = Schema.Struct({
   completedAtMillis: Schema.optional(Schema.Natural),
   /** Absent while the metadata of a magnet link is not known. */
   progress: Schema.optional(Progress),
-  statistics: Statistics
+  statistics: Statistics,
+  /**
+   * Bytes of wanted pieces that another client says it has stored, as far as was known when the torrent was added. Absent
+   * unless some of what that client said has to be verified. `missingBytes` has them too until they are verified.
+   */
+  hintedBytes: Schema.optional(Schema.Natural)
 })
 
 /** What a session knows of a torrent without its metainfo. */
@@ -131,7 +136,9 @@ export const SavedFiles = Schema.Struct({
    * A file that is being renamed. It is set before the file is moved, and cleared when the file is in `renamed`. A
    * session that finds it when the torrent is opened moves the file if it is still in its old place.
    */
-  renaming: Schema.optional(RenamedFile)
+  renaming: Schema.optional(RenamedFile),
+  /** As `TorrentOptions.hintedPieces`. Removed once every hinted piece was verified. */
+  hintedPieces: Schema.optional(Schema.Uint8Array)
 })
 
 /** What is chosen for the files of a torrent. */

@@ -325,7 +325,6 @@ describe("renaming a file of a torrent of a session", () => {
 
         assert.deepStrictEqual(yield* paths, ["known/b/c.bin", "known/empty", "known/new.bin"])
         assert.deepStrictEqual((yield* store.content(infoHash))?.files, {
-          priorities: undefined,
           renamed: [renaming]
         })
       })

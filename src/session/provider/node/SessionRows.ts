@@ -8,6 +8,12 @@ import * as Saved from "../../SavedTorrent.ts"
 
 const json = <A, I>(schema: Schema.Codec<A, I>) => Schema.fromJsonString(Schema.toCodecJson(schema))
 
+/** The schema of the text of the options: what is rarely there needs no column of its own. */
+const SavedText = Schema.Struct({
+  ...Saved.SavedOptions.fields,
+  hintedBytes: Saved.SavedTorrent.fields.hintedBytes
+})
+
 /** The schema of a row of `torrents`. */
 export const TorrentRow = Schema.Struct({
   info_hash: Schema.Uint8Array,
@@ -16,7 +22,7 @@ export const TorrentRow = Schema.Struct({
   wanted: json(Saved.Wanted),
   labels: json(Schema.Array(Schema.String)),
   tracker_hosts: Schema.NullOr(json(Schema.Array(Schema.String))),
-  options: json(Saved.SavedOptions),
+  options: json(SavedText),
   added_at_millis: Schema.Natural,
   completed_at_millis: Schema.NullOr(Schema.Natural),
   total_bytes: Schema.NullOr(Schema.Natural),
@@ -68,7 +74,7 @@ export const ofTorrent = (torrent: Saved.SavedTorrent): typeof TorrentRow.Encode
     wanted: torrent.wanted,
     labels: torrent.labels,
     tracker_hosts: torrent.trackerHosts ?? null,
-    options: torrent.options,
+    options: { ...torrent.options, hintedBytes: torrent.hintedBytes },
     added_at_millis: torrent.addedAtMillis,
     completed_at_millis: torrent.completedAtMillis ?? null,
     ...numbersOf(torrent.statistics, torrent.progress)
@@ -80,26 +86,30 @@ const encodeHosts = Schema.encodeSync(json(Schema.Array(Schema.String)))
 export const ofTrackerHosts = (hosts: ReadonlyArray<string>) => ({ tracker_hosts: encodeHosts(hosts) })
 
 /** The torrent of a row. */
-export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
-  infoHash: row.info_hash as InfoHash,
-  name: row.name,
-  position: row.position,
-  wanted: row.wanted,
-  labels: row.labels,
-  trackerHosts: row.tracker_hosts ?? undefined,
-  options: row.options,
-  addedAtMillis: row.added_at_millis,
-  completedAtMillis: row.completed_at_millis ?? undefined,
-  progress:
-    row.total_bytes === null || row.wanted_bytes === null || row.missing_bytes === null
-      ? undefined
-      : { totalBytes: row.total_bytes, wantedBytes: row.wanted_bytes, missingBytes: row.missing_bytes },
-  statistics: {
-    downloadedBytes: row.downloaded_bytes,
-    uploadedBytes: row.uploaded_bytes,
-    seedingMillis: row.seeding_millis
+export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => {
+  const { hintedBytes, ...options } = row.options
+  return {
+    infoHash: row.info_hash as InfoHash,
+    name: row.name,
+    position: row.position,
+    wanted: row.wanted,
+    labels: row.labels,
+    trackerHosts: row.tracker_hosts ?? undefined,
+    options,
+    addedAtMillis: row.added_at_millis,
+    completedAtMillis: row.completed_at_millis ?? undefined,
+    progress:
+      row.total_bytes === null || row.wanted_bytes === null || row.missing_bytes === null
+        ? undefined
+        : { totalBytes: row.total_bytes, wantedBytes: row.wanted_bytes, missingBytes: row.missing_bytes },
+    statistics: {
+      downloadedBytes: row.downloaded_bytes,
+      uploadedBytes: row.uploaded_bytes,
+      seedingMillis: row.seeding_millis
+    },
+    ...(hintedBytes !== undefined && { hintedBytes })
   }
-})
+}
 
 /** The columns of a source. */
 export const ofSource = (source: Saved.Source) =>
