@@ -6,8 +6,10 @@ import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Bitfield from "../../base/Bitfield.ts"
 import * as Bytes from "../../base/Bytes.ts"
+import type { InfoHash } from "../../base/InfoHash.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
 import * as FileLayout from "../../metainfo/FileLayout.ts"
+import * as Magnet from "../../metainfo/Magnet.ts"
 import * as Metainfo from "../../metainfo/Metainfo.ts"
 import type * as Imported from "../Imported.ts"
 import { noStatistics, type RenamedFile, type SavedOptions, type Statistics } from "../SavedTorrent.ts"
@@ -138,3 +140,21 @@ export const structureOf = (bytes: Uint8Array): Result.Result<Metainfo.Structure
     Metainfo.decode(bytes),
     ({ why }) => new ForeignError({ why: `The torrent file cannot be used: ${why}.` })
   )
+
+/** A magnet link for a torrent whose metadata is not known. */
+export const linkOf = (known: {
+  readonly hash: Uint8Array
+  readonly name: string | undefined
+  readonly trackers: ReadonlyArray<string>
+}): string =>
+  Magnet.format({
+    infoHash: known.hash.slice() as InfoHash,
+    infoHashV2: undefined,
+    name: known.name || undefined,
+    trackers: known.trackers.filter((url) => url !== "").slice(0, Magnet.maxEntries),
+    webSeeds: [],
+    exactSources: [],
+    acceptableSources: [],
+    peers: [],
+    select: undefined
+  })

@@ -10,9 +10,7 @@
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Bytes from "../../base/Bytes.ts"
-import type { InfoHash } from "../../base/InfoHash.ts"
 import * as Bencode from "../../bencode/Bencode.ts"
-import * as Magnet from "../../metainfo/Magnet.ts"
 import * as Metainfo from "../../metainfo/Metainfo.ts"
 import * as TorrentFile from "../../metainfo/TorrentFile.ts"
 import type { Limits } from "../../rate/RateLimits.ts"
@@ -124,19 +122,8 @@ const linkOf = (root: Bencode.Dictionary): Result.Result<string, Foreign.Foreign
   const hash = Bencode.getBytes(root, "info-hash")
   if (hash?.length !== 20 || hash.every((byte) => byte === 0)) return fail("It has neither metadata nor an info hash.")
   const tiers = root.get("trackers")
-  return Result.succeed(
-    Magnet.format({
-      infoHash: hash.slice() as InfoHash,
-      infoHashV2: undefined,
-      name: Bencode.getText(root, "name") || undefined,
-      trackers: (Bencode.isList(tiers) ? tiers.flatMap(Foreign.texts) : []).slice(0, Magnet.maxEntries),
-      webSeeds: [],
-      exactSources: [],
-      acceptableSources: [],
-      peers: [],
-      select: undefined
-    })
-  )
+  const trackers = Bencode.isList(tiers) ? tiers.flatMap(Foreign.texts) : []
+  return Result.succeed(Foreign.linkOf({ hash, name: Bencode.getText(root, "name"), trackers }))
 }
 
 /** 0 skips a file, and 6 and 7 are high. What is missing at the end is as usual. */
@@ -180,8 +167,9 @@ const limitsOf = (root: Bencode.Dictionary): Limits | undefined => {
 const noteRest = (root: Bencode.Dictionary, notes: Array<string>): void => {
   const unfinished = Bencode.getList(root, "unfinished")?.length ?? 0
   if (unfinished > 0) notes.push(`${unfinished} pieces of which only a part is there are fetched again.`)
-  const name = Bencode.getText(root, "qBt-name")
-  if (name !== undefined && name !== "") notes.push("The name that was given to it is not taken over.")
+  const name = Bencode.getText(root, "qBt-name") ?? ""
+  if (name !== "" && name !== Bencode.getText(root, "name"))
+    notes.push("The name that was given to it is not taken over.")
   if ((Bencode.getInt(root, "qBt-inactiveSeedingTimeLimit") ?? -1) > 0)
     notes.push("The limit of the time without uploads is not taken over.")
   if (isSet(root, "qBt-firstLastPiecePriority")) notes.push("The first and the last pieces are not preferred.")

@@ -1,7 +1,7 @@
 /**
  * The session of Transmission as it is on disk: below its configuration folder, `resume/NAME.resume` for each torrent,
- * and `torrents/NAME.torrent`, or `torrents/NAME.magnet` with a link as long as the metadata is not known. The first is
- * bencoded. Keys of several words are written with hyphens, and in later versions with underscores. Pure.
+ * and `torrents/NAME.torrent`. As long as the metadata is not known, the latter has `magnet-info` instead of `info`, or is
+ * `torrents/NAME.magnet` with a link. The first is bencoded. Keys of several words are written with hyphens, and in later versions with underscores. Pure.
  *
  * `progress` has `blocks`, the blocks of 16 KiB that are stored: a bitfield, `all` or `none`. `destination` is where the
  * files are, and `incomplete-dir` where they are until the torrent is complete. `files` has the path of each file. A
@@ -64,15 +64,15 @@ export const decode = ({ resume, source }: Files): Result.Result<Foreign.Foreign
       })
     }
     noteRest(root, notes)
-    if ("magnet" in source) {
-      const link = source.magnet.trim()
+    const given = yield* read(source)
+    if ("link" in given) {
       const { name = "a torrent without metadata" } = yield* Result.mapError(
-        Magnet.parse(link),
+        Magnet.parse(given.link),
         ({ message }) => new Foreign.ForeignError({ why: message })
       )
       return {
         ...common,
-        source: { magnet: link },
+        source: { magnet: given.link },
         structure: undefined,
         name,
         files: undefined,
@@ -80,14 +80,14 @@ export const decode = ({ resume, source }: Files): Result.Result<Foreign.Foreign
         notes
       }
     }
-    const structure = yield* Foreign.structureOf(source.torrent)
+    const structure = yield* Foreign.structureOf(given.torrent)
     const { layout, name } = structure
     const hintedPieces = hintOf(root, layout.geometry)
     if (hintedPieces === undefined)
       notes.push("It does not say which pieces are stored, so its files are verified first.")
     return {
       ...common,
-      source: { metainfo: source.torrent },
+      source: { metainfo: given.torrent },
       structure,
       name,
       files: prioritiesOf(root, layout.fileCount, notes),
@@ -98,6 +98,23 @@ export const decode = ({ resume, source }: Files): Result.Result<Foreign.Foreign
       },
       notes
     }
+  })
+
+/** The torrent file, or a link if it has no metadata. */
+const read = (
+  source: Files["source"]
+): Result.Result<{ readonly torrent: Uint8Array } | { readonly link: string }, Foreign.ForeignError> =>
+  Result.gen(function* () {
+    if ("magnet" in source) return { link: source.magnet.trim() }
+    const { root } = yield* Foreign.dictionary(source.torrent, "The torrent file")
+    const known = dictionaryAt(root, "magnet-info")
+    if (known === undefined) return source
+    const hash = Bencode.getBytes(known, "info_hash")
+    if (hash?.length !== 20) return yield* fail("It has neither metadata nor an info hash.")
+    const name = Bencode.getText(known, "display-name")?.replaceAll("+", " ")
+    const tiers = root.get("announce-list")
+    const trackers = Bencode.isList(tiers) ? tiers.flatMap(Foreign.texts) : [Bencode.getText(root, "announce") ?? ""]
+    return { link: Foreign.linkOf({ hash, name, trackers }) }
   })
 
 /** The value at a key, which has hyphens or underscores. */
