@@ -304,7 +304,7 @@ const callable: Readonly<Record<string, RegExp>> = {
   PieceBuffer: /^(sizeOf|isBlock|isComplete|beginWrite|write|endWrite)$/,
   PieceOrder: /^$/,
   PiecePicker: /^$/,
-  PieceTable: /^(is\w+|stateOf|bytesIn|(stored|wanted|missing)Bytes)$/,
+  PieceTable: /^(is\w+|stateOf|bytesIn|wantedBytesIn|(stored|wanted|missing)Bytes)$/,
   Urgency: /^$/
 }
 

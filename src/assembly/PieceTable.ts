@@ -177,7 +177,18 @@ export const storedBytes = (self: PieceTable): number => bytesIn(self, self.stor
 export const wantedBytes = (self: PieceTable): number => bytesIn(self, self.wanted)
 
 /** Bytes of the wanted pieces that are not stored. */
-export const missingBytes = (self: PieceTable): number => {
+const unstoredBytes = (self: PieceTable): number => {
   const last = lastOf(self.geometry)
   return bytesOf(self, self.unstoredWanted, Bitfield.has(self.wanted, last) && !Bitfield.has(self.stored, last))
 }
+
+/** Bytes of those of some pieces that are wanted. */
+export const wantedBytesIn = (self: PieceTable, pieces: Bitfield.Bitfield): number => {
+  const last = lastOf(self.geometry)
+  const isLastAmong = Bitfield.has(self.wanted, last) && Bitfield.has(pieces, last)
+  return bytesOf(self, Bitfield.countOfBoth(self.wanted, pieces), isLastAmong)
+}
+
+/** Bytes of the wanted pieces that are not stored, or that have to be verified before they count (`suspects`). */
+export const missingBytes = (self: PieceTable, suspects: Bitfield.Bitfield): number =>
+  unstoredBytes(self) + wantedBytesIn(self, suspects)

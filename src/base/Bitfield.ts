@@ -64,6 +64,21 @@ export const fromBytes = (bytes: Uint8Array, length: number): Bitfield | undefin
   return self
 }
 
+/**
+ * A bitfield from bytes that a stranger may have written for another length: bits that are missing are clear, and those
+ * beyond the end are left out.
+ */
+export const fitted = (bytes: Uint8Array, length: number): Bitfield => {
+  const self = make(length)
+  const size = Math.min(bytes.length, self.bytes.length)
+  for (let at = 0; at < size; at++) {
+    const bits = at * 8 + 8 > length ? bytes[at]! & ((0xff << (8 - (length & 7))) & 0xff) : bytes[at]!
+    self.bytes[at] = bits
+    self.count += bitsSet[bits]!
+  }
+  return self
+}
+
 /** How many bits each byte has set: a bitfield of the wire is counted at every message. */
 const bitsSet = Uint8Array.from({ length: 256 }, (_, byte) => byte.toString(2).replaceAll("0", "").length)
 
@@ -115,6 +130,13 @@ export const isFull = (self: Bitfield): boolean => self.count === self.length
 export const isSubset = (self: Bitfield, that: Bitfield): boolean => {
   for (let at = 0; at < self.bytes.length; at++) if ((self.bytes[at]! & ~that.bytes[at]!) !== 0) return false
   return true
+}
+
+/** How many bits are set in both of two bitfields of one length. */
+export const countOfBoth = (one: Bitfield, other: Bitfield): number => {
+  let count = 0
+  for (let at = 0; at < one.bytes.length; at++) count += bitsSet[one.bytes[at]! & other.bytes[at]!]!
+  return count
 }
 
 /** How many bits are set in all of three bitfields of one length, with the third one inverted. */

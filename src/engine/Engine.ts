@@ -22,6 +22,7 @@ import * as PeerId from "../base/PeerId.ts"
 import * as Prng from "../base/Prng.ts"
 import * as Size from "../base/Size.ts"
 import * as Ticker from "../base/Ticker.ts"
+import * as Turn from "../base/Turn.ts"
 import * as Callers from "../connect/Callers.ts"
 import { Encryption } from "../connect/Encryption.ts"
 import * as Incoming from "../connect/Incoming.ts"
@@ -227,7 +228,6 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     MetadataSources,
     PeerPolicy.PeerPolicy
   )(yield* Effect.context<Requirements>()).pipe(Context.add(Encryption, encryption))
-  const maxMetadataBytes = Size.bytesOf(options.maxMetadataBytes)
   const budget = BufferBudget.make(Size.bytesOf(options.bufferBytes) ?? BufferBudget.defaultBufferBytes)
   const readCache = ReadCache.make(Size.bytesOf(options.readCacheBytes))
   const limits = RateLimits.makeEngine(options.limits ?? {}, yield* Monotonic.now)
@@ -243,6 +243,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
   const noteShortage = Effect.map(Monotonic.now, (now) => Places.noteShortage(places, now))
   const giveUp = Effect.map(Monotonic.now, (now) => Places.giveUp(places, now))
   const ticker = Ticker.make()
+  const background = Turn.make()
   const telemetry = yield* Telemetry.make(options.telemetry)
   const whileUsed = SharedWork.make(
     Effect.gen(function* () {
@@ -289,7 +290,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
     sources: sourcesOf([...link.peers, ...(asked.peers ?? [])], own),
     dht: nodes?.ours,
     platform: asked.platform,
-    maxBytes: maxMetadataBytes
+    maxBytes: Size.bytesOf(options.maxMetadataBytes)
   })
   const sourceOf = (
     source: Metainfo | MagnetFetch.Link,
@@ -339,6 +340,7 @@ const makeParts = Effect.fnUntraced(function* (options: EngineOptions, listening
         own: ourAddresses,
         places,
         readCache,
+        background,
         tally: telemetry.tally,
         tracesPieces: options.telemetry?.pieces,
         onEvent: (event) => Registry.report(registry, infoHash, event),

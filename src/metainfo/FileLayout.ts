@@ -309,6 +309,12 @@ export const realSpans = (self: FileLayout, begin: number, length: number): Read
 export const pieceSpans = (self: FileLayout, piece: PieceGeometry.PieceIndex): ReadonlyArray<FileSpan> =>
   spans(self, PieceGeometry.pieceOffset(self.geometry, piece), PieceGeometry.pieceSize(self.geometry, piece))
 
+/** Whether all bytes of the piece lie in this file. */
+export const liesIn = ({ geometry, offsets }: FileLayout, piece: PieceGeometry.PieceIndex, file: number): boolean => {
+  const begin = PieceGeometry.pieceOffset(geometry, piece)
+  return offsets[file]! <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offsets[file + 1]!
+}
+
 /** The pieces that hold a byte of `layout.files[file]`; none for a file without bytes. */
 export const filePieces = ({ geometry, offsets }: FileLayout, file: number): PieceRange => {
   const { pieceLength } = geometry

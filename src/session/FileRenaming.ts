@@ -38,6 +38,24 @@ export const refusal = (layout: FileLayout.FileLayout, { file, path }: RenamedFi
   return undefined
 }
 
+/**
+ * Why the files of a layout cannot have their paths beside each other, as a sentence; `undefined` if they can. Of
+ * `renamed` files the names are checked too. They need not be names that every file system can hold, because files have
+ * them already.
+ */
+export const fault = (layout: FileLayout.FileLayout, renamed: ReadonlyArray<RenamedFile>): string | undefined => {
+  for (const { path } of renamed) {
+    const safe = SafePath.path(path, "posix")
+    if (Result.isFailure(safe)) return safe.failure.why
+    if (safe.success.join("/") !== path.join("/")) return `The name ${path.join("/")} is not safe.`
+  }
+  const files = FileLayout.realFiles(layout).map((file) => FileLayout.pathOf(layout, file).map(SafePath.alike))
+  const taken = new Set(files.map((path) => path.join("/")))
+  if (taken.size < files.length) return "Two files of the torrent have the same path."
+  const folders = files.flatMap((path) => path.slice(1).map((_, index) => path.slice(0, index + 1).join("/")))
+  return folders.some((folder) => taken.has(folder)) ? "A file cannot also be a folder." : undefined
+}
+
 /** The same text for paths that some file system may confuse. */
 const keyOf = (path: ReadonlyArray<string>): string => path.map(SafePath.alike).join("/")
 

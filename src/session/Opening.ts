@@ -75,6 +75,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
           ...options,
           ...entry.once,
           files: content.files.priorities,
+          hintedPieces: content.files.hintedPieces,
           // The session ends it, because goals count all runs.
           seed: true,
           isPaused

@@ -101,7 +101,12 @@ export const SavedTorrent = Schema.Struct({
   isCompletionDue: Schema.optional(Schema.Boolean),
   /** Absent while the metadata of a magnet link is not known. */
   progress: Schema.optional(Progress),
-  statistics: Statistics
+  statistics: Statistics,
+  /**
+   * Bytes of wanted pieces that another client says it has stored, as far as was known when the torrent was added. Absent
+   * unless some of what that client said has to be verified. `missingBytes` has them too until they are verified.
+   */
+  hintedBytes: Schema.optional(Schema.Natural)
 })
 
 /** What a session knows of a torrent without its metainfo. */
@@ -138,7 +143,9 @@ export const SavedFiles = Schema.Struct({
    * A move of all files to another folder, as in `SavedOptions.folder`. It is set before the first file is moved, and
    * cleared when the folder is that of the torrent. A session that finds it when the torrent is opened finishes it.
    */
-  moving: Schema.optional(Schema.Struct({ to: Schema.optional(Schema.NonEmptyString) }))
+  moving: Schema.optional(Schema.Struct({ to: Schema.optional(Schema.NonEmptyString) })),
+  /** As `TorrentOptions.hintedPieces`. Removed once every hinted piece was verified. */
+  hintedPieces: Schema.optional(Schema.Uint8Array)
 })
 
 /** What is chosen for the files of a torrent. */

@@ -23,13 +23,14 @@ import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import * as EventLog from "../torrent/EventLog.ts"
+import * as Imported from "./Imported.ts"
 import * as Revisions from "./Revisions.ts"
 import * as Saved from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
-import type { OptionRefused } from "./SessionInput.ts"
 import * as SessionInput from "./SessionInput.ts"
+import { OptionRefused } from "./SessionInput.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -70,6 +71,8 @@ export interface AddOptions extends Saved.SavedOptions {
   readonly files?: ReadonlyArray<PiecePriority.PiecePriority> | undefined
   /** Where it is put in the queue. Default `last`. */
   readonly place?: "first" | "last" | undefined
+  /** What another client knows of it, whose files stay where they are. Default nothing. */
+  readonly imported?: Imported.Imported | undefined
 }
 
 /** Why a torrent could not be added. */
@@ -197,10 +200,12 @@ const wantedBytes = ({ layout }: Metainfo.Metainfo, files: ReadonlyArray<PiecePr
 /** What a torrent is made from, and what is known of it at once. */
 const read = Effect.fnUntraced(function* (
   given: { readonly metainfo: Uint8Array } | { readonly magnet: string },
-  files: ReadonlyArray<PiecePriority.PiecePriority> = []
+  { files = [], imported = {} }: Pick<AddOptions, "files" | "imported">
 ): Effect.fn.Return<
-  Pick<Saved.SavedTorrent, "infoHash" | "name" | "progress" | "trackerHosts"> & { readonly source: Saved.Source },
-  Exclude<AddError, OptionRefused | AlreadyInSession | SessionStoreError>,
+  Pick<Saved.SavedTorrent, "hintedBytes" | "infoHash" | "name" | "progress" | "trackerHosts"> & {
+    readonly source: Saved.Source
+  },
+  Exclude<AddError, AlreadyInSession | SessionStoreError>,
   PieceHasher
 > {
   if ("metainfo" in given) {
@@ -209,7 +214,11 @@ const read = Effect.fnUntraced(function* (
     const wanted = wantedBytes(metainfo, files)
     const progress = { totalBytes: layout.geometry.totalLength, wantedBytes: wanted, missingBytes: wanted }
     const trackerHosts = TrackerHosts.of(metainfo.trackers.flat())
-    return { infoHash, name, progress, trackerHosts, source: { _tag: "Metainfo", bytes: given.metainfo } }
+    const why = Imported.refusal(metainfo, imported.renamed ?? [])
+    if (why !== undefined) return yield* new OptionRefused({ option: "imported.renamed", why })
+    const hintedBytes = imported.hintedPieces && Imported.hintedBytes(metainfo, imported.hintedPieces, files)
+    const source = { _tag: "Metainfo", bytes: given.metainfo } as const
+    return { infoHash, name, progress, trackerHosts, hintedBytes, source }
   }
   const { infoHash, name, trackers } = yield* Effect.fromResult(Magnet.parse(given.magnet))
   if (infoHash === undefined) return yield* new OnlyV2()
@@ -237,7 +246,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
 
     const save = Effect.fnUntraced(function* (
       { source, ...known }: Effect.Success<ReturnType<typeof read>>,
-      { files, isPaused = false, labels: names = [], place = "last", ...options }: AddOptions
+      { files, imported = {}, isPaused = false, labels: names = [], place = "last", ...options }: AddOptions
     ) {
       const { infoHash, name } = known
       const key = InfoHash.toHex(infoHash)
@@ -250,11 +259,12 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         wanted: { _tag: isPaused ? "Paused" : "Running" },
         labels: [...new Set(names)],
         options: { ...options, folder },
-        addedAtMillis: yield* Clock.currentTimeMillis,
-        completedAtMillis: undefined,
-        statistics: Saved.noStatistics
+        addedAtMillis: imported.addedAtMillis ?? (yield* Clock.currentTimeMillis),
+        completedAtMillis: imported.completedAtMillis,
+        statistics: imported.statistics ?? Saved.noStatistics
       }
-      const content: Saved.SavedContent = { source, files: { priorities: files, renamed: [] } }
+      const { hintedPieces, renamed = [] } = source._tag === "Metainfo" ? imported : {}
+      const content: Saved.SavedContent = { source, files: { priorities: files, renamed, hintedPieces } }
       yield* store.commit([{ _tag: "AddTorrent", torrent, content }])
       const entry = SessionEntry.make(torrent)
       entries.set(key, entry)
@@ -288,7 +298,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     return Session.of({
       add: Effect.fnUntraced(function* (source, given = {}) {
         const options = yield* SessionInput.addOptions(given)
-        const known = yield* Effect.provideService(read(source, options.files), PieceHasher, program.hasher)
+        const known = yield* Effect.provideService(read(source, options), PieceHasher, program.hasher)
         return yield* program.saving.withPermit(save(known, options))
       }),
       get: (infoHash) =>

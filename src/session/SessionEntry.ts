@@ -53,6 +53,8 @@ export interface Entry {
   opened: Opened | undefined
   /** Whether its files are being moved to another folder. */
   isMoving: boolean
+  /** Bytes of wanted pieces that are on the medium as far as is known, and have to be verified before they count. */
+  unverifiedBytes: number
   /** What the engine is told once, when it is added there the next time. */
   once: Pick<TorrentOptions, "overwrite" | "startOver">
   /** The state that was reported last. */
@@ -79,6 +81,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   needs: 0,
   opened: undefined,
   isMoving: false,
+  unverifiedBytes: saved.hintedBytes ?? 0,
   once: {},
   reported: undefined,
   hasChanged: true,
@@ -86,8 +89,9 @@ export const make = (saved: SavedTorrent): Entry => ({
   isGone: false
 })
 
-/** Whether everything that is wanted is stored, as far as is known. */
-export const isComplete = ({ saved: { progress } }: Entry): boolean => progress?.missingBytes === 0
+/** Whether everything that is wanted is stored, as far as is known: nothing has to be fetched. */
+export const isComplete = ({ saved: { progress }, unverifiedBytes }: Entry): boolean =>
+  progress !== undefined && progress.missingBytes <= unverifiedBytes
 
 /** What holds for torrents that do not say otherwise. */
 export interface Defaults {
@@ -162,6 +166,7 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   // Nothing has no bytes, but that is said of a torrent whose metadata is not known.
   const isUnknown = unknown.has(status.state._tag) || totalBytes === 0
   const progress = isUnknown ? saved.progress : { totalBytes, wantedBytes, missingBytes }
+  if (!isUnknown) self.unverifiedBytes = status.unverifiedBytes
   const { seedingMillis } = statistics
   const isSameBesides =
     Revisions.isSame({ ...saved.statistics, seedingMillis }, statistics) && Revisions.isSame(saved.progress, progress)
@@ -169,6 +174,10 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   self.saved = { ...saved, statistics, progress }
   if (!isSameBesides) self.isUnsaved = true
 }
+
+/** Whether a hint is saved, and every piece of it was verified. */
+export const hasSettledHint = ({ saved }: Entry, { state, totalBytes, unverifiedPieces }: TorrentStatus): boolean =>
+  saved.hintedBytes !== undefined && !unknown.has(state._tag) && totalBytes > 0 && unverifiedPieces === 0
 
 /** What it is doing. `status` is what the engine says of it, if it is there. */
 export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionState => {

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { PiecePriority } from "../assembly/PiecePriority.ts"
 import { SeedingGoal } from "../torrent/SeedingGoal.ts"
+import { Imported } from "./Imported.ts"
 import * as Saved from "./SavedTorrent.ts"
 import * as TrackerHosts from "./TrackerHosts.ts"
 
@@ -90,7 +91,8 @@ export const AddOptions = Schema.Struct({
   labels: Schema.optional(LabelNames),
   isPaused: Schema.optional(Schema.Boolean),
   files: Schema.optional(Priorities),
-  place: Schema.optional(Schema.Literals(["first", "last"]))
+  place: Schema.optional(Schema.Literals(["first", "last"])),
+  imported: Schema.optional(Imported)
 })
 
 /** The schema of a label that is set. */

@@ -4,6 +4,8 @@
  */
 
 export * as CompletionHooks from "./CompletionHooks.ts"
+export * as Imported from "./Imported.ts"
+export * as SessionImport from "./import/SessionImport.ts"
 export * as MemorySessionStore from "./provider/memory/MemorySessionStore.ts"
 export * as SavedTorrent from "./SavedTorrent.ts"
 export * as Session from "./Session.ts"

@@ -60,7 +60,7 @@ const sums: ReadonlyArray<readonly [Metric.Gauge<number>, (parts: TorrentParts) 
   [EngineMetrics.unchokingPeers, ({ swarm }) => PieceSwarm.prospects(swarm).unchoking],
   [EngineMetrics.knownPeers, counted(({ known }) => known)],
   [EngineMetrics.bannedPeers, counted(({ banned }) => banned)],
-  [EngineMetrics.missingBytes, ({ assembly }) => PieceTable.missingBytes(assembly.table)],
+  [EngineMetrics.missingBytes, ({ assembly, files }) => PieceTable.missingBytes(assembly.table, files.suspects)],
   [EngineMetrics.lentBufferBytes, ({ assembly: { pool } }) => BufferPool.lentCount(pool) * pool.account.bufferBytes]
 ]
 
@@ -240,7 +240,7 @@ const observeTorrent = (
     shows(EngineMetrics.byTorrent.connectedPeers, of(counted(({ connected }) => connected))),
     shows(
       EngineMetrics.byTorrent.missingBytes,
-      of(({ assembly }) => PieceTable.missingBytes(assembly.table))
+      of(({ assembly, files }) => PieceTable.missingBytes(assembly.table, files.suspects))
     )
   ]
 }

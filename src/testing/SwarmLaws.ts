@@ -1,7 +1,7 @@
 /**
  * The laws that every simulated swarm keeps: the engine writes no wrong byte; its buffers stay within the budget;
- * resume data names no piece that was not stored, and no peer hears of one; no more peers are unchoked than there are
- * slots. Dies with the seed and the time if a law is broken.
+ * resume data names no piece that was not stored, and no peer hears of one that was neither stored nor hinted at; no more
+ * peers are unchoked than there are slots. Dies with the seed and the time if a law is broken.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -30,6 +30,8 @@ export interface Subject {
   readonly peers: () => ReadonlyArray<ScriptedPeer.ScriptedPeer>
   /** Whether any of its files existed when it was added. */
   readonly hadFiles: boolean
+  /** Pieces that it was given a hint for: peers may hear of them before they are verified. */
+  readonly hinted: number
 }
 
 /** The laws of one engine. */
@@ -131,7 +133,7 @@ export const make = (options: {
         }
         for (const { counters } of subject.peers()) {
           if (counters.haves <= confirmed.size * counters.connections) continue
-          const stored = yield* countStored(subject, known, confirmed)
+          const stored = subject.hinted + (yield* countStored(subject, known, confirmed))
           if (counters.haves <= stored * counters.connections) continue
           return yield* broken(`a peer heard of ${counters.haves} pieces, and ${stored} were stored`)
         }

@@ -201,7 +201,8 @@ const make: (options: NeighbourOptions, shared: Shared) => Effect.Effect<Made, n
       )
       const { infoHash } = torrent
       const known = () => KnownTorrents.of(torrents, infoHash)
-      watched = { ...subject, torrent, infoHash, known, hadFiles }
+      const hint = Bitfield.fitted(options.hintedPieces ?? new Uint8Array(), 8 * (options.hintedPieces?.length ?? 0))
+      watched = { ...subject, torrent, infoHash, known, hadFiles, hinted: hint.count }
       subjects.add(watched)
       running.add(scope)
       const note = Effect.map(torrent.metainfo, (metainfo) => KnownTorrents.note(torrents, metainfo))

@@ -7,6 +7,10 @@
  * not match is zeros or missing. If a piece that lies in this file alone has all its bytes and does not match, the file
  * is somebody else's. A piece that reaches into a missing file cannot be digested, so it decides nothing yet. It
  * decides once it was fetched: equal bytes make the file the torrent's own, other bytes do not.
+ *
+ * If another client says that it has stored pieces of the file (a hint), the file is undecided until one of these pieces
+ * that is not all zeros matches its digest. That proves the file: what does not match is what the other client has not
+ * finished, or what was damaged since.
  */
 import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
@@ -16,6 +20,7 @@ import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord, ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import { ContentExists, type ExistingFile } from "./ContentExists.ts"
+import * as Hint from "./Hint.ts"
 import * as Recheck from "./Recheck.ts"
 
 /** Whose a file is. */
@@ -37,6 +42,8 @@ export interface Options {
   readonly resume: ResumeData | undefined
   readonly facts: ReadonlyArray<FileFacts | undefined>
   readonly found: Recheck.Found
+  /** Pieces that another client says it has stored, whether or not they were verified since. */
+  readonly hint?: Bitfield.Bitfield | undefined
 }
 
 /**
@@ -56,14 +63,21 @@ const standingOf = (options: Options, facts: FileFacts): Effect.Effect<Standing,
 }
 
 /** Returns the standing if it follows without reading the content. */
-const standingByItself = ({ found, layout, resume }: Options, facts: FileFacts): Standing | undefined => {
+const standingByItself = ({ found, hint, layout, resume }: Options, facts: FileFacts): Standing | undefined => {
   if (facts.kind === "other") return "foreign"
   // Only this engine puts files there.
   if (facts.isAside) return "own"
   if (facts.length > FileLayout.lengthOf(layout, facts.file)) return "foreign"
   const record = resume?.files.get(facts.file)
   if (isRemembered(record, facts)) return "own"
-  if (facts.isHole || isWhole(layout, facts.file, found.stored)) return "own"
+  const { hinted } = found
+  if (facts.isHole || isWhole(layout, facts.file, found)) return "own"
+  if (hint !== undefined && Hint.speaksFor(layout, hint, facts.file)) {
+    const proves = (piece: PieceIndex) =>
+      isRight(found, piece) && !Bitfield.has(found.zeros, piece) && FileLayout.liesIn(layout, piece, facts.file)
+    if (piecesOf(layout, facts.file).some(proves)) return "own"
+    if (hinted !== undefined && Hint.speaksFor(layout, hinted, facts.file)) return "undecided"
+  }
   // The resume data is of a process that was killed while it wrote, on a file system that changes identities, or of a
   // version that remembered no files. A piece that is remembered as stored and matches proves the file: a half-written
   // one cannot match.
@@ -88,16 +102,20 @@ function* piecesOf(layout: FileLayout.FileLayout, file: number): Generator<Piece
   for (let piece = first; piece < end; piece++) yield piece as PieceIndex
 }
 
-const isWhole = (layout: FileLayout.FileLayout, file: number, stored: Bitfield.Bitfield): boolean =>
-  piecesOf(layout, file).every((piece) => Bitfield.has(stored, piece))
+/** Whether a piece is stored, and not only hinted at. */
+const isRight = ({ hinted, stored }: Recheck.Found, piece: PieceIndex): boolean =>
+  Bitfield.has(stored, piece) && (hinted === undefined || !Bitfield.has(hinted, piece))
+
+const isWhole = (layout: FileLayout.FileLayout, file: number, found: Recheck.Found): boolean =>
+  piecesOf(layout, file).every((piece) => isRight(found, piece))
 
 const standingByContent = Effect.fnUntraced(function* (options: Options, facts: FileFacts) {
   const { found, layout } = options
   let isProved = false
   let isOpen = false
   for (const piece of piecesOf(layout, facts.file)) {
-    const isAlone = liesIn(layout, piece, facts.file)
-    if (Bitfield.has(found.stored, piece)) {
+    const isAlone = FileLayout.liesIn(layout, piece, facts.file)
+    if (isRight(found, piece)) {
       if (isProved || Bitfield.has(found.zeros, piece)) continue
       isProved = isAlone || !(yield* isBlank(options, facts, piece))
       continue
@@ -108,12 +126,6 @@ const standingByContent = Effect.fnUntraced(function* (options: Options, facts: 
   }
   return isProved && !isOpen ? ("own" as const) : ("undecided" as const)
 })
-
-/** Whether all bytes of the piece lie in this file. */
-export const liesIn = ({ geometry, offsets }: FileLayout.FileLayout, piece: PieceIndex, file: number): boolean => {
-  const begin = PieceGeometry.pieceOffset(geometry, piece)
-  return offsets[file]! <= begin && begin + PieceGeometry.pieceSize(geometry, piece) <= offsets[file + 1]!
-}
 
 /**
  * Returns the part of a piece that lies in a file and within the file's length: its offset in the piece, and its bytes.

@@ -4,7 +4,8 @@
  *
  * If a file looks different (its size, its time, or another file by that name), its pieces become suspect. Each is
  * digested once, in the background or when a peer requests it, before it is uploaded or counted. Pieces that are wrong
- * or gone are dropped and count as missing. A file that is being written changes its size and time all the time, so of
+ * or gone are dropped and count as missing. Pieces that are only hinted at (`Hint.ts`) are suspect from the start. They
+ * are verified a few at a time, in turn with all other torrents, so that a request need not wait long. A file that is being written changes its size and time all the time, so of
  * such a file only a replacement is noticed. A change that leaves size and time as they were is never noticed.
  */
 import * as Effect from "effect/Effect"
@@ -15,6 +16,7 @@ import * as Bytes from "../base/Bytes.ts"
 import * as Gate from "../base/Gate.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import * as Turn from "../base/Turn.ts"
 import type { FileFacts, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 
@@ -23,6 +25,12 @@ export const retryAfter = "5 seconds"
 
 /** How many looks in a row have to fail before the medium counts as away. */
 export const maxFailedLooks = 3
+
+/**
+ * How many bytes of hinted pieces are verified at a time in the background, at least one piece. A request may have to
+ * wait for as many.
+ */
+const hintedBytesAtOnce = 262_144
 
 /** What happened to files. Paths are components joined by `/`. */
 export type Fact =
@@ -48,6 +56,10 @@ export interface Options {
   readonly drop: (pieces: ReadonlyArray<PieceIndex>) => void
   /** Called when other pieces are suspect than before. */
   readonly onSuspects?: (() => void) | undefined
+  /** Whose turn it is to verify hinted pieces in the background, among all torrents. */
+  readonly background?: Turn.Turn | undefined
+  /** Called for a hinted piece that is right. What it returns is run before the next one is verified. */
+  readonly onHintRight?: ((piece: PieceIndex) => Effect.Effect<void>) | undefined
   /** Called for each file that was replaced by another one. */
   readonly onReplaced: (file: number) => void
   /** Called for each file that was verified after it had changed. */
@@ -68,6 +80,8 @@ export interface FileChanges {
   /** Files that we are replacing with our own, and the identities that they had before. */
   replacing: Set<number> | undefined
   former: Map<number, string> | undefined
+  /** Whose turn it is to verify pieces that were requested, or hinted ones in the background. */
+  readonly turn: Turn.Turn
   readonly awake: Signal.Signal
   readonly isSettled: Gate.Gate
 }
@@ -93,6 +107,7 @@ export const make = (options: Options): FileChanges => {
     failedLooks: 0,
     replacing: undefined,
     former: undefined,
+    turn: Turn.make(),
     awake: Signal.make(),
     isSettled: Gate.make(false)
   }
@@ -230,8 +245,9 @@ export const replacing = <E>(
 const verify = (self: FileChanges, pieces: Iterable<PieceIndex>) =>
   Effect.gen(function* () {
     const { options, suspects } = self
-    const { digestOf, known, storage } = options
+    const { digestOf, known, onHintRight, storage } = options
     const wrong: Array<PieceIndex> = []
+    const right: Array<PieceIndex> = []
     yield* storage.digests(pieces).pipe(
       Stream.runForEachArray((digests) =>
         Effect.sync(() => {
@@ -240,12 +256,15 @@ const verify = (self: FileChanges, pieces: Iterable<PieceIndex>) =>
             if (sha1 !== undefined && Bytes.equals(sha1, digestOf(piece))) {
               Bitfield.remove(suspects, piece)
               KnownFiles.prove(known, piece)
+              if (KnownFiles.settleHint(known, piece)) right.push(piece)
             } else wrong.push(piece)
           }
           options.onSuspects?.()
         })
       )
     )
+    if (right.length > 0 && onHintRight !== undefined)
+      yield* Effect.uninterruptible(Effect.forEach(right, onHintRight, { discard: true }))
     // Another verification may have dropped some of them meanwhile, and they may have been stored again since.
     const lost = wrong.filter((piece) => Bitfield.has(suspects, piece))
     const files = [...new Set(lost.flatMap((piece) => KnownFiles.filesOf(known, piece)))]
@@ -258,7 +277,9 @@ export const isRight = (self: FileChanges, piece: PieceIndex): Effect.Effect<boo
   Effect.suspend(() => {
     const { stored } = self.options
     if (!Bitfield.has(self.suspects, piece)) return Effect.succeed(Bitfield.has(stored, piece))
-    return Effect.map(verify(self, [piece]), () => Bitfield.has(stored, piece))
+    // Many may request blocks of the same piece.
+    const verifying = Effect.suspend(() => (Bitfield.has(self.suspects, piece) ? verify(self, [piece]) : Effect.void))
+    return Effect.map(Turn.take(self.turn, verifying), () => Bitfield.has(stored, piece))
   })
 
 /** Drops the pieces of files that are gone, unless all files are gone. */
@@ -278,6 +299,37 @@ const dropGone = Effect.fnUntraced(function* (self: FileChanges) {
   return true
 })
 
+/** Suspect pieces that are not only hinted at. */
+const doubted = ({ options: { known }, suspects }: FileChanges): Array<PieceIndex> =>
+  Array.from(Bitfield.indices(suspects), (piece) => piece as PieceIndex).filter(
+    (piece) => !KnownFiles.isHinted(known, piece)
+  )
+
+/**
+ * Verifies the hinted pieces that are suspect, until none is left, or something else has to be done first. Whoever
+ * requests a piece takes a turn in between.
+ */
+const verifyHinted = Effect.fnUntraced(function* (self: FileChanges) {
+  const { options, suspects } = self
+  const { background, known } = options
+  const atOnce = Math.max(1, Math.floor(hintedBytesAtOnce / known.layout.geometry.pieceLength))
+  let next = 0
+  const batch = Effect.suspend(() => {
+    const pieces: Array<PieceIndex> = []
+    while (pieces.length < atOnce) {
+      const piece = Bitfield.next(suspects, next)
+      next = piece < 0 ? suspects.length : piece + 1
+      if (piece < 0) break
+      pieces.push(piece as PieceIndex)
+    }
+    return pieces.length === 0 ? Effect.void : verify(self, pieces)
+  })
+  const inTurn = Turn.take(self.turn, batch)
+  while (next < suspects.length && suspects.count > 0 && !isAnyGone(self) && !self.awake.isSet) {
+    yield* background === undefined ? inTurn : Turn.take(background, inTurn)
+  }
+})
+
 const step = Effect.fnUntraced(function* (self: FileChanges) {
   const { onVerified, report } = self.options
   const { suspects } = self
@@ -288,11 +340,9 @@ const step = Effect.fnUntraced(function* (self: FileChanges) {
     report({ _tag: "AllGone" })
     return yield* Effect.never
   }
-  if (suspects.count > 0)
-    yield* verify(
-      self,
-      Array.from(Bitfield.indices(suspects), (piece) => piece as PieceIndex)
-    )
+  const doubts = doubted(self)
+  if (doubts.length > 0) yield* verify(self, doubts)
+  if (suspects.count > 0) yield* verifyHinted(self)
   if (isAnyGone(self) || suspects.count > 0) return
   for (const file of self.changed ?? []) onVerified(file)
   self.changed = undefined

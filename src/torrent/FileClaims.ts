@@ -5,7 +5,8 @@
  * the files of all of them, because to remember many costs the same as to remember one.
  *
  * If it is undecided whose a file is, its pieces wait until their bytes are there to be compared with it. Equal bytes
- * prove the file to be the torrent's own. Other bytes end the torrent before the file is touched.
+ * prove the file to be the torrent's own. Other bytes end the torrent before the file is touched. If another client has
+ * hinted at the file, its hinted pieces are verified first, until one proves it.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -123,7 +124,7 @@ export const make = (options: Options): FileClaims => {
     const end = FileLayout.offsetOf(layout, file) + facts.length
     for (const piece of [...(known.toCompare.get(file) ?? [])]) {
       const isThere = (piece + 1) * layout.geometry.pieceLength <= end
-      if (!isThere || !Adoption.liesIn(layout, piece, file)) continue
+      if (!isThere || !FileLayout.liesIn(layout, piece, file)) continue
       const [digest] = yield* Stream.runCollect(storage.digests([piece]))
       if (!isStill()) return yield* changed(file)
       if (digest?.sha1 !== undefined && Bytes.equals(digest.sha1, options.digestOf(piece))) return
@@ -148,6 +149,18 @@ export const make = (options: Options): FileClaims => {
     if (!isStill()) return yield* changed(file)
     if (!isEqual) return yield* leave(file)
     KnownFiles.noteEqual(known, file, piece.index)
+  })
+
+  /** Verifies hinted pieces of a file until one proves it. Ends the torrent if none does. */
+  const proveHinted = Effect.fnUntraced(function* (file: number) {
+    const { hinted } = known
+    const isOpen = () => known.hintedFiles?.has(file) === true
+    for (const piece of hinted === undefined ? [] : KnownFiles.piecesIn(known, file, hinted)) {
+      if (isOpen()) yield* FileChanges.isRight(changes, piece)
+    }
+    if (isOpen()) return yield* leave(file)
+    // It was replaced meanwhile.
+    if (KnownFiles.standingOf(known, file) !== "own") return yield* changed(file)
   })
 
   const claimOf = (file: number): FileClaim => {
@@ -265,6 +278,7 @@ export const make = (options: Options): FileClaims => {
       }
     }
     const unclaimed = files.filter((file) => !KnownFiles.isWriting(known, file))
+    if (!overwrites) for (const file of unclaimed) if (known.hintedFiles?.has(file) === true) yield* proveHinted(file)
     if (!overwrites)
       for (const file of unclaimed)
         if (KnownFiles.standingOf(known, file) === "undecided" && !compared.has(file)) {

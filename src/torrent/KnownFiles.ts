@@ -11,6 +11,7 @@ import type { FileRecord } from "../resume/ResumeStore.ts"
 import * as FactsTable from "../storage/FactsTable.ts"
 import type { FileFacts } from "../storage/Storage.ts"
 import type { Standing } from "./Adoption.ts"
+import * as Hint from "./Hint.ts"
 
 /**
  * The files that exist, by their index in `layout.files`. Held in columns, because a torrent may have hundreds of
@@ -26,6 +27,12 @@ export interface KnownFiles {
   readonly toCompare: Map<number, Set<PieceIndex>>
   /** How many pieces of each file are not stored. */
   readonly missing: Column.Column
+  /** The hint for later runs, without what this one has settled. */
+  readonly hint: Bitfield.Bitfield | undefined
+  /** Stored pieces that another client has hinted at and nobody has verified. Nothing remembers them as stored. */
+  readonly hinted: Bitfield.Bitfield | undefined
+  /** Undecided files that one right piece proves to be the torrent's own, because another client has hinted at them. */
+  readonly hintedFiles: Set<number> | undefined
 }
 
 const standings = ["own", "undecided", "foreign"] as const
@@ -33,20 +40,27 @@ const standingBits = 3
 const writing = 4
 const stale = 8
 
-/** Makes it from the files that were found, the pieces that are stored, and what was remembered of the files. */
+/**
+ * Makes it from the files that were found, the pieces that are stored, what was remembered of the files, and which of the
+ * stored pieces are only hinted at.
+ */
 export const make = (
   layout: FileLayout.FileLayout,
   facts: ReadonlyArray<FileFacts | undefined>,
   standings: ReadonlyMap<number, Standing>,
   stored: Bitfield.Bitfield,
-  records?: ReadonlyMap<number, FileRecord>
+  records?: ReadonlyMap<number, FileRecord>,
+  { hint, hinted }: Pick<KnownFiles, "hint" | "hinted"> | Record<string, never> = {}
 ): KnownFiles => {
   const self: KnownFiles = {
     layout,
     facts: FactsTable.make(layout.fileCount),
     marks: Column.bytes(layout.fileCount),
     toCompare: new Map(),
-    missing: Column.counts(layout.fileCount)
+    missing: Column.counts(layout.fileCount),
+    hint,
+    hinted: hinted && Bitfield.copy(hinted),
+    hintedFiles: hinted && new Set()
   }
   for (let file = 0; file < layout.fileCount; file++) {
     if (FileLayout.isPadding(layout, file)) continue
@@ -57,14 +71,18 @@ export const make = (
   }
   for (const [index, standing] of standings) {
     const found = facts[index]!
-    if (standing === "undecided") meet(self, found)
+    if (standing === "undecided" && hinted !== undefined && Hint.speaksFor(layout, hinted, index)) {
+      add(self, standing, found)
+      self.hintedFiles?.add(index)
+    } else if (standing === "undecided") meet(self, found)
     else add(self, standing, found)
     const record = records?.get(index)
     const isTheSame = record?.identity === found.identity
     setStale(self, index, record?.isStale === true && isTheSame)
     // An empty file that the torrent made stays its own.
     if (isTheSame && found.length === 0 && FileLayout.lengthOf(layout, index) === 0) noteFilled(self, index)
-    if (self.toCompare.size > 0) for (const piece of piecesIn(self, index, stored)) prove(self, piece)
+    if (self.toCompare.size > 0)
+      for (const piece of piecesIn(self, index, stored)) if (!isHinted(self, piece)) prove(self, piece)
   }
   return self
 }
@@ -72,6 +90,7 @@ export const make = (
 /** Adds a file that is not being written, or replaces what is known of it. */
 export const add = (self: KnownFiles, standing: Standing, facts: FileFacts): void => {
   self.toCompare.delete(facts.file)
+  self.hintedFiles?.delete(facts.file)
   self.marks[facts.file] = standings.indexOf(standing)
   FactsTable.set(self.facts, facts)
 }
@@ -79,6 +98,7 @@ export const add = (self: KnownFiles, standing: Standing, facts: FileFacts): voi
 /** Notes that a file does not exist any more. */
 export const remove = (self: KnownFiles, file: number): void => {
   self.toCompare.delete(file)
+  self.hintedFiles?.delete(file)
   self.marks[file] = 0
   FactsTable.remove(self.facts, file)
 }
@@ -179,6 +199,27 @@ export const prove = (self: KnownFiles, piece: PieceIndex): void => {
   for (const file of filesOf(self, piece)) noteEqual(self, file, piece)
 }
 
+/** Whether a stored piece is only hinted at. */
+export const isHinted = ({ hinted }: KnownFiles, piece: PieceIndex): boolean =>
+  hinted !== undefined && Bitfield.has(hinted, piece)
+
+/** The stored pieces that are not only hinted at: `stored` itself if none is, otherwise a copy. */
+export const withoutHinted = ({ hinted }: KnownFiles, stored: Bitfield.Bitfield): Bitfield.Bitfield =>
+  hinted === undefined ? stored : Bitfield.copyWithout(stored, Bitfield.indices(hinted))
+
+/** Notes that a piece that was hinted at is verified, or not stored. Returns whether it was hinted at until now. */
+export const settleHint = ({ hint, hinted }: KnownFiles, piece: PieceIndex): boolean => {
+  if (hint !== undefined) Bitfield.remove(hint, piece)
+  return hinted !== undefined && Bitfield.remove(hinted, piece)
+}
+
+/** Notes that a right piece proves a hinted file to be the torrent's own. Returns `false` if it was replaced meanwhile. */
+export const adopt = (self: KnownFiles, file: number): boolean => {
+  if (self.hintedFiles?.delete(file) !== true) return false
+  setStanding(self, file, "own")
+  return true
+}
+
 /** Notes that a piece became stored, or is not stored any more. */
 export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolean): void => {
   for (const file of filesOf(self, piece)) self.missing[file]! += isStored ? -1 : 1
@@ -186,12 +227,12 @@ export const noteStored = (self: KnownFiles, piece: PieceIndex, isStored: boolea
 
 /**
  * What resume data remembers of a file. A file with suspect pieces is remembered as being written, so that a later run
- * does not trust it either.
+ * does not trust it either. Pieces that are only hinted at are not remembered, so they do not count.
  */
 export const recordOf = (self: KnownFiles, file: number, suspects: Bitfield.Bitfield): FileRecord => {
   const { identity, length, mtimeNs } = factsOf(self, file)!
   return {
-    isWriting: isWriting(self, file) || piecesIn(self, file, suspects).length > 0,
+    isWriting: isWriting(self, file) || piecesIn(self, file, suspects).some((piece) => !isHinted(self, piece)),
     isStale: isStale(self, file),
     length,
     mtimeNs,

@@ -4,7 +4,9 @@
  *
  * A file is compared by size and time with what was remembered of it. If it was being written when the process died,
  * its time proves nothing: pieces that were written since its last flush are digested at once, the others later
- * (`doubtful`). Pieces of any other existing file are digested, because somebody may have put the file there.
+ * (`doubtful`). Pieces of any other existing file are digested, because somebody may have put the file there. If another
+ * client says that it has stored pieces (a hint), these are digested later too, and the other pieces of their files count
+ * as missing.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -19,6 +21,7 @@ import * as FileLayout from "../metainfo/FileLayout.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
 import type { FileRecord, ResumeData } from "../resume/ResumeStore.ts"
 import type { FileFacts, TorrentStorage } from "../storage/Storage.ts"
+import * as Hint from "./Hint.ts"
 
 /** The most progress reports of one check, however many pieces it digests. */
 const progressSteps = 100
@@ -32,7 +35,9 @@ export interface Options {
   readonly resume: ResumeData | undefined
   /** What lies at the path of each file in `layout.files`; `undefined` for a missing file, and for padding. */
   readonly facts: ReadonlyArray<FileFacts | undefined>
-  /** Whether every piece whose bytes exist is digested, whatever resume data says; default false. */
+  /** Pieces that another client says it has stored. */
+  readonly hint?: Bitfield.Bitfield | undefined
+  /** Whether every piece whose bytes exist is digested, whatever resume data and the hint say; default false. */
   readonly distrusts?: boolean | undefined
   readonly onProgress: (checkedPieces: number, totalPieces: number) => void
 }
@@ -42,6 +47,8 @@ export interface Found {
   readonly stored: Bitfield.Bitfield
   /** Pieces of `stored` that have to be digested before the torrent is complete. */
   readonly doubtful: Bitfield.Bitfield
+  /** Pieces of `doubtful` that only the hint speaks for; `undefined` if there are none. */
+  readonly hinted?: Bitfield.Bitfield | undefined
   /** Pieces of `stored` that survive a power cut. */
   readonly flushed: Bitfield.Bitfield
   /** Digested pieces whose bytes all exist, right or wrong. */
@@ -57,33 +64,44 @@ export const isUnchanged = (record: FileRecord, facts: FileFacts): boolean =>
 /** Finds the stored pieces. Fails with `StorageError` only if the medium cannot be read at all. */
 export const run = Effect.fnUntraced(function* (options: Options) {
   const { pieceCount } = options.metainfo.layout.geometry
-  const { believed, claimed, doubtful, flushed } = trust(options)
+  const { believed, claimed, doubtful, flushed, hinted } = trust(options)
   const present = Bitfield.make(pieceCount)
   const zeros = Bitfield.make(pieceCount)
   yield* digest(options, claimed, { stored: believed, present, zeros })
-  const found: Found = { stored: believed, doubtful, flushed, present, zeros }
+  const found: Found = {
+    stored: believed,
+    doubtful,
+    hinted: hinted.count === 0 ? undefined : hinted,
+    flushed,
+    present,
+    zeros
+  }
   return found
 })
 
 const isMissing = 1
 const isChanged = 2
 const isWriting = 4
+const isHinted = 8
 
 /** Sorts the pieces: trusted, trusted until they are digested later, and to be digested at once. */
-const trust = ({ distrusts, facts, metainfo, resume }: Options) => {
+const trust = ({ distrusts, facts, hint: given, metainfo, resume }: Options) => {
   const { layout } = metainfo
   const { geometry } = layout
   const believed = Bitfield.make(geometry.pieceCount)
   const doubtful = Bitfield.make(geometry.pieceCount)
   const claimed = Bitfield.make(geometry.pieceCount)
   const flushed = Bitfield.make(geometry.pieceCount)
+  const hinted = Bitfield.make(geometry.pieceCount)
+  const hint = distrusts === true ? undefined : given
   const marks = new Uint8Array(geometry.pieceCount)
   for (const index of FileLayout.indices(layout)) {
     const offset = FileLayout.offsetOf(layout, index)
     const length = FileLayout.lengthOf(layout, index)
     if (FileLayout.isPadding(layout, index) || length === 0) continue
-    const mark = markOf(facts[index], distrusts === true ? undefined : resume?.files.get(index))
     const { end, first } = FileLayout.filePieces(layout, index)
+    const known = markOf(facts[index], distrusts === true ? undefined : resume?.files.get(index))
+    const mark = known === isChanged && hint !== undefined && Hint.speaksFor(layout, hint, index) ? isHinted : known
     for (let piece = first; piece < end; piece++) marks[piece]! |= mark
     // Whatever was remembered, there are no bytes beyond the end of the file.
     const thereTo = offset + (facts[index]?.length ?? 0)
@@ -95,18 +113,16 @@ const trust = ({ distrusts, facts, metainfo, resume }: Options) => {
     if ((mark & isMissing) !== 0) continue
     const wasStored = resume !== undefined && Bitfield.has(resume.stored, piece)
     const wasFlushed = wasStored && Bitfield.has(resume.flushed, piece)
-    if ((mark & isChanged) !== 0) Bitfield.add(claimed, piece)
-    else if (wasStored) {
-      const isSafe = wasFlushed || (resume.isSameBoot && (mark & isWriting) === 0)
-      if (!isSafe) Bitfield.add(claimed, piece)
-      else {
-        Bitfield.add(believed, piece)
-        if ((mark & isWriting) !== 0) Bitfield.add(doubtful, piece)
-        if (wasFlushed) Bitfield.add(flushed, piece)
-      }
-    }
+    const isSafe = wasFlushed || (wasStored && resume.isSameBoot && (mark & isWriting) === 0)
+    if (isSafe && (mark & (isChanged | isHinted)) === 0) {
+      Bitfield.add(believed, piece)
+      if ((mark & isWriting) !== 0) Bitfield.add(doubtful, piece)
+      if (wasFlushed) Bitfield.add(flushed, piece)
+    } else if (hint !== undefined && Bitfield.has(hint, piece)) {
+      for (const set of [believed, doubtful, hinted]) Bitfield.add(set, piece)
+    } else if (wasStored || (mark & isChanged) !== 0) Bitfield.add(claimed, piece)
   }
-  return { believed, doubtful, claimed, flushed }
+  return { believed, doubtful, claimed, flushed, hinted }
 }
 
 const markOf = (facts: FileFacts | undefined, record: FileRecord | undefined): number => {

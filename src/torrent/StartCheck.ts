@@ -29,6 +29,8 @@ export interface Options {
   /** As in `Recheck.Options`. */
   readonly budget?: BufferBudget.Ledger | undefined
   readonly resume: ResumeData | undefined
+  /** As in `Recheck.Options`. */
+  readonly hint?: Bitfield.Bitfield | undefined
   /** Moves the wanted files to their places, and returns which files those are. */
   readonly prepare: Effect.Effect<Selection["wanted"], StorageError>
   /** Whether files of somebody else's may be overwritten. */
@@ -69,16 +71,16 @@ export const run = Effect.fnUntraced(function* (options: Options) {
     if (facts.some((one) => one !== undefined)) return yield* brought.failure
     return { prepared: undefined, facts }
   })
-  let resume = options.resume
+  let { hint, resume } = options
   let { facts, prepared } = yield* look
-  if (options.startsOver && missing(layout, resume, facts).length > 0) resume = undefined
+  if (options.startsOver && missing(layout, { hint, resume }, facts).length > 0) resume = hint = undefined
   /** If a medium goes away, all its files do, including those of which no piece was stored yet. */
   const written = options.isRestart && resume !== undefined ? [...resume.files.keys()] : []
   /** Files of a read-only torrent count as missing if none of them exists. */
   const gone = (): ReadonlyArray<number> => {
     const isEmpty = isReadOnly && real.every((file) => facts[file] === undefined)
     if (isEmpty) return real
-    const lost = missing(layout, resume, facts)
+    const lost = missing(layout, { hint, resume }, facts)
     if (lost.length > 0 || real.some((file) => facts[file] !== undefined)) return lost
     return written.length > 0 || prepared !== undefined ? written : real
   }
@@ -93,8 +95,8 @@ export const run = Effect.fnUntraced(function* (options: Options) {
   const onProgress = (checkedPieces: number, totalPieces: number) =>
     report({ _tag: "Checking", checkedPieces, totalPieces })
   const { distrusts } = options
-  const found = yield* Recheck.run({ metainfo, storage, budget, resume, facts, distrusts, onProgress })
-  const checked = { layout, storage, resume, facts, found }
+  const found = yield* Recheck.run({ metainfo, storage, budget, resume, hint, facts, distrusts, onProgress })
+  const checked = { layout, storage, resume, hint, facts, found }
   const standings = yield* Adoption.run(checked)
   const meant = wanted(layout, prepared)
   // Nothing will be written, so only files that are too long are in the way.
@@ -111,15 +113,18 @@ const byIndex = (layout: FileLayout.FileLayout, seen: ReadonlyArray<FileFacts | 
   return facts
 }
 
-/** The files with stored bytes, if all of them are gone; else none. Also none if nothing is remembered as stored. */
+/**
+ * The files with stored bytes, if all of them are gone; else none. Also none if nothing is remembered as stored, and
+ * nothing is hinted at.
+ */
 const missing = (
   layout: FileLayout.FileLayout,
-  resume: ResumeData | undefined,
+  { hint, resume }: Pick<Options, "hint" | "resume">,
   facts: ReadonlyArray<FileFacts | undefined>
 ): ReadonlyArray<number> => {
-  if (resume === undefined || resume.stored.count === 0) return []
-  const files = FileLayout.realFiles(layout).filter(
-    (file) => KnownFiles.piecesIn({ layout }, file, resume.stored).length > 0
+  const sets = [resume?.stored, hint].filter((pieces) => pieces !== undefined && pieces.count > 0)
+  const files = FileLayout.realFiles(layout).filter((file) =>
+    sets.some((pieces) => KnownFiles.piecesIn({ layout }, file, pieces!).length > 0)
   )
   return files.some((file) => facts[file] !== undefined) ? [] : files
 }

@@ -21,12 +21,14 @@ export interface TorrentFacts {
   readonly swarm: PieceSwarm.PieceSwarm
   /** Stored pieces that resume data contains as well. Only these are announced to peers and reported as events. */
   readonly kept: Bitfield.Bitfield
+  /** Stored pieces that do not count until they are verified. */
+  readonly suspects: Bitfield.Bitfield
   /** Whether the run ends. Later facts of its parts have no effect on peers and pieces. */
   isOver: boolean
 }
 
 /** Makes it with the pieces that the check before the run has found. */
-export const make = (options: Pick<TorrentFacts, "life" | "assembly" | "swarm">): TorrentFacts => ({
+export const make = (options: Pick<TorrentFacts, "life" | "assembly" | "swarm" | "suspects">): TorrentFacts => ({
   ...options,
   kept: Bitfield.copy(options.assembly.table.stored),
   isOver: false
@@ -102,13 +104,16 @@ export const onFiles = (self: TorrentFacts, fact: TorrentFiles.Fact): void => {
   }
 }
 
+/** How many pieces are stored, verified, and in resume data. */
+const countOf = ({ kept, suspects }: TorrentFacts): number => kept.count - Bitfield.countOfBoth(kept, suspects)
+
 /** Handles that resume data contains a stored piece, so that a kill would not lose it any more. */
 export const onKept = (self: TorrentFacts, piece: PieceIndex): void => {
   // Its files are gone, or it was lost while it was appended.
   if (self.isOver || !Bitfield.has(self.assembly.table.stored, piece)) return
   Bitfield.add(self.kept, piece)
   PieceSwarm.announce(self.swarm, piece)
-  TorrentLife.report(self.life, { _tag: "PieceStored", piece, storedPieces: self.kept.count })
+  TorrentLife.report(self.life, { _tag: "PieceStored", piece, storedPieces: countOf(self) })
   onMoved(self)
 }
 

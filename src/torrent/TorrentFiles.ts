@@ -2,10 +2,7 @@
  * The files of a running torrent: claimed before they are written, flushed behind the download, and watched for changes
  * by others. Puts those parts together for the writer, the uploads and the torrent.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as BorrowedBytes from "../assembly/BorrowedBytes.ts"
 import type * as BufferBudget from "../assembly/BufferBudget.ts"
@@ -13,6 +10,7 @@ import type { PieceStore } from "../assembly/Completion.ts"
 import * as Bitfield from "../base/Bitfield.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
 import * as Signal from "../base/Signal.ts"
+import type * as Turn from "../base/Turn.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import type * as FileLayout from "../metainfo/FileLayout.ts"
 import type { FileRecord, ResumeData, ResumeError, Snapshot, TorrentResume } from "../resume/ResumeStore.ts"
@@ -25,8 +23,10 @@ import * as FileClaims from "./FileClaims.ts"
 import * as FileFinish from "./FileFinish.ts"
 import * as FileRemoval from "./FileRemoval.ts"
 import * as FlushBehind from "./FlushBehind.ts"
+import * as HintedFiles from "./HintedFiles.ts"
 import * as KnownFiles from "./KnownFiles.ts"
 import * as LostPieces from "./LostPieces.ts"
+import * as PieceWriter from "./PieceWriter.ts"
 import type * as Recheck from "./Recheck.ts"
 import * as ResumeKeeper from "./ResumeKeeper.ts"
 import * as Settling from "./Settling.ts"
@@ -54,7 +54,12 @@ export interface Options {
   readonly loaded?: ResumeKeeper.Options["loaded"]
   /** What resume data remembered of the files. */
   readonly records: ReadonlyMap<number, FileRecord> | undefined
+  /** What the check has found. Its `doubtful` pieces are kept up to date from then on. */
   readonly found: Recheck.Found
+  /** As in `KnownFiles.make`. */
+  readonly hint?: Bitfield.Bitfield | undefined
+  /** As in `FileChanges.Options`. */
+  readonly background?: Turn.Turn | undefined
   /** The pieces that are stored now. `drop` removes pieces from it. */
   readonly stored: Bitfield.Bitfield
   readonly digestOf: (piece: PieceIndex) => Uint8Array
@@ -81,6 +86,8 @@ export interface TorrentFiles {
   readonly reader: Pick<TorrentStorage, "readBlock">
   /** Stored pieces that do not count until they are verified. */
   readonly suspects: Bitfield.Bitfield
+  /** Those of them that are only hinted at; `undefined` if there never was one. */
+  readonly hinted: Bitfield.Bitfield | undefined
   /** Missing pieces that decide whose a file is. They are to be fetched before all others. */
   readonly deciding: ReadonlyArray<PieceIndex>
   /** Moves the wanted files to their places, and reserves every file that is still to be written for these pieces. */
@@ -118,7 +125,7 @@ export const make = Effect.fnUntraced(function* ({
   const { digestOf, layout, storage, stored } = options
   const { geometry } = layout
   const hasher = yield* PieceHasher
-  const known = KnownFiles.make(layout, facts, standings, stored, records)
+  const known = KnownFiles.make(layout, facts, standings, stored, records, { hint: options.hint, hinted: found.hinted })
   if (options.overwrites) KnownFiles.compareNothing(known)
   const flushed = Bitfield.copy(options.isReadOnly ? stored : found.flushed)
   const wanted = WantedFiles.make({ known, stored, storage, overwrites: options.overwrites })
@@ -126,11 +133,11 @@ export const make = Effect.fnUntraced(function* ({
   // Reserve before anything is written, even resume data, so that a second writer of the same paths changes nothing.
   if (atFirst !== undefined) yield* WantedFiles.want(wanted, atFirst.files, atFirst.pieces)
 
-  /** Stored pieces that do not count until they are verified, and those that a failed flush may have lost. */
-  const suspects = Bitfield.copy(found.doubtful)
+  const suspects = found.doubtful
+  /** Stored pieces that a failed flush may have lost. */
   const unsaved = new Set<PieceIndex>()
   const snapshot = (): Snapshot => ({
-    stored: Bitfield.copyWithout(stored, unsaved),
+    stored: Bitfield.copyWithout(KnownFiles.withoutHinted(known, stored), unsaved),
     flushed,
     files: KnownFiles.records(known, suspects)
   })
@@ -163,6 +170,7 @@ export const make = Effect.fnUntraced(function* ({
       if (options.isReadOnly) LostPieces.add(lost, piece)
       Bitfield.remove(flushed, piece)
       KnownFiles.noteStored(known, piece, false)
+      KnownFiles.settleHint(known, piece)
     }
     keeper.noteDropped(pieces)
     options.drop(pieces)
@@ -179,6 +187,8 @@ export const make = Effect.fnUntraced(function* ({
     suspects,
     digestOf,
     drop,
+    background: options.background,
+    onHintRight: (piece) => HintedFiles.settle({ known, storage, keeper, flushed, noteFile }, piece),
     onSuspects: options.onSuspects,
     onReplaced: (file) => {
       // Whoever put it there may not have flushed it.
@@ -212,33 +222,6 @@ export const make = Effect.fnUntraced(function* ({
     return claiming
   }
 
-  /** Begins to write a piece whose files are writable. Called once a piece, so it adds few effects to the storage's. */
-  const writeReady = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array) => {
-    const files = KnownFiles.filesOf(known, piece)
-    flush().noteWriting()
-    return Effect.onExit(storage.writePiece(piece, bytes, sha1), (exit) => {
-      flush().noteWritten(files)
-      if (Exit.isSuccess(exit)) return Effect.void
-      const error = Cause.findErrorOption(exit.cause)
-      const isChanged = Option.isSome(error) && error.value.reason._tag === "FileChanged"
-      return isChanged ? Effect.ignore(reconsider(files)) : Effect.void
-    })
-  }
-
-  /** Begins to write a piece. What it returns has to be run. */
-  const write = (piece: PieceIndex, bytes: Uint8Array, sha1: Uint8Array): Effect.Effect<void, StorageError> => {
-    if (claims().isReady(piece)) return writeReady(piece, bytes, sha1)
-    // Claiming files may be interrupted, because nothing is written before it ends.
-    const claimed = Effect.tapError(
-      Effect.interruptible(claims().ready({ index: piece, bytes, sha1 })),
-      ({ reason }) =>
-        reason._tag === "FileChanged" || reason._tag === "NotStored"
-          ? Effect.ignore(reconsider(KnownFiles.filesOf(known, piece)))
-          : Effect.void
-    )
-    return Effect.flatMap(claimed, () => writeReady(piece, bytes, sha1))
-  }
-
   /**
    * Looks at files that the storage found changed since they were claimed. They are claimed again before the next
    * write.
@@ -255,6 +238,17 @@ export const make = Effect.fnUntraced(function* ({
       )
     })
 
+  const writing: PieceWriter.Options = {
+    storage,
+    known,
+    keeper,
+    settling,
+    digestOf,
+    claims,
+    flush: () => flush(),
+    reconsider
+  }
+
   const makeFlush = () =>
     FlushBehind.make({
       storage,
@@ -270,7 +264,7 @@ export const make = Effect.fnUntraced(function* ({
         Effect.map(claims().renew(file), () => {
           if (KnownFiles.isWhole(known, file)) settling.soon(file)
         }),
-      rewrite: (piece, bytes) => Effect.uninterruptible(Effect.suspend(() => write(piece, bytes, digestOf(piece)))),
+      rewrite: (piece, bytes) => Effect.uninterruptible(PieceWriter.write(writing, piece, bytes)),
       onUnsafe: (pieces, files) =>
         Effect.suspend(() => {
           // A later run must not trust these pieces until they are written again, whatever their files look like.
@@ -304,7 +298,7 @@ export const make = Effect.fnUntraced(function* ({
       ),
       onFlushed: (pieces, files, writing) =>
         Effect.gen(function* () {
-          keeper.noteFlushed(pieces)
+          keeper.noteFlushed(pieces.filter((piece) => !KnownFiles.isHinted(known, piece)))
           const idle = files.filter(({ file }) => KnownFiles.has(known, file) && !KnownFiles.isWriting(known, file))
           const names = idle.map(({ file }) => file)
           FileChanges.observe(changes, names, idle, writing)
@@ -336,26 +330,10 @@ export const make = Effect.fnUntraced(function* ({
 
   const self: TorrentFiles = {
     regain: LostPieces.regain(lost, { storage, known, changes, digestOf }),
-    writer: {
-      verifies: storage.verifies,
-      writePiece: (piece, bytes, sha1 = digestOf(piece)) =>
-        Effect.suspend(() => {
-          const { length } = bytes
-          const writing = () =>
-            Effect.onExit(write(piece, bytes, sha1), (exit) => {
-              flush().end(length, Exit.isSuccess(exit))
-              return Effect.void
-            })
-          return flush().admitNow(length) ? writing() : Effect.andThen(flush().admit(length), Effect.suspend(writing))
-        }).pipe(Effect.uninterruptible),
-      noteStored: (piece) => {
-        keeper.noteStored(piece)
-        KnownFiles.noteStored(known, piece, true)
-        for (const file of KnownFiles.filesOf(known, piece)) if (KnownFiles.isWhole(known, file)) settling.soon(file)
-      }
-    },
+    writer: PieceWriter.make(writing),
     reader: BlockReader.make({ storage, known, changes }),
     suspects,
+    hinted: known.hinted,
     deciding: [...new Set([...known.toCompare.values()].flatMap((pieces) => [...pieces]))],
     select: (files, pieces) =>
       Effect.gen(function* () {

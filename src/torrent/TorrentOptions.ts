@@ -30,6 +30,14 @@ export interface TorrentOptions {
   /** Uploads what is stored and fetches nothing: no file is made, moved or written. Default false. */
   readonly readOnly?: boolean | undefined
   /**
+   * Pieces that another client says it has stored, one bit a piece as in the wire's `bitfield` message (BEP 3). They are
+   * announced to peers at once. Each is verified before it is first uploaded or read: when somebody requests it, or in the
+   * background. None counts as stored before, and those that are wrong are fetched. Pieces that are not in the hint, of
+   * files that are, count as missing without being read. Bits that are missing count as clear, and those beyond the last
+   * piece are left out. Default: what is on the disk is verified first.
+   */
+  readonly hintedPieces?: Uint8Array | undefined
+  /**
    * URLs of web seeds (BEP 19) besides those that the torrent names. They may lead anywhere, also into the local network
    * and to this machine, and so may the same URL in the torrent. `false` uses no web seed at all. Default none.
    */
@@ -73,6 +81,7 @@ export const TorrentOptions = Schema.Struct({
   overwrite: Schema.optional(Schema.Boolean),
   startOver: Schema.optional(Schema.Boolean),
   readOnly: Schema.optional(Schema.Boolean),
+  hintedPieces: Schema.optional(Schema.Uint8Array),
   webSeeds: Schema.optional(Schema.Union([Schema.Array(Schema.String), Schema.Literal(false)])),
   maxActivePieces: Schema.optional(Slots),
   maxConnections: Schema.optional(Slots),

@@ -2,11 +2,13 @@
  * What a torrent consists of: its options, what outlives a run, and the parts of one run.
  */
 import type { Assembly } from "../assembly/Assembly.ts"
+import type { Bitfield } from "../base/Bitfield.ts"
 import type * as Gate from "../base/Gate.ts"
 import type { PeerId } from "../base/PeerId.ts"
 import type { Prng } from "../base/Prng.ts"
 import type { Tally } from "../base/Tally.ts"
 import type { Ticker } from "../base/Ticker.ts"
+import type { Turn } from "../base/Turn.ts"
 import type { Callers } from "../connect/Callers.ts"
 import type { OwnAddresses } from "../connect/OwnAddresses.ts"
 import type { Places } from "../connect/Places.ts"
@@ -28,7 +30,7 @@ import type { TorrentLife } from "./TorrentLife.ts"
 import type { TorrentOptions } from "./TorrentOptions.ts"
 
 /** What a torrent is made from whose metainfo is known. */
-export interface Options extends Omit<TorrentOptions, "files"> {
+export interface Options extends Omit<TorrentOptions, "files" | "hintedPieces"> {
   readonly metainfo: Metainfo
   readonly peerId: PeerId
   /** Our node of the DHT (BEP 5); default: there is none. A private torrent has none either. */
@@ -48,6 +50,8 @@ export interface Options extends Omit<TorrentOptions, "files"> {
   readonly places: Places
   /** The blocks that all torrents of the engine keep in memory for uploads. */
   readonly readCache: ReadCache
+  /** Whose turn it is to verify hinted pieces in the background, among all torrents of the engine. */
+  readonly background: Turn
   /** What is counted for all torrents of the engine; absent: nothing is. */
   readonly tally?: Tally | undefined
   /** Whether the digest and the write of each piece have spans; default false. */
@@ -71,6 +75,8 @@ export interface Lasting {
   readonly limits: RateLimits.TorrentLimits
   readonly random: Prng
   readonly carried: Carried
+  /** Pieces that another client says it has stored, and that no run has verified. Runs remove pieces from it. */
+  readonly hint: Bitfield | undefined
 }
 
 /** The parts of one run. */

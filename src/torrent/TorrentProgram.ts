@@ -100,7 +100,9 @@ const learn = Effect.fnUntraced(function* (self: TorrentRecord.TorrentRecord, me
   /** A torrent that only reads its files fetches none for its readers. */
   const fetching = () => (options.readOnly === true ? undefined : self.run?.selected)
   const readers = Readers.make({ infoHash, layout, selection, selected: fetching })
-  self.lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried }
+  const { hintedPieces } = options
+  const hint = hintedPieces && Bitfield.fitted(hintedPieces, layout.geometry.pieceCount)
+  self.lasting = { options: { ...options, metainfo }, life, selection, readers, sources, limits, random, carried, hint }
   self.epoch++
   yield* Scope.provide(Selection.run(selection, fetching), scope)
 })

@@ -43,7 +43,7 @@ export type Source =
     }
 
 /** What a torrent is made from. */
-export interface ProgramOptions extends Omit<Options, "metainfo">, Pick<TorrentOptions, "files"> {
+export interface ProgramOptions extends Omit<Options, "metainfo">, Pick<TorrentOptions, "files" | "hintedPieces"> {
   readonly infoHash: InfoHash
   readonly source: Source
   readonly onEvent?: TorrentLife.Options["onEvent"]
@@ -103,7 +103,9 @@ export const afterDeletion = (
       ...status,
       storedPieces: left.count,
       storedBytes: bytesOf(Bitfield.indices(left)),
-      missingBytes: bytesOf(Bitfield.indicesWithout(wanted, left))
+      missingBytes: bytesOf(Bitfield.indicesWithout(wanted, left)),
+      unverifiedPieces: 0,
+      unverifiedBytes: 0
     },
     stored: left,
     wanted

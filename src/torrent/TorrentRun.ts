@@ -20,6 +20,7 @@ import * as PieceTable from "../assembly/PieceTable.ts"
 import * as Requests from "../assembly/Requests.ts"
 import * as Rest from "../assembly/Rest.ts"
 import { SupplierSources } from "../assembly/SupplierSource.ts"
+import * as Bitfield from "../base/Bitfield.ts"
 import * as Gate from "../base/Gate.ts"
 import type { PeerAddress } from "../base/PeerAddress.ts"
 import type { PieceIndex } from "../base/PieceGeometry.ts"
@@ -61,7 +62,7 @@ const regainEvery = "5 seconds"
  * everything that is on the medium is verified, whatever is remembered of it.
  */
 export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = false) {
-  const { life, limits, options, random, selection } = lasting
+  const { hint, life, limits, options, random, selection } = lasting
   const { metainfo } = options
   const { infoHash, layout } = metainfo
   const { geometry } = layout
@@ -89,6 +90,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     storage,
     budget,
     resume: saved,
+    hint,
     prepare: isReadOnly ? Effect.sync(() => selection.wanted) : Selection.prepare(selection, storage),
     overwrites: options.overwrite === true,
     startsOver: options.startOver === true && !isRestart,
@@ -103,6 +105,8 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     })
   )
   const { found, prepared } = checked
+  // The check has found out about every piece.
+  if (distrusts && hint !== undefined) Bitfield.clear(hint)
 
   const hasher = yield* PieceHasher
   const assembly = yield* Assembly.make({
@@ -154,7 +158,7 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     yield* Clock.Clock
   )
 
-  const facts = TorrentFacts.make({ life, assembly, swarm })
+  const facts = TorrentFacts.make({ life, assembly, swarm, suspects: found.doubtful })
   const files = yield* TorrentFiles.make({
     layout,
     storage,
@@ -165,6 +169,8 @@ export const open = Effect.fnUntraced(function* (lasting: Lasting, distrusts = f
     loaded,
     records: saved?.files,
     found,
+    hint,
+    background: options.background,
     stored: assembly.table.stored,
     digestOf,
     wanted: isReadOnly
@@ -215,7 +221,8 @@ export const begin = Effect.fnUntraced(function* (self: TorrentParts) {
   const { life } = lasting
   const { stored, unstoredWanted: missingPieces } = assembly.table
   const totalPieces = assembly.geometry.pieceCount
-  const started = { _tag: "Started", storedPieces: stored.count, missingPieces, totalPieces } as const
+  const storedPieces = stored.count - (files.hinted?.count ?? 0)
+  const started = { _tag: "Started", storedPieces, missingPieces, totalPieces } as const
   TorrentLife.note(life, { _tag: "Started", event: started })
 
   if (self.isCaughtUp.isOpen) TorrentFacts.onMoved(facts)
@@ -356,7 +363,7 @@ const forkPart = <A, R>(life: TorrentLife.TorrentLife, part: Effect.Effect<A, ne
   )
 
 /** What sources need to know of the torrent that they find peers for. */
-const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSourceContext => ({
+const contextOf = ({ assembly, files, lasting, swarm, upload }: TorrentParts): PeerSourceContext => ({
   infoHash: lasting.options.metainfo.infoHash,
   peerId: lasting.options.peerId,
   port: lasting.options.port,
@@ -372,6 +379,9 @@ const contextOf = ({ assembly, lasting, swarm, upload }: TorrentParts): PeerSour
   facts: () => ({
     downloaded: assembly.downloadedBytes,
     uploaded: upload.uploadedBytes,
-    left: assembly.geometry.totalLength - PieceTable.storedBytes(assembly.table)
+    left:
+      assembly.geometry.totalLength -
+      PieceTable.storedBytes(assembly.table) +
+      PieceTable.bytesIn(assembly.table, files.suspects)
   })
 })

@@ -57,7 +57,10 @@ export const TorrentState = Schema.TaggedUnion({
    * run, the torrent cannot know what is left: stop it and add it again, which verifies what is there.
    */
   StorageFailing: { error: StorageError },
-  /** Every wanted piece is stored. The last ones are being flushed, and changed files are being verified. */
+  /**
+   * Every wanted piece is stored, as far as is known. The last ones are being flushed, and changed files and hinted pieces
+   * are being verified.
+   */
   Flushing: {},
   /** Every wanted piece is stored, verified and flushed. */
   Complete: {},
@@ -117,8 +120,15 @@ export const TorrentStatus = Schema.Struct({
   /** Pieces that are wanted, and their bytes. All pieces until it is known what is stored. */
   wantedPieces: Schema.Natural,
   wantedBytes: Schema.Natural,
-  /** Bytes of wanted pieces that are not stored. */
+  /** Bytes of wanted pieces that are not stored, and of those in `unverifiedBytes`. */
   missingBytes: Schema.Natural,
+  /**
+   * Pieces that are on the medium as far as is known, and that have to be verified before they count: another client has
+   * hinted at them (`TorrentOptions.hintedPieces`), or their files have changed. Peers may request them.
+   */
+  unverifiedPieces: Schema.Natural,
+  /** Bytes of those of them that are wanted. */
+  unverifiedBytes: Schema.Natural,
   /** Bytes that were stored before this run began. */
   resumedBytes: Schema.Natural,
   /** Bytes received since it was added, including wasted ones. */

@@ -38,6 +38,8 @@ const status: TorrentStatus = {
   wantedPieces: 3,
   wantedBytes: 49_152,
   missingBytes: 0,
+  unverifiedPieces: 0,
+  unverifiedBytes: 0,
   resumedBytes: 0,
   downloadedBytes: 65_536,
   wastedBytes: 0,

@@ -18,6 +18,8 @@ const status = ({ storedBytes = 128.4 * MiB, totalBytes = 200 * MiB, ...changes 
   wantedPieces: 200,
   wantedBytes: totalBytes,
   missingBytes: totalBytes - storedBytes,
+  unverifiedPieces: 0,
+  unverifiedBytes: 0,
   resumedBytes: 0,
   downloadedBytes: 130 * MiB,
   wastedBytes: 0,

@@ -55,7 +55,10 @@ export const all: ReadonlyArray<Migration> = [
     // They are limits of rates too.
     `UPDATE settings SET name = 'limits' WHERE name = 'queue limits'`
   ),
-  statements(`ALTER TABLE torrents ADD COLUMN is_completion_due INTEGER NOT NULL DEFAULT 0`)
+  statements(
+    `ALTER TABLE torrents ADD COLUMN is_completion_due INTEGER NOT NULL DEFAULT 0`,
+    `ALTER TABLE torrents ADD COLUMN hinted_bytes INTEGER`
+  )
 ]
 
 /** The version of a database, and what kind of database it is. */

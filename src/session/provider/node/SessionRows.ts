@@ -20,6 +20,7 @@ export const TorrentRow = Schema.Struct({
   added_at_millis: Schema.Natural,
   completed_at_millis: Schema.NullOr(Schema.Natural),
   is_completion_due: Schema.Literals([0, 1]),
+  hinted_bytes: Schema.NullOr(Schema.Natural),
   total_bytes: Schema.NullOr(Schema.Natural),
   wanted_bytes: Schema.NullOr(Schema.Natural),
   missing_bytes: Schema.NullOr(Schema.Natural),
@@ -73,6 +74,7 @@ export const ofTorrent = (torrent: Saved.SavedTorrent): typeof TorrentRow.Encode
     added_at_millis: torrent.addedAtMillis,
     completed_at_millis: torrent.completedAtMillis ?? null,
     is_completion_due: torrent.isCompletionDue === true ? 1 : 0,
+    hinted_bytes: torrent.hintedBytes ?? null,
     ...numbersOf(torrent.statistics, torrent.progress)
   })
 
@@ -93,6 +95,7 @@ export const toTorrent = (row: typeof TorrentRow.Type): Saved.SavedTorrent => ({
   addedAtMillis: row.added_at_millis,
   completedAtMillis: row.completed_at_millis ?? undefined,
   isCompletionDue: row.is_completion_due === 1 ? true : undefined,
+  hintedBytes: row.hinted_bytes ?? undefined,
   progress:
     row.total_bytes === null || row.wanted_bytes === null || row.missing_bytes === null
       ? undefined
