@@ -53,7 +53,8 @@ const torrents = (fake: Fake) =>
     const note = (operation: string, infoHash: InfoHash.InfoHash, ...details: ReadonlyArray<unknown>) =>
       Effect.tap(find(infoHash), ({ name }) => Effect.sync(() => fake.calls.push([operation, name, ...details])))
     return handlers.handleAll({
-      list: ({ query }) => Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
+      list: ({ query }) =>
+        Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
       changes: () => Effect.sync(() => all(fake.torrents)),
       add: Effect.fnUntraced(function* ({ payload }) {
         fake.added.push(payload)
