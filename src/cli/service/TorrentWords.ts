@@ -20,6 +20,7 @@ const states = {
   downloading: { word: "downloading", mood: "busy", rank: 0 },
   metadata: { word: "metadata", mood: "busy", rank: 0 },
   checking: { word: "checking", mood: "busy", rank: 0 },
+  moving: { word: "moving", mood: "busy", rank: 0 },
   flushing: { word: "flushing", mood: "busy", rank: 0 },
   diskFails: { word: "disk fails", mood: "bad", rank: 0 },
   seeding: { word: "seeding", mood: "good", rank: 1 },
@@ -38,6 +39,8 @@ export const stateOf = ({ state }: TorrentItem): State => {
   switch (state._tag) {
     case "Queued":
       return states.queued
+    case "Moving":
+      return states.moving
     case "Paused":
       return states.paused
     case "Failed":

@@ -53,7 +53,8 @@ const torrents = (fake: Fake) =>
     const note = (operation: string, infoHash: InfoHash.InfoHash, ...details: ReadonlyArray<unknown>) =>
       Effect.tap(find(infoHash), ({ name }) => Effect.sync(() => fake.calls.push([operation, name, ...details])))
     return handlers.handleAll({
-      list: ({ query }) => Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
+      list: ({ query }) =>
+        Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
       changes: () => Effect.sync(() => all(fake.torrents)),
       add: Effect.fnUntraced(function* ({ payload }) {
         fake.added.push(payload)
@@ -148,10 +149,14 @@ const others = (fake: Fake) =>
 
 const form = Layer.succeed(Form, (handler) => handler)
 
+const caller = { _tag: "Token", address: "127.0.0.1" } as const
+
+const anybody = Layer.succeed(Anybody, (handler) => Effect.provideService(handler, Caller, caller))
+
 const access = Layer.succeed(Access, {
   token: (handler, { credential }) =>
     Redacted.value(credential) === token
-      ? Effect.provideService(handler, Caller, { _tag: "Token", address: "127.0.0.1" })
+      ? handler
       : Effect.fail(new Unauthenticated({ message: "The token is wrong." })),
   session: () => Effect.fail(new Unauthenticated({ message: "There is no session." }))
 })
