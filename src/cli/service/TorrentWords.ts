@@ -30,7 +30,6 @@ const states = {
   paused: { word: "paused", mood: "rest", rank: 4 },
   finished: { word: "finished", mood: "good", rank: 5 },
   stopped: { word: "stopped", mood: "rest", rank: 5 },
-  moving: { word: "moving", mood: "busy", rank: 1 },
   removing: { word: "removing", mood: "rest", rank: 5 }
 } as const satisfies Readonly<Record<string, State>>
 
@@ -47,8 +46,6 @@ export const stateOf = ({ state }: TorrentItem): State => {
       return states.failed
     case "GoalReached":
       return states.finished
-    case "Moving":
-      return states.moving
     case "Removing":
       return states.removing
     case "Active":
