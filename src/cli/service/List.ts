@@ -16,7 +16,7 @@ import * as TorrentColumns from "./TorrentColumns.ts"
 export const run = (args: Arguments.Arguments, output: Output) =>
   ServiceConnection.use(args, (client) =>
     Effect.gen(function* () {
-      const torrents = yield* TorrentChoice.listAll(client, {
+      const { torrents, unreadable } = yield* TorrentChoice.listAll(client, {
         // `Arguments.read` accepts no other values.
         sort: Arguments.get(args, "sort") as TorrentModel.SortKey | undefined,
         kind: Arguments.get(args, "kind") as TorrentModel.Kind | undefined,
@@ -24,7 +24,10 @@ export const run = (args: Arguments.Arguments, output: Output) =>
         label: Arguments.get(args, "label"),
         search: Arguments.get(args, "search")
       })
-      if (Arguments.has(args, "json")) return ServiceLines.print(output, { _tag: "Listed", torrents })
+      if (Arguments.has(args, "json")) return ServiceLines.print(output, { _tag: "Listed", torrents, unreadable })
+      for (const { key, what, why } of unreadable) {
+        output.note(`The service cannot read what it has saved: ${`${what} ${key}`.trim()}: ${why}`)
+      }
       if (torrents.length === 0) return output.note("There are no such torrents.")
       output.print(table(torrents, output))
     })

@@ -70,6 +70,23 @@ describe("commands for a service", () => {
     })
   )
 
+  it.live("say what a service cannot read", () =>
+    Effect.gen(function* () {
+      const { fake, state } = yield* start(films)
+      fake.unreadable.push({ what: "torrent", key: "abcd", why: "it is\nodd" }, { what: "limits", key: "", why: "odd" })
+
+      const { notes, printed } = yield* run(List.run, ["list", "--state", state])
+      const json = yield* run(List.run, ["list", "--state", state, "--json"])
+
+      assert.deepStrictEqual(notes, [
+        "The service cannot read what it has saved: torrent abcd: it is\nodd",
+        "The service cannot read what it has saved: limits: odd"
+      ])
+      assert.strictEqual(printed.length, 4)
+      assert.deepInclude(lineOf(json.printed), { unreadable: fake.unreadable })
+    })
+  )
+
   it.live("cut a table on a terminal", () =>
     Effect.gen(function* () {
       const { state } = yield* start([torrent("1", { name: "x".repeat(300) })])
