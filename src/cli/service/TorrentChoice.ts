@@ -84,7 +84,7 @@ export const findAll = Effect.fnUntraced(function* (client: Client, words: Reado
   const found = new Map<string, TorrentItem>()
   for (const word of words) {
     const one = find(word, torrents)
-    if (typeof one === "string") return yield* Effect.fail(new CommandFailed({ why: one }))
+    if (typeof one === "string") return yield* new CommandFailed({ why: one })
     found.set(InfoHash.toHex(one.infoHash), one)
   }
   return [...found.values()]

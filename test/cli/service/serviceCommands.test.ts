@@ -186,6 +186,12 @@ describe("commands for a service", () => {
       assert.include(yield* why(Limits.run, "limits", "--down", "fast"), "--down fast is not a rate")
       assert.include(yield* why(Limits.run, "limits", "--seeds", "1.5"), "--seeds 1.5 is not a number of torrents")
       assert.include(yield* why(Add.run, "add", "magnet:?x", "--limit-up", "0"), "--limit-up 0 is not a rate")
+      const long = "x".repeat(5_000)
+      assert.include(yield* why(Add.run, "add", "magnet:?x", "--label", "a", "--label", long), "--label is too long")
+      assert.include(yield* why(Add.run, "add", "magnet:?x", "--output", long), "--output is too long")
+      assert.include(yield* why(Add.run, "add", `http://a.example/${long}${long}`), "...: this is too long")
+      assert.include(yield* why(Label.run, "label", "Beta", "--add", long), "--add is too long")
+      assert.include(yield* why(List.run, "list", "--search", long), "--search is too long")
     })
   )
 
