@@ -29,13 +29,17 @@ const program = Effect.gen(function* () {
   })
   while ((yield* opened) === undefined) yield* Effect.sleep("10 millis")
   const torrent = (yield* opened)!
-  print({ port: listening!.port, torrents: report.torrents.map(({ name, notes, outcome }) => ({ name, notes, outcome })) })
+  print({
+    port: listening!.port,
+    torrents: report.torrents.map(({ name, notes, outcome }) => ({ name, notes, outcome }))
+  })
   const lines = Stream.fromAsyncIterable(ReadLine.createInterface({ input: process.stdin }), (cause) => cause)
   yield* Stream.runForEach(lines, (line) =>
     Effect.gen(function* () {
       const peer = PeerAddress.parse(line)
       if (peer !== undefined) yield* torrent.addPeers([peer])
-      const { bannedPeers, downloadedBytes, missingBytes, state, storedPieces, unverifiedPieces } = yield* torrent.status
+      const { bannedPeers, downloadedBytes, missingBytes, state, storedPieces, unverifiedPieces } =
+        yield* torrent.status
       print({ bannedPeers, downloadedBytes, missingBytes, state: state._tag, storedPieces, unverifiedPieces })
     })
   )
