@@ -6,12 +6,11 @@ import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as InfoHash from "../../base/InfoHash.ts"
 import { Access, Anybody, Form } from "../api/Access.ts"
 import { RequestRefused } from "../api/ApiErrors.ts"
-import { Caller, type Identity } from "../security/Caller.ts"
+import * as Callers from "../security/Caller.ts"
 import { Unauthenticated } from "../security/Refused.ts"
 import { ActionLog } from "./ActionLog.ts"
 
@@ -39,18 +38,12 @@ const reading: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"])
 const tagOf = (error: unknown): string =>
   Predicate.hasProperty(error, "_tag") && typeof error._tag === "string" ? error._tag : "Unknown"
 
-/** Who sent the request. Without `Security.layer` around the routes, nobody is known, and nothing is allowed. */
-const caller = Effect.map(
-  Effect.serviceOption(Caller),
-  Option.getOrElse((): Identity => ({ _tag: "Nobody", address: "" }))
-)
-
-/** Operations that need credentials. What changes something is noted. */
+/** Operations that need credentials, so that nobody may ask for them without. What changes something is noted. */
 export const access: Layer.Layer<Access, never, ActionLog> = Layer.effect(
   Access,
   Effect.map(ActionLog, ({ record }) => {
     const around: Access["Service"]["token"] = Effect.fnUntraced(function* (handling, { endpoint, group }) {
-      const { _tag, address } = yield* caller
+      const { _tag, address } = yield* Callers.current
       if (_tag === "Nobody") return yield* new Unauthenticated({ message: "This needs credentials." })
       if (reading.has(endpoint.method)) return yield* handling
       const { infoHash = "" } = yield* HttpRouter.params
@@ -68,5 +61,5 @@ export const access: Layer.Layer<Access, never, ActionLog> = Layer.effect(
 
 /** Operations that anybody may ask for. */
 export const anybody: Layer.Layer<Anybody> = Layer.succeed(Anybody, (handling) =>
-  Effect.flatMap(caller, (found) => Effect.provideService(handling, Caller, found))
+  Effect.flatMap(Callers.current, (found) => Effect.provideService(handling, Callers.Caller, found))
 )
