@@ -29,6 +29,7 @@ import { MetainfoError } from "../src/metainfo/Metainfo.ts"
 import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
+import * as SessionImport from "../src/session/import/SessionImport.ts"
 import * as SavedTorrent from "../src/session/SavedTorrent.ts"
 import * as SessionInput from "../src/session/SessionInput.ts"
 import * as SessionStatus from "../src/session/SessionStatus.ts"
@@ -69,6 +70,7 @@ const errors = {
   NotInSession,
   NotOpened,
   OnlyV2,
+  ImportError: SessionImport.ImportError,
   OptionRefused: SessionInput.OptionRefused,
   PasswordNeeded,
   PasswordNotAllowed: Credentials.PasswordNotAllowed,

@@ -147,7 +147,13 @@ export const isSettled = (self: Entry): boolean => {
 }
 
 /** States in which it is not known how much is missing. */
-const unknown: ReadonlySet<string> = new Set(["FetchingMetadata", "Checking", "FilesMissing", "Stopped", "Failed"])
+export const unknown: ReadonlySet<string> = new Set([
+  "FetchingMetadata",
+  "Checking",
+  "FilesMissing",
+  "Stopped",
+  "Failed"
+])
 
 const isSeeding = ({ isPaused }: Opened, { state }: TorrentStatus): boolean => !isPaused && state._tag === "Complete"
 
@@ -174,10 +180,6 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   self.saved = { ...saved, statistics, progress }
   if (!isSameBesides) self.isUnsaved = true
 }
-
-/** Whether a hint is saved, and every piece of it was verified. */
-export const hasSettledHint = ({ saved }: Entry, { state, totalBytes, unverifiedPieces }: TorrentStatus): boolean =>
-  saved.hintedBytes !== undefined && !unknown.has(state._tag) && totalBytes > 0 && unverifiedPieces === 0
 
 /** What it is doing. `status` is what the engine says of it, if it is there. */
 export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionState => {

@@ -29,6 +29,7 @@ import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStatus from "./SessionStatus.ts"
 import * as SessionStore from "./SessionStore.ts"
+import * as SettledHint from "./SettledHint.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
 import * as TrackerHosts from "./TrackerHosts.ts"
 
@@ -233,7 +234,7 @@ export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
     if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
     const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
     const completing = status.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
-    const settling = SessionEntry.hasSettledHint(entry, status) ? forgetHint(self, entry) : Effect.void
+    const settling = SettledHint.is(entry, status) ? SettledHint.forget(self, entry) : Effect.void
     return learning.pipe(Effect.andThen(completing), Effect.andThen(settling))
   })
 
@@ -285,23 +286,6 @@ const learn = Effect.fnUntraced(
   },
   // It is tried again with the next event, or when the numbers are saved.
   (effect) => Effect.catch(effect, (error) => Effect.logWarning("the metadata of a torrent could not be saved", error))
-)
-
-/** Forgets what another client has said of pieces, now that all of it was verified. */
-const forgetHint = Effect.fnUntraced(
-  function* (self: Session, entry: Entry) {
-    const { infoHash } = entry
-    yield* self.saving.withPermit(
-      Effect.gen(function* () {
-        const content = yield* self.store.content(infoHash)
-        if (content === undefined || entry.saved.hintedBytes === undefined) return
-        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, hintedBytes: undefined }), [
-          { _tag: "SetFiles", infoHash, files: { ...content.files, hintedPieces: undefined } }
-        ])
-      })
-    )
-  },
-  (effect) => Effect.catch(effect, (error) => Effect.logWarning("a hint that was verified is still saved", error))
 )
 
 /** Notes that everything that is wanted is stored. */
