@@ -8,8 +8,8 @@
  * for an hour, in rounds that each have a seed. `disks` runs the tests of real files and disks with other clients
  * through every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a
  * table. `fuzz` gives a million mutated inputs to each decoder of what strangers send, and prints which of its branches
- * they reached. `sessions` kills programs that change the torrents of a session, a hundred times: each change that was
- * confirmed must be there, and no half of another. `leechers` and `mixed` compare the time of a swarm with us in it and
+ * they reached. `sessions` kills programs that change the torrents of a session and download them, 200 times: each
+ * change that was confirmed must be there, no half of another, and no wrong byte. `leechers` and `mixed` compare the time of a swarm with us in it and
  * with libtorrent in our place. These two and `matrix` run in a network namespace if one can be made, so that no client
  * reaches anything outside.
  *
@@ -215,8 +215,10 @@ const swarms = async (): Promise<ReadonlyArray<string>> => {
 }
 
 const sessions = async (): Promise<ReadonlyArray<string>> => {
-  const tests = ["test/session/SessionKills.test.ts", "test/node/NodeSessionKills.test.ts"]
-  await Command.show("vitest", ["run", ...tests], { env: { PIECEWISE_KILLS, PIECEWISE_SEED } })
+  const tests = ["session/SessionKills", "node/NodeSessionKills", "node/SessionDownloadKills"]
+  const files = tests.map((test) => `test/${test}.test.ts`)
+  const { PIECEWISE_KILLS = "200" } = process.env
+  await Command.show("vitest", ["run", ...files], { env: { PIECEWISE_KILLS, PIECEWISE_SEED } })
   return []
 }
 

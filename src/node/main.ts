@@ -52,7 +52,8 @@ const refuse = (command: string | undefined, why: string): void => {
 const runCommand = async (command: Arguments.Command, args: Arguments.Arguments): Promise<void> => {
   if (command.name === "completions") {
     const shell = args.operands[0]!
-    const script = Commands.completion(shell)
+    const Completions = await import("../cli/Completions.ts")
+    const script = Completions.of(shell)
     if (script !== undefined) return output.print([script.trimEnd()])
     return refuse(command.name, `${shell} is not a supported shell; use one of ${Commands.shells.join(", ")}`)
   }

@@ -50,7 +50,7 @@ export const make = (
   standings: ReadonlyMap<number, Standing>,
   stored: Bitfield.Bitfield,
   records?: ReadonlyMap<number, FileRecord>,
-  { hint, hinted }: Pick<KnownFiles, "hint" | "hinted"> | Record<string, never> = {}
+  { hint, hinted }: Partial<Pick<KnownFiles, "hint" | "hinted">> = {}
 ): KnownFiles => {
   const self: KnownFiles = {
     layout,

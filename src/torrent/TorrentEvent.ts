@@ -109,14 +109,17 @@ export const TorrentEvent = Schema.TaggedUnion({
   FilesMissing: { paths: Schema.Array(Schema.String), missingFiles: Schema.Natural },
   /** Somebody changed, replaced or touched files. Their pieces are verified before they are uploaded or counted. */
   FilesChanged: { paths: Schema.Array(Schema.String) },
-  /** Stored pieces are gone from the disk or wrong there, and count as missing from now on. `paths` are their files. */
+  /**
+   * Stored pieces are gone from the disk or wrong there, also hinted ones, and count as missing from now on. `paths` are
+   * their files.
+   */
   PiecesLost: { pieces: Schema.Array(PieceIndex), paths: Schema.Array(Schema.String) },
   /**
    * A flush failed, or an empty file that the torrent needs to be complete could not be made. Pieces that a failed
    * flush may have lost are verified and written again. Reported once until it succeeds (`StorageRecovered`).
    */
   FlushFailed: { error: StorageError },
-  /** Every wanted piece is stored, and the last ones are being flushed. */
+  /** Every wanted piece is stored as far as is known, and the last ones are being flushed or verified. */
   Flushing: {},
   /**
    * Every wanted piece is stored, verified and flushed. Reported again after more files were wanted and are stored as

@@ -82,6 +82,29 @@ describe("Bitfield", () => {
     }
   })
 
+  it("is fitted to its length from bytes of any length", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 6 }), fc.nat(40), (bytes, length) => {
+        const all = Array.from(bytes, (byte) => byte.toString(2).padStart(8, "0")).join("")
+
+        const self = Bitfield.fitted(bytes, length)
+
+        assert.strictEqual(draw(self), all.slice(0, length).padEnd(length, "0"))
+        assert.strictEqual(self.count, countOnes(self.bytes))
+      })
+    )
+  })
+
+  it("counts what it has in common with another one", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), fc.boolean())), (pairs) => {
+        const [one, other] = [0, 1].map((at) => drawn(pairs.map((pair) => (pair[at] === true ? "1" : "0")).join("")))
+
+        assert.strictEqual(Bitfield.countOfBoth(one!, other!), pairs.filter(([a, b]) => a && b).length)
+      })
+    )
+  })
+
   it("agrees with a set of numbers after any script, count and bytes included", () => {
     const length = 19
     const index = fc.integer({ min: 0, max: length - 1 })

@@ -54,7 +54,7 @@ describe("piecewise", () => {
 
   it.live.each([
     [[], "piecewise: a command is missing (see piecewise --help)"],
-    [["fetch"], "piecewise: fetch is not a command of piecewise (see piecewise --help)"],
+    [["obtain"], "piecewise: obtain is not a command of piecewise (see piecewise --help)"],
     [["inof"], "piecewise: inof is not a command of piecewise; did you mean info? (see piecewise --help)"],
     [["info"], /^piecewise: info needs TORRENT: .* \(see piecewise info --help\)$/],
     [["verify", "x", ""], "piecewise: verify needs PATH, but it is an empty text (see piecewise verify --help)"],

@@ -25,8 +25,8 @@ export interface Ended {
 export interface Running {
   readonly child: ChildProcessWithoutNullStreams
   readonly ended: Promise<Ended>
-  /** Waits until standard output contains `text`. Rejects if the program ends without it. */
-  readonly wrote: (text: string) => Promise<void>
+  /** Waits until standard output contains `text`, or matches it. Rejects if the program ends without it. */
+  readonly wrote: (text: string | RegExp) => Promise<void>
 }
 
 /**
@@ -57,10 +57,11 @@ export const start = (args: ReadonlyArray<string>, cwd?: string, env?: NodeJS.Pr
     child.once("error", reject)
     child.once("close", (code) => resolve({ code, ...read, millis: performance.now() - began }))
   })
-  const wrote = (text: string) =>
+  const wrote = (text: string | RegExp) =>
     new Promise<void>((resolve, reject) => {
       const look = () => {
-        if (read.stdout.includes(text)) resolve()
+        const isThere = typeof text === "string" ? read.stdout.includes(text) : text.test(read.stdout)
+        if (isThere) resolve()
       }
       child.stdout.on("data", look)
       void ended.then((end) => reject(new Error(`ended with ${end.code} without ${text}: ${end.stderr}`)))

@@ -117,6 +117,7 @@ class Client(ABC):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **env}
             )
+        self.has_quit = lambda: process.poll() is not None
 
         def end() -> None:
             process.kill()

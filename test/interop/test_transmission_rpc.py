@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import requests
 import transmission_rpc
 from conftest import leave_out
-from processes import DEADLINE, HERE, NODE, LineProcess
+from processes import DEADLINE, Piecewise
 from torrents import KIB, MIB, Torrent, assert_same, make_torrent, tree, write_file
 
 A = TypeVar("A")
@@ -23,20 +23,26 @@ A = TypeVar("A")
 REMOTE = shutil.which("transmission-remote")
 
 
-class Service(LineProcess):
-    """The program in `transmission_rpc.ts`."""
+class Service(Piecewise):
+    """`piecewise serve` with a folder for downloads, and its token as the password of its clients."""
 
-    def __init__(self, folder) -> None:
-        super().__init__([str(NODE), str(HERE / "transmission_rpc.ts"), str(folder)])
+    def __init__(self, folder: Path, home: Path) -> None:
+        state = home / "service"
+        super().__init__(["serve", str(folder), "--state", str(state), "--http", "127.0.0.1:0", "--no-dht"], home)
         first = self.next_line()
-        assert first is not None, f"it does not start: {self.exit_code()} {self.errors}"
-        self.port = int(json.loads(first)["port"])
+        found = re.match(r"The service is at http://127\.0\.0\.1:(\d+)/", first or "")
+        assert found is not None, f"it does not start: {first} {self.errors}"
+        self.port = int(found[1])
+        self.token = (state / "token").read_text().strip()
         self.url = f"http://127.0.0.1:{self.port}/transmission/rpc"
+
+    def client(self, password: str) -> transmission_rpc.Client:
+        return transmission_rpc.Client(host="127.0.0.1", port=self.port, username="me", password=password)
 
     def remote(self, *arguments: str) -> str:
         """What `transmission-remote` prints. Expects success."""
         assert REMOTE is not None
-        command = [REMOTE, f"127.0.0.1:{self.port}", *arguments]
+        command = [REMOTE, f"127.0.0.1:{self.port}", "--auth", f"me:{self.token}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
         assert done.returncode == 0 and "Error:" not in done.stdout, f"{command}: {done.stdout} {done.stderr}"
         return done.stdout
@@ -44,7 +50,7 @@ class Service(LineProcess):
     def refusal(self, *arguments: str) -> str:
         """The error that `transmission-remote` prints."""
         assert REMOTE is not None
-        command = [REMOTE, f"127.0.0.1:{self.port}", *arguments]
+        command = [REMOTE, f"127.0.0.1:{self.port}", "--auth", f"me:{self.token}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
         found = re.search(r"^Error: (.*)$", done.stdout, re.MULTILINE)
         assert found is not None, f"{command}: {done.stdout} {done.stderr}"
@@ -52,8 +58,8 @@ class Service(LineProcess):
 
 
 @pytest.fixture
-def service(running, target) -> Service:
-    started = Service(target)
+def service(running, target, tmp_path) -> Service:
+    started = Service(target, tmp_path / "home")
     running.callback(started.close)
     return started
 
@@ -67,7 +73,7 @@ def remote(service) -> Service:
 
 @pytest.fixture
 def client(service) -> transmission_rpc.Client:
-    return transmission_rpc.Client(host="127.0.0.1", port=service.port)
+    return service.client(service.token)
 
 
 @pytest.fixture
@@ -131,6 +137,11 @@ def test_remote_chooses_limits_and_removes(seeded, target, remote):
     remote.remote("-t", "1", "-D")
     wait_until(lambda: remote.remote("-l"), lambda shown: re.search(r" 100% +6\.", shown) is not None)
     assert_same(seeded, target)
+    remote.remote("-t", "1", "--move", str(target / "elsewhere"))
+    wait_until(lambda: remote.remote("-l"), lambda shown: re.search(r"100%.*(Idle|Seeding)", shown) is not None)
+    assert_same(seeded, target / "elsewhere")
+    assert remote.refusal("-t", "1", "--find", str(target)).startswith("the files of a torrent can be moved")
+    remote.remote("-t", "1", "--move", str(target))
     remote.remote("-t", "1", "-S")
     stopped = remote.remote("-l")
     remote.remote("-t", "1", "-v")
@@ -274,23 +285,36 @@ def test_library_reads_and_sets_the_session(client, target):
             refused()
 
 
-def test_a_request_without_the_id_does_nothing(service):
-    """A page elsewhere cannot set the header without asking first, and nobody answers its question."""
-    asked = requests.post(service.url, json={"method": "session-get"}, timeout=DEADLINE)
-    preflight = requests.options(service.url, headers={"Origin": "http://evil.example"}, timeout=DEADLINE)
+def test_a_client_needs_the_password(service):
+    with pytest.raises(transmission_rpc.TransmissionAuthError):
+        service.client("wrong")
+    nobody = requests.post(service.url, json={"method": "session-get"}, timeout=DEADLINE)
 
-    assert asked.status_code == preflight.status_code == 409
+    assert nobody.status_code == 401 and "X-Transmission-Session-Id" not in nobody.headers
+    assert nobody.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+def test_a_request_without_the_id_does_nothing(service):
+    """A page elsewhere, whose requests a browser sends with the password, cannot set the header nor read the answer."""
+    auth = ("me", service.token)
+    asked = requests.post(service.url, json={"method": "session-get"}, auth=auth, timeout=DEADLINE)
+    foreign = {"Origin": "http://evil.example"}
+    preflight = requests.options(service.url, headers=foreign, auth=auth, timeout=DEADLINE)
+
+    assert asked.status_code == 409
     assert len(asked.headers["X-Transmission-Session-Id"]) == 43
+    assert preflight.status_code == 403
     assert not [name for name in preflight.headers if name.lower().startswith("access-control")]
 
 
 def test_a_request_of_many_megabytes_is_read(service):
     """The longest metainfo takes 64 MiB, and a third more in base64. What is longer is refused."""
     body = b'{"method": "torrent-add", "arguments": {"metainfo": "' + b"A" * (60 * MIB) + b'"}}'
+    auth = ("me", service.token)
     name = "X-Transmission-Session-Id"
-    header = {name: requests.post(service.url, timeout=DEADLINE).headers[name]}
-    read = requests.post(service.url, data=body, headers=header, timeout=DEADLINE)
-    long = requests.post(service.url, data=body + b" " * (40 * MIB), headers=header, timeout=DEADLINE)
+    header = {name: requests.post(service.url, auth=auth, timeout=DEADLINE).headers[name]}
+    read = requests.post(service.url, data=body, headers=header, auth=auth, timeout=DEADLINE)
+    long = requests.post(service.url, data=body + b" " * (40 * MIB), headers=header, auth=auth, timeout=DEADLINE)
 
     assert read.status_code == 200 and "this is not a torrent file" in read.json()["result"]
     assert long.status_code == 413

@@ -23,6 +23,9 @@ interface Change {
   /** What a user does after the disk was drawn, and after resume data was written. */
   readonly then?: ((medium: MemoryMedium["Service"]) => void) | undefined
   readonly resume?: ((facts: ReadonlyArray<FileFacts | undefined>) => ResumeData) | undefined
+  /** What another client says that it has stored. */
+  readonly hint?: string | undefined
+  readonly distrusts?: boolean | undefined
 }
 
 /** Gathers what the decision is made from. */
@@ -31,8 +34,11 @@ const found = Effect.fnUntraced(function* (known: DrawnTorrent.Known, disk: stri
   const resume = change.resume?.(yield* look)
   change.then?.(medium)
   const facts = yield* look
-  const checked = yield* Recheck.run({ metainfo: known.metainfo, storage, resume, facts, onProgress: () => {} })
-  const options: Adoption.Options = { layout: known.layout, storage, resume, facts, found: checked }
+  const { distrusts } = change
+  const hint = change.hint === undefined ? undefined : drawn(change.hint)
+  const { layout, metainfo } = known
+  const checked = yield* Recheck.run({ metainfo, storage, resume, hint, distrusts, facts, onProgress: () => {} })
+  const options: Adoption.Options = { layout, storage, resume, hint, facts, found: checked }
   return { options, standings: yield* Adoption.run(options) }
 })
 
@@ -106,6 +112,57 @@ describe("Adoption", () => {
     test(`${drawing} | ${disk} | ${name}`, () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* standings(drawing, disk), expected)
+      }))
+  }
+
+  const hints: ReadonlyArray<
+    readonly [name: string, torrent: string, disk: string, Change, Record<string, Adoption.Standing>]
+  > = [
+    ["a hint, which proves nothing by itself", "aaaa aaaa", "rrrr rrrr", { hint: "**" }, { a: "undecided" }],
+    ["a hint of a file that is not read, right or wrong", "aaaa aaaa", "xxxx xxxx", { hint: "*." }, { a: "undecided" }],
+    ["a hint of a hole", "aaaa aaaa", "____ ____", { hint: "**" }, { a: "own" }],
+    [
+      "a hint of a shared piece, of which the rest is foreign",
+      "aaaa bbbb",
+      "rrrr xxxx",
+      { hint: "*." },
+      {
+        a: "undecided",
+        b: "foreign"
+      }
+    ],
+    [
+      "a hint that was verified, one piece wrong",
+      "aaaa aaaa",
+      "rrrr xxxx",
+      { hint: "**", distrusts: true },
+      {
+        a: "own"
+      }
+    ],
+    [
+      "a hint that was verified, all wrong",
+      "aaaa aaaa",
+      "xxxx xxxx",
+      { hint: "**", distrusts: true },
+      {
+        a: "foreign"
+      }
+    ],
+    [
+      "a hint that was verified, right only where it is zeros",
+      "AAAA aaaa",
+      "rrrr xxxx",
+      { hint: "**", distrusts: true },
+      {
+        a: "foreign"
+      }
+    ]
+  ]
+  for (const [name, drawing, disk, change, expected] of hints) {
+    test(`${drawing} | ${disk} | ${name}`, () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* standings(drawing, disk, change), expected)
       }))
   }
 

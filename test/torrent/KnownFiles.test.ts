@@ -5,7 +5,7 @@ import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import type { FileRecord } from "../../src/resume/ResumeStore.ts"
 import type { FileFacts } from "../../src/storage/Storage.ts"
 import * as KnownFiles from "../../src/torrent/KnownFiles.ts"
-import { drawn, pieces } from "../resume/ResumeStore.suite.ts"
+import { draw, drawn, pieces } from "../resume/ResumeStore.suite.ts"
 import { layoutOf, layout as layouts, piecesOf } from "../storage/layouts.ts"
 import * as KnownFilesView from "./knownFilesView.ts"
 
@@ -53,6 +53,27 @@ describe("KnownFiles", () => {
         [4, "foreign", false, []]
       ]
     )
+  })
+
+  it("knows an undecided file that is hinted at, and adopts it on proof", () => {
+    const facts = layout.files.map((_, file) => factsOf(file))
+    const standings = new Map([[0, "undecided"] as const])
+    const self = KnownFiles.make(layout, facts, standings, drawn("**.."), undefined, {
+      hint: drawn("**.*"),
+      hinted: drawn("**..")
+    })
+
+    assert.deepStrictEqual([self.toCompare.size, [...self.hintedFiles!]], [0, [0]])
+    assert.strictEqual(draw(KnownFiles.withoutHinted(self, drawn("**.."))), "....")
+    assert.isFalse(KnownFiles.recordOf(self, 0, drawn("**..")).isWriting)
+    assert.deepStrictEqual(
+      [KnownFiles.settleHint(self, 0 as never), KnownFiles.settleHint(self, 0 as never)],
+      [true, false]
+    )
+    assert.deepStrictEqual([draw(self.hinted!), draw(self.hint!)], [".*..", ".*.*"])
+    assert.isTrue(KnownFiles.recordOf(self, 0, drawn("**..")).isWriting)
+    assert.deepStrictEqual([KnownFiles.adopt(self, 0), KnownFiles.adopt(self, 0)], [true, false])
+    assert.strictEqual(KnownFiles.standingOf(self, 0), "own")
   })
 
   it("remembers only the torrent's own files", () => {

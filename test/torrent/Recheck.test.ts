@@ -13,7 +13,7 @@ import type { ResumeData } from "../../src/resume/ResumeStore.ts"
 import type { FileFacts } from "../../src/storage/Storage.ts"
 import * as Property from "../../src/testing/Property.ts"
 import * as Recheck from "../../src/torrent/Recheck.ts"
-import { draw } from "../resume/ResumeStore.suite.ts"
+import { draw, drawn } from "../resume/ResumeStore.suite.ts"
 import { contentOf, layout as layouts, piecesOf, sliceOf } from "../storage/layouts.ts"
 import * as DrawnTorrent from "./drawnTorrent.ts"
 
@@ -26,18 +26,24 @@ const make = Effect.fnUntraced(function* (drawing: string, disk: string) {
   const { look, medium, storage } = yield* DrawnTorrent.open(known, disk)
   const digested: Array<number> = []
   const progress: Array<readonly [checked: number, total: number]> = []
-  const check = Effect.fnUntraced(function* (resume: ResumeData | undefined) {
+  const check = Effect.fnUntraced(function* (
+    resume: ResumeData | undefined,
+    options: { readonly hint?: string; readonly distrusts?: boolean } = {}
+  ) {
     const found = yield* Recheck.run({
       metainfo: known.metainfo,
       storage: {
         digests: (pieces) => Stream.tap(storage.digests(pieces), ({ piece }) => Effect.sync(() => digested.push(piece)))
       },
       resume,
+      hint: options.hint === undefined ? undefined : drawn(options.hint),
+      distrusts: options.distrusts,
       facts: yield* look,
       onProgress: (checked, total) => progress.push([checked, total])
     })
-    const { doubtful, flushed, present, stored, zeros } = found
+    const { doubtful, flushed, hinted, present, stored, zeros } = found
     return {
+      ...(hinted !== undefined && { hinted: draw(hinted) }),
       stored: draw(stored),
       doubtful: draw(doubtful),
       flushed: draw(flushed),
@@ -83,6 +89,48 @@ describe("Recheck", () => {
 
       assert.deepStrictEqual(found, { ...nothing, stored: "***.", flushed: "*.*." })
       assert.deepStrictEqual([digested, progress], [[], []])
+    }))
+
+  test("believes a hint until later, and takes the other pieces of its files as missing", () =>
+    Effect.gen(function* () {
+      const { check, digested, progress } = yield* make("aaaa aaaa aaaa bbbb", "rrrr xxxx rrrr rrrr")
+
+      const found = yield* check(undefined, { hint: "**.." })
+
+      assert.deepStrictEqual(found, { ...nothing, stored: "**.*", doubtful: "**..", hinted: "**..", present: "...*" })
+      assert.deepStrictEqual(digested, [3])
+      assert.deepStrictEqual(progress.at(-1), [1, 1])
+    }))
+
+  test("trusts what resume data remembers, and believes the rest of a hint until later", () =>
+    Effect.gen(function* () {
+      const { check, digested, look, medium } = yield* make("aaaa aaaa bbbb bbbb", "rrrr rrrr rrrr rrrr")
+      const resume = DrawnTorrent.resumeOf("*.**", yield* look, { flushed: "*.*." })
+      medium.touch("t/b")
+
+      const found = yield* check(resume, { hint: "****" })
+
+      // The other file was touched, so its pieces are hints again.
+      assert.deepStrictEqual(found, { ...nothing, stored: "****", doubtful: ".***", hinted: ".***", flushed: "*..." })
+      assert.deepStrictEqual(digested, [])
+    }))
+
+  test("believes no hint of bytes that are missing, of a file that it does not speak for, or in a recheck", () =>
+    Effect.gen(function* () {
+      const { check, digested } = yield* make("aaaa aabb bbbb cccc", "rrrr rrxx xxxx ----")
+
+      const shared = yield* check(undefined, { hint: ".*.*" })
+      const recheck = yield* check(undefined, { hint: "****", distrusts: true })
+
+      assert.deepStrictEqual(shared, {
+        ...nothing,
+        stored: "**..",
+        doubtful: ".*..",
+        hinted: ".*..",
+        present: "*.*."
+      })
+      assert.deepStrictEqual(recheck, { ...nothing, stored: "*...", present: "***." })
+      assert.deepStrictEqual(digested, [0, 2, 0, 1, 2])
     }))
 
   test("trusts a copy that kept its size and time", () =>

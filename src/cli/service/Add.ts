@@ -3,10 +3,12 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { PiecePriority } from "../../assembly/PiecePriority.ts"
 import * as MetadataLimit from "../../base/MetadataLimit.ts"
 import { TorrentExists } from "../../control/api/ApiErrors.ts"
-import type { NewTorrent, TorrentItem, TorrentSource } from "../../control/api/TorrentModel.ts"
+import * as ApiOptions from "../../control/api/ApiOptions.ts"
+import { type NewTorrent, type TorrentItem, TorrentSource } from "../../control/api/TorrentModel.ts"
 import * as Arguments from "../Arguments.ts"
 import * as Failure from "../CommandFailed.ts"
 import { CommandFailed } from "../CommandFailed.ts"
@@ -16,6 +18,7 @@ import * as SeedOptions from "../SeedOptions.ts"
 import * as TorrentInput from "../TorrentInput.ts"
 import * as ServiceConnection from "./ServiceConnection.ts"
 import * as ServiceLines from "./ServiceLines.ts"
+import * as TextOptions from "./TextOptions.ts"
 import * as TorrentWords from "./TorrentWords.ts"
 
 /** A torrent to add, and what the user calls it. */
@@ -40,6 +43,8 @@ export const add = Effect.fnUntraced(function* (
   const globs = Arguments.all(args, "select")
   const sources: Array<Named> = []
   for (const word of args.operands) sources.push(...(yield* read(word, input)))
+  const long = sources.find(({ source }) => !isSource(source))
+  if (long !== undefined) return yield* new CommandFailed({ why: `${long.word.slice(0, 100)}...: this is too long` })
   const torrents: Array<Named & { readonly files: ReadonlyArray<PiecePriority> | undefined }> = []
   for (const named of sources) torrents.push({ ...named, files: yield* filesOf(named, globs) })
   const asJson = Arguments.has(args, "json")
@@ -67,6 +72,8 @@ export const add = Effect.fnUntraced(function* (
   )
 })
 
+const isSource = Schema.is(TorrentSource)
+
 /** Puts the word before an error that is about the torrent, and not about the service. */
 const withWord = <E extends { readonly message: string }>(word: string, error: E): E | CommandFailed =>
   "_tag" in error && (error._tag === "piecewise/SourceRefused" || error._tag === "piecewise/SourceUnavailable")
@@ -76,8 +83,8 @@ const withWord = <E extends { readonly message: string }>(word: string, error: E
 const readOptions = Effect.fnUntraced(function* (args: Arguments.Arguments) {
   const goal = yield* SeedOptions.read(args)
   const options: Omit<NewTorrent, "source"> = {
-    folder: Arguments.get(args, "output"),
-    labels: Arguments.all(args, "label"),
+    folder: yield* TextOptions.read(args, "output", ApiOptions.Folder),
+    labels: yield* TextOptions.readAll(args, "label", ApiOptions.LabelName),
     isPaused: Arguments.has(args, "paused"),
     place: Arguments.has(args, "first") ? "first" : "last",
     options: {

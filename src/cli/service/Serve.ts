@@ -81,7 +81,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     return yield* Effect.never
   })
   const program = policy === undefined ? service : Layer.provide(service, PeerPolicy.layer(policy))
-  yield* Effect.provide(announced, program).pipe(
+  return yield* Effect.provide(announced, program).pipe(
     Effect.catch((error) => Effect.fail(new CommandFailed({ why: error.message })))
   )
 }, LogOptions.withinService)

@@ -5,6 +5,7 @@
  * The token opens everything, so it goes to no other machine unless the user has named it. The address in the state
  * folder counts only if it is this machine's.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
@@ -32,8 +33,8 @@ export type Client = HttpApiClient.ForApi<ControlApi>
 /** The variables that say where the service is, and the token. */
 export const variables = { url: "PIECEWISE_SERVICE_URL", token: "PIECEWISE_SERVICE_TOKEN" } as const
 
-/** How long an answer may take. The service may have to fetch a torrent file first. */
-const answerTime = "60 seconds"
+/** How long an answer may take, unless a command says otherwise. The service may have to fetch a torrent file first. */
+const defaultTime = "60 seconds"
 
 /** The service did not answer: it is not there, or cannot be reached. */
 export class ServiceAway extends CommandFailed {}
@@ -103,38 +104,41 @@ const announcedIn = (folder: string): Effect.Effect<URL, CommandFailed> =>
     })
   )
 
-/** Runs a command with the client of the service that it is for, and says in a sentence why the service failed. */
+/**
+ * Runs a command with the client of the service that it is for, and says in a sentence why the service failed. Each
+ * answer may take `time`.
+ */
 export const use = <A, E extends { readonly message: string }, R>(
   args: Arguments.Arguments,
-  program: (client: Client, place: Place) => Effect.Effect<A, E, R>
+  program: (client: Client, place: Place) => Effect.Effect<A, E, R>,
+  time: string & Duration.Input = defaultTime
 ): Effect.Effect<A, CommandFailed | Arguments.WrongUsage, R> =>
-  Effect.gen(function* () {
-    const place = yield* find(args)
-    return yield* useAt(place, program)
-  })
+  Effect.flatMap(find(args), (place) => useAt(place, program, time))
 
 /** Fails as if there was no connection if there is no answer in time. */
-const inTime = <A>(
-  answer: Effect.Effect<A, HttpClientError.HttpClientError>,
-  request: HttpClientRequest.HttpClientRequest
-): Effect.Effect<A, HttpClientError.HttpClientError> =>
-  Effect.timeoutOrElse(answer, {
-    duration: answerTime,
-    orElse: () => {
-      const cause = new Error(`nothing was answered within ${answerTime}`)
-      return Effect.fail(
-        new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
-      )
-    }
-  })
+const within =
+  (duration: string & Duration.Input) =>
+  <A>(
+    answer: Effect.Effect<A, HttpClientError.HttpClientError>,
+    request: HttpClientRequest.HttpClientRequest
+  ): Effect.Effect<A, HttpClientError.HttpClientError> =>
+    Effect.timeoutOrElse(answer, {
+      duration,
+      orElse: () => {
+        const cause = new Error(`nothing was answered within ${duration}`)
+        return Effect.fail(
+          new HttpClientError.HttpClientError({ reason: new HttpClientError.TransportError({ request, cause }) })
+        )
+      }
+    })
 
-/** Runs a program with the client of a service. */
-export const useAt = <A, E extends { readonly message: string }, R>(
+const useAt = <A, E extends { readonly message: string }, R>(
   place: Place,
-  program: (client: Client, place: Place) => Effect.Effect<A, E, R>
+  program: (client: Client, place: Place) => Effect.Effect<A, E, R>,
+  time: string & Duration.Input
 ): Effect.Effect<A, CommandFailed | Arguments.WrongUsage, R> =>
   Effect.gen(function* () {
-    const http = HttpClient.transform(yield* NodeRoutedHttp.makeKept(NodeLookup.system), inTime)
+    const http = HttpClient.transform(yield* NodeRoutedHttp.makeKept(NodeLookup.system), within(time))
     const client = yield* ControlClient.make({ url: place.url, token: place.token }).pipe(
       Effect.provideService(HttpClient.HttpClient, http)
     )
@@ -163,6 +167,12 @@ const explain = (
     const code = SocketErrno.codeOf(cause)
     const why = code === undefined && cause instanceof Error ? cause.message : SocketErrno.why(code)
     return new ServiceAway({ why: `no service answers at ${place.url.href}: ${why}; ${startOne}` })
+  }
+  const status = HttpClientError.isHttpClientError(error) ? error.response?.status : undefined
+  if (status === 500) return new CommandFailed({ why: `the service at ${place.url.href} failed; its log says why` })
+  if (status !== undefined && status > 500) {
+    // A proxy says so of a service behind it.
+    return new ServiceAway({ why: `no service answers behind ${place.url.href} (status ${status}); ${startOne}` })
   }
   if (HttpClientError.isHttpClientError(error) || Schema.isSchemaError(error)) {
     return new CommandFailed({

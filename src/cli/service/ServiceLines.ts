@@ -24,8 +24,10 @@ export const Added = Schema.TaggedStruct("Added", {
   torrent: TorrentModel.TorrentItem
 })
 
-/** What `list` prints. */
-export const Listed = Schema.TaggedStruct("Listed", { version, torrents: Schema.Array(TorrentModel.TorrentItem) })
+const { torrents, unreadable } = TorrentModel.TorrentPage.fields
+
+/** What `list` prints: the torrents, and what the service has saved and cannot read. */
+export const Listed = Schema.TaggedStruct("Listed", { version, torrents, unreadable })
 
 /** What `show` prints. What was not asked for, or is not known yet, is absent. */
 export const Shown = Schema.TaggedStruct("Shown", {

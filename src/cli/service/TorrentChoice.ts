@@ -18,12 +18,17 @@ export type Filters = Pick<
   "sort" | "order" | "kind" | "label" | "search"
 >
 
-/** Lists all torrents, page by page. One that is added or removed meanwhile may be missed. */
+/**
+ * Lists all torrents, page by page, and what is saved and cannot be read. A torrent that is added or removed meanwhile may
+ * be missed.
+ */
 export const listAll = Effect.fnUntraced(function* (client: Client, filters: Filters = {}) {
   const found: Array<TorrentItem> = []
   const known = new Set<string>()
   for (let offset = 0; ; ) {
-    const { torrents, total } = yield* client.torrents.list({ query: { ...filters, offset, limit: pageLength } })
+    const { torrents, total, unreadable } = yield* client.torrents.list({
+      query: { ...filters, offset, limit: pageLength }
+    })
     for (const torrent of torrents) {
       const key = InfoHash.toHex(torrent.infoHash)
       // Torrents that came meanwhile have moved others to the next page.
@@ -32,7 +37,7 @@ export const listAll = Effect.fnUntraced(function* (client: Client, filters: Fil
       found.push(torrent)
     }
     offset += torrents.length
-    if (torrents.length === 0 || offset >= total) return found
+    if (torrents.length === 0 || offset >= total) return { torrents: found, unreadable }
   }
 })
 
@@ -75,11 +80,11 @@ export const findAll = Effect.fnUntraced(function* (client: Client, words: Reado
     ? yield* Effect.forEach(hashes, (infoHash) =>
         Effect.map(client.torrents.get({ params: { infoHash: infoHash! } }), ({ torrent }) => torrent)
       )
-    : yield* listAll(client)
+    : (yield* listAll(client)).torrents
   const found = new Map<string, TorrentItem>()
   for (const word of words) {
     const one = find(word, torrents)
-    if (typeof one === "string") return yield* Effect.fail(new CommandFailed({ why: one }))
+    if (typeof one === "string") return yield* new CommandFailed({ why: one })
     found.set(InfoHash.toHex(one.infoHash), one)
   }
   return [...found.values()]
@@ -92,5 +97,5 @@ export const read = (client: Client, args: Arguments.Arguments) => {
     const why = isAll ? "TORRENT and --all cannot be used together" : "TORRENT is missing; use --all for every torrent"
     return Effect.fail(new Arguments.WrongUsage(why))
   }
-  return isAll ? listAll(client) : findAll(client, args.operands)
+  return isAll ? Effect.map(listAll(client), ({ torrents }) => torrents) : findAll(client, args.operands)
 }

@@ -20,6 +20,7 @@ const states = {
   downloading: { word: "downloading", mood: "busy", rank: 0 },
   metadata: { word: "metadata", mood: "busy", rank: 0 },
   checking: { word: "checking", mood: "busy", rank: 0 },
+  moving: { word: "moving", mood: "busy", rank: 0 },
   flushing: { word: "flushing", mood: "busy", rank: 0 },
   diskFails: { word: "disk fails", mood: "bad", rank: 0 },
   seeding: { word: "seeding", mood: "good", rank: 1 },
@@ -29,7 +30,6 @@ const states = {
   paused: { word: "paused", mood: "rest", rank: 4 },
   finished: { word: "finished", mood: "good", rank: 5 },
   stopped: { word: "stopped", mood: "rest", rank: 5 },
-  moving: { word: "moving", mood: "busy", rank: 1 },
   removing: { word: "removing", mood: "rest", rank: 5 }
 } as const satisfies Readonly<Record<string, State>>
 
@@ -38,14 +38,14 @@ export const stateOf = ({ state }: TorrentItem): State => {
   switch (state._tag) {
     case "Queued":
       return states.queued
+    case "Moving":
+      return states.moving
     case "Paused":
       return states.paused
     case "Failed":
       return states.failed
     case "GoalReached":
       return states.finished
-    case "Moving":
-      return states.moving
     case "Removing":
       return states.removing
     case "Active":

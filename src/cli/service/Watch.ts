@@ -19,6 +19,9 @@ import * as WatchView from "./WatchView.ts"
 /** How often the service is asked. */
 const interval = "1 second"
 
+/** How long an answer may take before the service counts as away. */
+const patience = "10 seconds"
+
 /** How often a log has a line of a torrent that downloads, in answers of the service. */
 const logEvery = 10
 
@@ -33,7 +36,7 @@ export const run = (args: Arguments.Arguments, output: Output) =>
     Effect.gen(function* () {
       const isPage = output.isTerminal && !Arguments.has(args, "json")
       const keys = isPage ? yield* Keyboard.open : undefined
-      const connect: Connect = (program) => ServiceConnection.use(args, program)
+      const connect: Connect = (program) => ServiceConnection.use(args, program, patience)
       yield* watch({ output, connect, keys, asJson: Arguments.has(args, "json") })
     })
   )

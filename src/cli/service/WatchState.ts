@@ -52,12 +52,17 @@ const compare = (one: TorrentItem, other: TorrentItem): number =>
 
 const keyOf = ({ infoHash }: { readonly infoHash: InfoHash.InfoHash }): string => InfoHash.toHex(infoHash)
 
+const merge = (self: WatchState, { isAll, removed, torrents }: TorrentChanges): ReadonlyMap<string, TorrentItem> => {
+  const merged = new Map(isAll ? [] : self.torrents)
+  for (const infoHash of removed) merged.delete(InfoHash.toHex(infoHash))
+  for (const torrent of torrents) merged.set(keyOf(torrent), torrent)
+  return merged
+}
+
 /** After an answer of the service. */
 export const update = (self: WatchState, changes: TorrentChanges, service: ServiceStatus): WatchState => {
-  const torrents = changes.isAll ? new Map<string, TorrentItem>() : new Map(self.torrents)
-  for (const infoHash of changes.removed) torrents.delete(InfoHash.toHex(infoHash))
-  for (const torrent of changes.torrents) torrents.set(keyOf(torrent), torrent)
   const isSame = !changes.isAll && changes.torrents.length + changes.removed.length === 0
+  const torrents = isSame ? self.torrents : merge(self, changes)
   const sorted = isSame ? self.sorted : [...torrents.values()].sort(compare)
   const next: WatchState = {
     ...self,

@@ -17,7 +17,7 @@ import * as RpcRefused from "./RpcRefused.ts"
 import * as RpcRun from "./RpcRun.ts"
 import * as TorrentFields from "./TorrentFields.ts"
 import * as TorrentIds from "./TorrentIds.ts"
-import * as TorrentMethods from "./TorrentMethods.ts"
+import * as TorrentSetting from "./TorrentSetting.ts"
 
 const read = RpcArguments.reader(RpcArguments.TorrentAdd)
 
@@ -26,7 +26,7 @@ const refuse = (message: string) => Effect.fail(RpcRefused.because(message))
 /** `torrent-add`. */
 export const add = Effect.fnUntraced(function* (self: RpcRun.RpcRun, given: unknown) {
   const asked = yield* read(given)
-  const refusal = TorrentMethods.refusalOf(asked)
+  const refusal = TorrentSetting.refusalOf(asked)
   if (refusal !== undefined) return yield* refuse(refusal)
   if ((asked.cookies ?? "") !== "") return yield* refuse("cookies are not sent: give the torrent file itself")
   const source = yield* sourceOf(self, asked)
@@ -71,17 +71,19 @@ const sourceOf = (
 }
 
 const optionsOf = Effect.fnUntraced(function* (
-  { choices }: RpcRun.RpcRun,
+  { choices, facts }: RpcRun.RpcRun,
   asked: RpcArguments.TorrentAdd,
   source: TorrentUrl.Source
 ): Effect.fn.Return<AddOptions, RpcRefused.RpcRefused> {
   const { "download-dir": folder = "", labels, paused, "peer-limit": maxConnections, sequentialDownload } = asked
   if (folder !== "" && !TorrentFields.isAbsolute(folder)) return yield* refuse("download-dir: the path is not absolute")
+  // A label may have a folder, in place of which the client names that of the service.
+  const isDefault = folder === "" || (folder.replace(/\/+$/, "") === facts.directory && (labels ?? []).length === 0)
   return {
     labels,
     isPaused: paused ?? !choices.startAddedTorrents,
     files: FileChoice.isAsked(asked) ? yield* filesOf(asked, source) : undefined,
-    ...(folder !== "" && { folder }),
+    ...(!isDefault && { folder }),
     ...(maxConnections !== undefined && { maxConnections }),
     ...(sequentialDownload === true && { order: "sequential" as const })
   }

@@ -50,7 +50,8 @@ const codes = { stopped: 0, checking: 2, waitsToDownload: 3, downloading: 4, wai
 /** What it does, as a number. */
 const statusOf = (view: TorrentView): number => {
   const { state } = view.status
-  if (state._tag === "Queued") {
+  // What is moved goes on afterwards.
+  if (state._tag === "Queued" || state._tag === "Moving") {
     return view.status.progress?.missingBytes === 0 ? codes.waitsToSeed : codes.waitsToDownload
   }
   if (state._tag !== "Active") return codes.stopped
@@ -106,7 +107,7 @@ const etaOf = (view: TorrentView): number => {
 export const isAbsolute = (path: string): boolean => /^(?:[/\\]|[A-Za-z]:[/\\])/.test(path)
 
 /** The folder that it is stored in. */
-const folderOf = ({ directory, status }: Pick<TorrentView, "directory" | "status">): string => {
+export const folderOf = ({ directory, status }: Pick<TorrentView, "directory" | "status">): string => {
   const { folder } = status.options
   if (folder === undefined) return directory
   return isAbsolute(folder) ? folder : `${directory.replace(/\/$/, "")}/${folder}`

@@ -15,6 +15,9 @@ import type { TorrentStatus } from "../../torrent/TorrentStatus.ts"
 /** What a field may need beside the snapshot of the session. */
 export type Need = "engine" | "peers" | "sources" | "metainfo" | "files" | "stored"
 
+/** What is there of torrents that are not in the engine too. */
+const contentNeeds = ["metainfo", "files", "stored"] as const
+
 /** What is known without reading anything of the torrent. */
 export interface Basis {
   readonly id: number
@@ -63,7 +66,9 @@ export const read = (
   needs: ReadonlySet<Need>
 ): Effect.Effect<Option.Option<TorrentView>> => {
   const view = bare(basis)
-  if (needs.size === 0) return Effect.succeedSome(view)
+  const isActive = basis.status.state._tag === "Active"
+  // Most torrents of a large session do not run, and a list needs nothing else of those.
+  if (!isActive && !contentNeeds.some((need) => needs.has(need))) return Effect.succeedSome(view)
   return Effect.gen(function* () {
     const handle = yield* session.get(basis.status.infoHash)
     return { ...view, ...(yield* ofEngine(handle, needs)), ...(yield* ofContent(handle, needs)) }

@@ -30,6 +30,7 @@ import * as SessionMethods from "./SessionMethods.ts"
 import * as TorrentAdding from "./TorrentAdding.ts"
 import * as TorrentIds from "./TorrentIds.ts"
 import * as TorrentMethods from "./TorrentMethods.ts"
+import * as TorrentSetting from "./TorrentSetting.ts"
 
 export type { Options } from "./SessionFields.ts"
 
@@ -51,7 +52,7 @@ const refuse =
 
 const methods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["torrent-get", TorrentMethods.get],
-  ["torrent-set", TorrentMethods.set],
+  ["torrent-set", TorrentSetting.set],
   ["torrent-add", TorrentAdding.add],
   ["torrent-remove", TorrentMethods.remove],
   ["torrent-start", TorrentMethods.start],
@@ -59,7 +60,7 @@ const methods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ["torrent-stop", TorrentMethods.stop],
   ["torrent-verify", TorrentMethods.verify],
   ["torrent-reannounce", refuse("trackers are asked when they allow it, and not before")],
-  ["torrent-set-location", TorrentMethods.setLocation],
+  ["torrent-set-location", TorrentSetting.setLocation],
   ["torrent-rename-path", TorrentMethods.renamePath],
   ["queue-move-top", TorrentMethods.moveInQueue("top")],
   ["queue-move-up", TorrentMethods.moveInQueue("up")],

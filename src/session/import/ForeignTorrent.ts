@@ -12,7 +12,7 @@ import * as FileLayout from "../../metainfo/FileLayout.ts"
 import * as Magnet from "../../metainfo/Magnet.ts"
 import * as Metainfo from "../../metainfo/Metainfo.ts"
 import type * as Imported from "../Imported.ts"
-import { noStatistics, type RenamedFile, type SavedOptions, type Statistics } from "../SavedTorrent.ts"
+import * as Saved from "../SavedTorrent.ts"
 import * as SessionInput from "../SessionInput.ts"
 
 /** The most bytes of a file that another client keeps of a torrent. One of 2,000,000 pieces is a few megabytes. */
@@ -39,7 +39,7 @@ export interface ForeignTorrent {
   readonly isPaused: boolean
   /** By the index of the file; `undefined` if all are wanted. */
   readonly files: ReadonlyArray<"skip" | "normal" | "high"> | undefined
-  readonly options: Pick<SavedOptions, "goal" | "limits" | "order" | "superSeed">
+  readonly options: Pick<Saved.SavedOptions, "goal" | "limits" | "order" | "superSeed">
   readonly imported: Imported.Imported
   /** What was not taken over, as sentences. */
   readonly notes: ReadonlyArray<string>
@@ -84,10 +84,10 @@ export const statistics = (numbers: {
   readonly downloaded: number | undefined
   readonly uploaded: number | undefined
   readonly seedingSeconds: number | undefined
-}): Statistics => ({
-  downloadedBytes: natural(numbers.downloaded) ?? noStatistics.downloadedBytes,
-  uploadedBytes: natural(numbers.uploaded) ?? noStatistics.uploadedBytes,
-  seedingMillis: millis(numbers.seedingSeconds) ?? noStatistics.seedingMillis
+}): Saved.Statistics => ({
+  downloadedBytes: natural(numbers.downloaded) ?? Saved.noStatistics.downloadedBytes,
+  uploadedBytes: natural(numbers.uploaded) ?? Saved.noStatistics.uploadedBytes,
+  seedingMillis: millis(numbers.seedingSeconds) ?? Saved.noStatistics.seedingMillis
 })
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the purpose
@@ -110,8 +110,8 @@ const componentsOf = (path: string): ReadonlyArray<string> | undefined =>
 export const renamedOf = (
   layout: FileLayout.FileLayout,
   paths: ReadonlyArray<string>
-): Result.Result<ReadonlyArray<RenamedFile>, ForeignError> => {
-  const renamed: Array<RenamedFile> = []
+): Result.Result<ReadonlyArray<Saved.RenamedFile>, ForeignError> => {
+  const renamed: Array<Saved.RenamedFile> = []
   for (const file of FileLayout.realFiles(layout)) {
     const text = paths[file]
     if (text === undefined || text === "") continue

@@ -85,16 +85,27 @@ interface Candidate {
  * the order that the other client has them in if that is known.
  *
  * ```ts
+ * import assert from "node:assert/strict"
+ * import { mkdtemp, rm, writeFile } from "node:fs/promises"
+ * import { tmpdir } from "node:os"
+ * import { join } from "node:path"
  * import { NodeFileSystem } from "@effect/platform-node"
  * import { Effect } from "effect"
+ * import { Bencode } from "piecewise"
  * import { SessionImport } from "piecewise/session"
  * import { NodeSession } from "piecewise/session/node"
  *
- * const program = Effect.gen(function* () {
- *   const { torrents } = yield* SessionImport.run("qbittorrent", "/home/me/.local/share/qBittorrent/BT_backup")
- *   for (const { file, name = file, notes, outcome } of torrents) console.log(name, outcome._tag, ...notes)
- * })
- * const main = program.pipe(Effect.provide([NodeSession.layer({ directory: "/srv/films" }), NodeFileSystem.layer]))
+ * // As qBittorrent writes it for a magnet link that is paused.
+ * const folder = await mkdtemp(join(tmpdir(), "piecewise-"))
+ * const hash = new Uint8Array(20).fill(7)
+ * const resume = Bencode.encode({ "info-hash": hash, name: "A film", paused: 1, save_path: "/srv/films" })
+ * await writeFile(join(folder, "0707070707070707070707070707070707070707.fastresume"), resume)
+ *
+ * const program = SessionImport.run("qbittorrent", folder)
+ * const session = NodeSession.layer({ directory: join(folder, "downloads"), dht: false })
+ * const { torrents } = await Effect.runPromise(Effect.provide(program, [session, NodeFileSystem.layer]))
+ * assert.deepEqual(torrents.map(({ name, outcome }) => [name, outcome._tag]), [["A film", "Added"]])
+ * await rm(folder, { recursive: true })
  * ```
  */
 export const run = Effect.fn("SessionImport.run")(function* (client: Client, folder: string) {

@@ -49,13 +49,15 @@ const full: SavedTorrent = {
   completedAtMillis: 1_700_000_000_001,
   isCompletionDue: true,
   progress: { totalBytes: Number.MAX_SAFE_INTEGER, wantedBytes: 5, missingBytes: 4 },
-  statistics: { downloadedBytes: Number.MAX_SAFE_INTEGER, uploadedBytes: 2, seedingMillis: 3 }
+  statistics: { downloadedBytes: Number.MAX_SAFE_INTEGER, uploadedBytes: 2, seedingMillis: 3 },
+  hintedBytes: 5
 }
 
 const fullContent = contentOf([0, 1, 255], {
   priorities: ["skip", "normal", "high"],
   renamed: [{ file: 2, path: ["films", "it's.mkv"] }],
-  renaming: { file: 0, path: ["a"] }
+  renaming: { file: 0, path: ["a"] },
+  hintedPieces: Uint8Array.of(0, 0b1010_0000)
 })
 
 /** What every store does. */

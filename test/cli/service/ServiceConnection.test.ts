@@ -137,7 +137,6 @@ describe("ServiceConnection", () => {
     [200, "text/html", "<html>"],
     [200, "application/json", '{"downloads":"many"}'],
     [200, "application/json", "{"],
-    [500, "application/json", "{}"],
     [302, "text/plain", ""]
   ] as const)("says that what answers %i with %s %s is no service", ([status, type, body]) =>
     Effect.gen(function* () {
@@ -147,6 +146,22 @@ describe("ServiceConnection", () => {
       const sentence = yield* why(["--state", state, "--service", url])
 
       assert.match(sentence ?? "", /^what answers at http:\/\/127\.0\.0\.1:\d+\/ is no service that piecewise/)
+    })
+  )
+
+  it.live("tells a service that fails from one that is away behind a proxy", () =>
+    Effect.gen(function* () {
+      const [failing, away] = [yield* strange(500, "text/plain", ""), yield* strange(502, "text/html", "<html>")]
+      const state = yield* folderWith({})
+
+      assert.strictEqual(
+        yield* why(["--state", state, "--service", failing]),
+        `the service at ${failing}/ failed; its log says why`
+      )
+      assert.strictEqual(
+        yield* why(["--state", state, "--service", away]),
+        `no service answers behind ${away}/ (status 502); start one with piecewise serve DIR`
+      )
     })
   )
 })

@@ -24,6 +24,7 @@ import { Caller } from "../../../src/control/security/Caller.ts"
 import { Unauthenticated } from "../../../src/control/security/Refused.ts"
 import * as TorrentList from "../../../src/control/server/TorrentList.ts"
 import * as ServiceFolder from "../../../src/node/ServiceFolder.ts"
+import type { Unreadable } from "../../../src/session/SavedTorrent.ts"
 import { fakeOutput, folderScoped } from "../program.ts"
 import { all, service, torrent } from "./torrents.ts"
 
@@ -31,6 +32,7 @@ import { all, service, torrent } from "./torrents.ts"
 export interface Fake {
   torrents: Array<TorrentItem>
   limits: ServiceLimits
+  readonly unreadable: Array<Unreadable>
   readonly added: Array<NewTorrent>
   /** Operations with their arguments, in their order. */
   readonly calls: Array<readonly [operation: string, ...details: ReadonlyArray<unknown>]>
@@ -53,7 +55,10 @@ const torrents = (fake: Fake) =>
     const note = (operation: string, infoHash: InfoHash.InfoHash, ...details: ReadonlyArray<unknown>) =>
       Effect.tap(find(infoHash), ({ name }) => Effect.sync(() => fake.calls.push([operation, name, ...details])))
     return handlers.handleAll({
-      list: ({ query }) => Effect.sync(() => TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: [] }, query)),
+      list: ({ query }) =>
+        Effect.sync(() =>
+          TorrentList.pageOf({ revision: "1", torrents: fake.torrents, unreadable: fake.unreadable }, query)
+        ),
       changes: () => Effect.sync(() => all(fake.torrents)),
       add: Effect.fnUntraced(function* ({ payload }) {
         fake.added.push(payload)
@@ -151,7 +156,7 @@ const form = Layer.succeed(Form, (handler) => handler)
 const access = Layer.succeed(Access, {
   token: (handler, { credential }) =>
     Redacted.value(credential) === token
-      ? Effect.provideService(handler, Caller, { _tag: "Token", address: "127.0.0.1" })
+      ? handler
       : Effect.fail(new Unauthenticated({ message: "The token is wrong." })),
   session: () => Effect.fail(new Unauthenticated({ message: "There is no session." }))
 })
@@ -162,7 +167,7 @@ const anybody = Layer.succeed(Anybody, (handler) =>
 
 /** Starts a service, and announces it in a state folder. Both go when the scope closes. */
 export const start = Effect.fnUntraced(function* (given: ReadonlyArray<TorrentItem> = []) {
-  const fake: Fake = { torrents: [...given], limits: {}, added: [], calls: [] }
+  const fake: Fake = { torrents: [...given], limits: {}, unreadable: [], added: [], calls: [] }
   const routes = HttpApiBuilder.layer(ControlApi).pipe(
     Layer.provide([torrents(fake), ...others(fake)]),
     Layer.provide([form, access, anybody])

@@ -70,6 +70,23 @@ describe("commands for a service", () => {
     })
   )
 
+  it.live("say what a service cannot read", () =>
+    Effect.gen(function* () {
+      const { fake, state } = yield* start(films)
+      fake.unreadable.push({ what: "torrent", key: "abcd", why: "it is\nodd" }, { what: "limits", key: "", why: "odd" })
+
+      const { notes, printed } = yield* run(List.run, ["list", "--state", state])
+      const json = yield* run(List.run, ["list", "--state", state, "--json"])
+
+      assert.deepStrictEqual(notes, [
+        "The service cannot read what it has saved: torrent abcd: it is\nodd",
+        "The service cannot read what it has saved: limits: odd"
+      ])
+      assert.strictEqual(printed.length, 4)
+      assert.deepInclude(lineOf(json.printed), { unreadable: fake.unreadable })
+    })
+  )
+
   it.live("cut a table on a terminal", () =>
     Effect.gen(function* () {
       const { state } = yield* start([torrent("1", { name: "x".repeat(300) })])
@@ -169,6 +186,12 @@ describe("commands for a service", () => {
       assert.include(yield* why(Limits.run, "limits", "--down", "fast"), "--down fast is not a rate")
       assert.include(yield* why(Limits.run, "limits", "--seeds", "1.5"), "--seeds 1.5 is not a number of torrents")
       assert.include(yield* why(Add.run, "add", "magnet:?x", "--limit-up", "0"), "--limit-up 0 is not a rate")
+      const long = "x".repeat(5_000)
+      assert.include(yield* why(Add.run, "add", "magnet:?x", "--label", "a", "--label", long), "--label is too long")
+      assert.include(yield* why(Add.run, "add", "magnet:?x", "--output", long), "--output is too long")
+      assert.include(yield* why(Add.run, "add", `http://a.example/${long}${long}`), "...: this is too long")
+      assert.include(yield* why(Label.run, "label", "Beta", "--add", long), "--add is too long")
+      assert.include(yield* why(List.run, "list", "--search", long), "--search is too long")
     })
   )
 

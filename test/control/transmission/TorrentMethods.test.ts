@@ -375,6 +375,33 @@ describe("actions of the Transmission RPC", () => {
   )
 
   test(
+    "move torrents to another folder",
+    Rpc.withRpc((client, session) =>
+      Effect.gen(function* () {
+        const { ask, call, fields } = client
+        yield* ask("torrent-add", { filename: magnet, paused: true, "download-dir": "/downloads/" })
+        const torrent = yield* session.get(small.metainfo.infoHash)
+        yield* ask("torrent-set-location", { ids: 1, location: "/downloads/", move: true })
+        const before = (yield* torrent.status).options.folder
+        yield* ask("torrent-set-location", { ids: 1, location: "/else where/", move: true })
+        const moved = yield* fields(1, "downloadDir")
+        yield* ask("torrent-set", { ids: 1, location: "/downloads" })
+        const back = (yield* torrent.status).options.folder
+        const results = yield* Effect.forEach(
+          [{ location: "x", move: true }, { location: "/x/../y", move: true }, { location: "/x" }, { move: true }],
+          (given) => Effect.map(call("torrent-set-location", { ids: 1, ...given }), ({ result }) => result)
+        )
+
+        assert.deepStrictEqual([before, moved, back], [undefined, { downloadDir: "/else where" }, undefined])
+        assert.strictEqual(results[0], "location: the path is not absolute")
+        assert.match(results[1]!, /^folder cannot be used: /)
+        assert.strictEqual(results[2], "the files of a torrent can be moved, but not looked for in another folder")
+        assert.match(results[3]!, /^location: /)
+      })
+    )
+  )
+
+  test(
     "rename files, and all files in a folder",
     Rpc.withRpc((client) =>
       Effect.gen(function* () {
@@ -414,7 +441,6 @@ describe("actions of the Transmission RPC", () => {
       Effect.gen(function* () {
         for (const method of [
           "torrent-reannounce",
-          "torrent-set-location",
           "blocklist-update",
           "port-test",
           "group-set",
@@ -492,7 +518,7 @@ describe("torrent-set", () => {
         const refused = [
           { trackerAdd: ["udp://a.example:1"] },
           { trackerList: "" },
-          { location: "/x" },
+          { location: "x" },
           { bandwidthPriority: 1 },
           { group: "x" },
           { honorsSessionLimits: false },

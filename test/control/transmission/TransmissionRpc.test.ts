@@ -45,6 +45,8 @@ describe("the route of the Transmission RPC", () => {
         const headers = { [TransmissionRpc.header]: id }
         const answered = yield* send("POST", body, headers)
         const text = yield* Effect.promise(() => answered.text())
+        // `transmission-remote` adds a slash.
+        const slashed = yield* send("POST", body, headers, "/transmission/rpc/")
         const refused = yield* Effect.forEach(["GET", "PUT", "DELETE"] as const, (method) =>
           send(method, undefined, headers)
         )
@@ -54,6 +56,7 @@ describe("the route of the Transmission RPC", () => {
           arguments: { version: "4.0.6 (piecewise 0.1.0)" },
           tag: 7
         })
+        assert.strictEqual(slashed.status, 200)
         assert.deepStrictEqual(
           refused.map(({ status }) => status),
           [405, 405, 405]

@@ -1,6 +1,15 @@
 /**
- * The sessions of other clients in `test/fixtures` (`sessions.md` there), and the files that belong to them. They say
- * that everything is below `/srv`; a copy may say another folder.
+ * The sessions of other clients in `test/fixtures`, and the files that belong to them. They say that everything is below
+ * `/srv`; a copy may say another folder.
+ *
+ * `qbittorrent` is the folder `BT_backup` of qBittorrent 4.5.2 (libtorrent 2.0.8), and `transmission` has the folders
+ * `resume` and `torrents` of Transmission 3.00, as they were on Debian 12 after the clients were told to quit. Each has:
+ *
+ * - `season`: complete, with a renamed file, a skipped one and one of high priority, labels, a ratio of 2.5 and a limit
+ *   for uploads; in qBittorrent also 90 minutes of seeding.
+ * - `half.bin`: the first half is there, below a name for incomplete files, in Transmission in a folder for incomplete
+ *   torrents; paused.
+ * - A magnet link without metadata; paused.
  */
 import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
