@@ -3,6 +3,7 @@
  */
 import * as Path from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
@@ -18,10 +19,13 @@ import * as ControlServer from "../control/server/ControlServer.ts"
 import { ServiceFacts } from "../control/server/ServiceFacts.ts"
 import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
 import { Unpacking } from "../network/Unpacking.ts"
+import * as CompletionHooks from "../session/CompletionHooks.ts"
+import * as WatchFolder from "../session/WatchFolder.ts"
 import * as NodeDiskSpace from "./NodeDiskSpace.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeRoutedHttp from "./NodeRoutedHttp.ts"
 import * as NodeSession from "./NodeSession.ts"
+import * as ServiceConfig from "./ServiceConfig.ts"
 import * as ServiceFolder from "./ServiceFolder.ts"
 
 /** How a service is set up. */
@@ -30,6 +34,8 @@ export interface Options extends Security.Options, Omit<NodeSession.Options, "da
   readonly state: string
   /** Where the API listens; default port 6880 of `127.0.0.1`. Port 0 is any free one. */
   readonly http?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
+  /** What it does of its own accord; default nothing. */
+  readonly config?: ServiceConfig.ServiceConfig | undefined
 }
 
 /** Where the API listens, unless another place is chosen. */
@@ -87,6 +93,13 @@ export const url = ({
 const announcing = (options: Options) =>
   Layer.effectDiscard(Effect.flatMap(url(options), (href) => ServiceFolder.announce(options.state, href)))
 
+/** What the service does of its own accord. */
+const automatic = ({ config = ServiceConfig.none, directory }: Options) =>
+  Layer.merge(
+    CompletionHooks.layer({ hooks: config.completionHooks, directory }),
+    WatchFolder.layer(config.watchFolders)
+  ).pipe(Layer.provide(NodeServices.layer))
+
 /** The HTTP server, which listens only where it may. */
 const server = ({ http = {}, trustedProxies }: Options) => {
   const { host = defaultHttp.host, port = defaultHttp.port } = http
@@ -109,9 +122,10 @@ export const layer = (options: Options) => {
   const routes = ControlServer.layer({ ...options, transmission }).pipe(
     Layer.provide([facts(options), fetching(options)])
   )
-  return Layer.merge(
+  return Layer.mergeAll(
     HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }),
-    announcing(options)
+    announcing(options),
+    automatic(options)
   ).pipe(
     Layer.provideMerge(server(options)),
     Layer.provideMerge(

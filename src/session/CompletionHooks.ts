@@ -33,11 +33,15 @@ export interface Hook {
   readonly command: string
   /** Its arguments, as they are. Default none. */
   readonly args?: ReadonlyArray<string> | undefined
+  /** Only for torrents that have one of these labels. Default: for every torrent. */
+  readonly labels?: ReadonlyArray<string> | undefined
+  /** How long it may take; default that of all of them. */
+  readonly timeLimit?: Duration.Input | undefined
 }
 
 /** How hooks are run. */
 export interface Options {
-  /** All of them are run for each torrent, one after the other. */
+  /** Those that are for a torrent are run one after the other. */
   readonly hooks: ReadonlyArray<Hook>
   /** The download folder of torrents that have none of their own. */
   readonly directory: string
@@ -57,7 +61,7 @@ const killAfter = "1 second"
 const outputAfter = "200 millis"
 
 /** Secrets of this process that no command needs. */
-const secrets: ReadonlyArray<string> = ["PIECEWISE_IO_DAEMON_TOKEN"]
+const secrets: ReadonlyArray<string> = ["PIECEWISE_IO_DAEMON_TOKEN", "PIECEWISE_SERVICE_TOKEN"]
 
 /** What a command is told of a torrent. It has the other variables of this process too. */
 const ofTorrent = (directory: string, { infoHash, labels, name }: SessionStatus) => {
@@ -134,7 +138,12 @@ export const make = Effect.fnUntraced(function* ({
   yield* session.onCompleted((status) => {
     const { folder } = status.options
     const environment = ofTorrent(path.resolve(directory, folder ?? ""), status)
-    const running = Effect.forEach(hooks, (hook) => run(hook, environment, timeLimit), { discard: true })
+    const chosen = hooks.filter(
+      ({ labels }) => labels === undefined || labels.some((name) => status.labels.includes(name))
+    )
+    const running = Effect.forEach(chosen, (hook) => run(hook, environment, hook.timeLimit ?? timeLimit), {
+      discard: true
+    })
     return permits.withPermit(Effect.provideContext(running, context))
   })
 })

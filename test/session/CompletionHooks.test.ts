@@ -67,18 +67,19 @@ describe("CompletionHooks", () => {
       const file = Path.join(yield* folder, "out")
       const script = `require("fs").writeFileSync(process.argv[1], JSON.stringify([process.argv.slice(2),
         ["INFO_HASH", "NAME", "FOLDER", "LABELS"].map((name) => process.env["PIECEWISE_" + name]),
-        process.env.PATH !== undefined, process.env.PIECEWISE_IO_DAEMON_TOKEN ?? null]))`
-      const secret = "PIECEWISE_IO_DAEMON_TOKEN"
-      process.env[secret] = "secret"
+        process.env.PATH !== undefined, process.env.PIECEWISE_IO_DAEMON_TOKEN, process.env.PIECEWISE_SERVICE_TOKEN]))`
+      const secrets = ["PIECEWISE_IO_DAEMON_TOKEN", "PIECEWISE_SERVICE_TOKEN"]
+      for (const secret of secrets) process.env[secret] = "secret"
       const name = "$(touch x); `id` \"'; --help\n%PATH%"
       const hook = node(script, file, "$PIECEWISE_NAME", "a b")
       const logs = yield* runHooks([hook], [{ name, labels: ["films", "a, b"], options: { folder: "new" } }])
-      delete process.env[secret]
+      for (const secret of secrets) delete process.env[secret]
 
       assert.deepStrictEqual(JSON.parse(FileSystem.readFileSync(file, "utf8")), [
         ["$PIECEWISE_NAME", "a b"],
         [InfoHash.toHex(hashOf(1)), name, "/downloads/new", "films\na, b"],
         true,
+        null,
         null
       ])
       assert.include(logs.join(), "a completion hook has ended")
@@ -131,6 +132,31 @@ describe("CompletionHooks", () => {
 
       assert.match(logs.join(), /took too long/)
       assert.throws(() => process.kill(pid, 0))
+    })
+  )
+
+  it.live("run only for torrents that have one of their labels, each with its own time limit", () =>
+    Effect.gen(function* () {
+      const file = Path.join(yield* folder, "out")
+      const script = `require("fs").appendFileSync(process.argv[1], process.argv[2] + process.env.PIECEWISE_NAME + " ")`
+      const slow = node("setInterval(() => {}, 1000)")
+      const logs = yield* runHooks(
+        [
+          { ...node(script, file, "films:"), labels: ["films", "series"] },
+          { ...node(script, file, "nothing:"), labels: [] },
+          { ...slow, labels: ["series"], timeLimit: "300 millis" },
+          node(script, file, "all:")
+        ],
+        [
+          { name: "a", labels: ["new", "films"] },
+          { name: "b", labels: ["film"] },
+          { name: "c", labels: ["series"] }
+        ],
+        { atOnce: 1 }
+      )
+
+      assert.strictEqual(FileSystem.readFileSync(file, "utf8"), "films:a all:a all:b films:c all:c ")
+      assert.strictEqual(logs.filter((log) => log.includes("took too long")).length, 1)
     })
   )
 

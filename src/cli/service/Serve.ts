@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Security from "../../control/security/Security.ts"
 import * as NodeService from "../../node/NodeService.ts"
+import * as ServiceConfig from "../../node/ServiceConfig.ts"
 import * as ServiceFolder from "../../node/ServiceFolder.ts"
 import * as PeerPolicy from "../../swarm/PeerPolicy.ts"
 import * as Arguments from "../Arguments.ts"
@@ -42,6 +43,12 @@ const readSecurity = (args: Arguments.Arguments) => {
   return why === undefined ? Effect.succeed(options) : wrong(why)
 }
 
+const readConfig = (args: Arguments.Arguments, directory: string) => {
+  const file = Arguments.get(args, "config")
+  if (file === undefined) return Effect.succeed(ServiceConfig.none)
+  return Effect.mapError(ServiceConfig.read(file, directory), ({ message }) => new CommandFailed({ why: message }))
+}
+
 /** Keeps the session of a folder going until it is interrupted. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [directory] = args.operands as [string]
@@ -53,10 +60,12 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   const bufferBytes = buffer === undefined ? undefined : Units.parseBytes(buffer)
   if (buffer !== undefined && bufferBytes === undefined) return yield* wrong(`--buffer ${buffer} is not a size`)
   const state = Arguments.get(args, "state") ?? ServiceFolder.defaultFolder()
+  const config = yield* readConfig(args, directory)
   const service = NodeService.layer({
     directory,
     state,
     http,
+    config,
     ...security,
     dht,
     encryption,

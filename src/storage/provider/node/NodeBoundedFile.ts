@@ -33,14 +33,20 @@ const furtherLength = 65_536
 
 /**
  * The bytes of the regular file at `path`, links followed; at most `maxBytes` of them. Rejects with `NotRegularFile`,
- * `FileTooLong`, or the system's error: EISDIR for a folder, ENOENT for a missing file.
+ * `FileTooLong`, or the system's error: EISDIR for a folder, ENOENT for a missing file. `check` may look at what the file
+ * is before it is read, and throw an error to reject with.
  */
-export const read = async (path: string, maxBytes: number): Promise<Uint8Array> => {
+export const read = async (
+  path: string,
+  maxBytes: number,
+  check: (stats: NFS.Stats) => void = () => {}
+): Promise<Uint8Array> => {
   const file = await open(path)
   try {
     const stats = await file.stat()
     if (stats.isDirectory()) throw Object.assign(new Error("it is a folder"), { code: "EISDIR" })
     if (!stats.isFile()) throw new NotRegularFile({ path })
+    check(stats)
     if (stats.size > maxBytes) throw new FileTooLong({ path, maxBytes })
     const chunks: Array<Uint8Array> = []
     let length = 0
