@@ -4,8 +4,8 @@
  * they find and what they do not.
  *
  * One route takes a method and its arguments in JSON, and answers with a `result` that is `success` or a sentence, always
- * with status 200. A request must have the id that an answer with status 409 has told: a page elsewhere, whose requests a
- * browser would send with the user's credentials, cannot read that answer nor send the header (CSRF). Who may talk to the
+ * with status 200. A request must have the id that an answer with status 409 contains. A page of another site, whose requests
+ * a browser would send with the user's credentials, can neither read that answer nor send the header (CSRF). Who may talk to the
  * service at all is decided before (`Security`).
  */
 import * as ByteSize from "effect/ByteSize"
@@ -109,7 +109,7 @@ export const layer = (
     })
   )
 
-/** Answers a request. Whatever is asked without the id of the run, the id is all that is told. */
+/** Answers a request. One without the id of the run gets that id, and nothing else. */
 const respond = (run: RpcRun.RpcRun) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
