@@ -7,9 +7,11 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as InfoHash from "../../base/InfoHash.ts"
 import { Session } from "../../session/Session.ts"
+import type { SessionState } from "../../session/SessionStatus.ts"
 import { NotOpened } from "../../session/SessionTorrent.ts"
 import * as TorrentHttp from "../../web/TorrentHttp.ts"
 import { TorrentNotFound, TorrentNotReady } from "../api/ApiErrors.ts"
@@ -26,14 +28,54 @@ const refuse = (error: TorrentNotFound | TorrentNotReady) =>
     ? HttpServerResponse.jsonUnsafe(encode.notFound(error), { status: 404 })
     : HttpServerResponse.jsonUnsafe(encode.notReady(error), { status: 409 })
 
-/** Only a torrent in the engine can be read. */
-const inactive = (infoHash: InfoHash.InfoHash) => new NotOpened({ infoHash, why: "it is not active" })
+/** Why the files of a torrent cannot be read. Only those of a torrent in the engine can. */
+const whyNot = (state: SessionState): string => {
+  switch (state._tag) {
+    case "Active":
+      return "it has just become active: try again"
+    case "Queued":
+      return "it waits in the queue"
+    case "Moving":
+      return "its files are being moved"
+    case "Paused":
+      return "it is paused"
+    case "Failed":
+      return `it has failed: ${state.message}`
+    case "GoalReached":
+      return "it does not run any more, because it has reached its seeding goal"
+    case "Removing":
+      return "it is being removed"
+  }
+}
+
+/** How long a torrent that was added or resumed a moment ago may take until it is in the engine. */
+const patience = "2 seconds"
+
+/** How often it is looked for meanwhile. */
+const lookEvery = "50 millis"
+
+/** A torrent in the engine. One in the queue may have been added a moment ago, and is waited for. */
+const active = Effect.fnUntraced(function* (session: Session["Service"], infoHash: InfoHash.InfoHash) {
+  const handle = yield* session.get(infoHash)
+  const look = Effect.gen(function* () {
+    const torrent = yield* handle.torrent
+    if (Option.isSome(torrent)) return torrent.value
+    return yield* Effect.fail((yield* handle.status).state)
+  })
+  return yield* look.pipe(
+    Effect.retry({
+      while: ({ _tag }) => _tag === "Queued",
+      schedule: Schedule.spaced(lookEvery).pipe(Schedule.upTo({ duration: patience }))
+    }),
+    Effect.mapError((error) =>
+      error._tag === "piecewise/NotInSession" ? error : new NotOpened({ infoHash, why: whyNot(error) })
+    )
+  )
+})
 
 /** Serves the files of a torrent to a request whose URL is what follows the part that says which torrent it is. */
 const serve = (session: Session["Service"], infoHash: InfoHash.InfoHash) =>
-  session.get(infoHash).pipe(
-    Effect.flatMap(({ torrent }) => torrent),
-    Effect.flatMap(Option.match({ onNone: () => Effect.fail(inactive(infoHash)), onSome: Effect.succeed })),
+  active(session, infoHash).pipe(
     Effect.flatMap(TorrentHttp.respond),
     Effect.catch((error) => Effect.succeed(refuse(Failing.of(infoHash)(error))))
   )
