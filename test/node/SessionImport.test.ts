@@ -109,7 +109,7 @@ describe("SessionImport", () => {
           before
         )
         const report = Schema.fromJsonString(Schema.toCodecJson(SessionImport.Report))
-        assert.deepStrictEqual(Schema.decodeSync(report)(Schema.encodeSync(report)(first)), first)
+        assert.deepStrictEqual(yield* Schema.decodeEffect(report)(yield* Schema.encodeEffect(report)(first)), first)
       })
     )
   }
