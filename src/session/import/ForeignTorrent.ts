@@ -103,9 +103,12 @@ export const labelsOf = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   return [...new Set(labels)].slice(0, SessionInput.maxLabels)
 }
 
+/** Whether a path is absolute, on any platform. */
+export const isAbsolute = (path: string): boolean => /^([/\\]|[a-z]:)/i.test(path)
+
 /** The components of a path that another client wrote; `undefined` if it is absolute. */
 const componentsOf = (path: string): ReadonlyArray<string> | undefined =>
-  /^([/\\]|[a-z]:)/i.test(path) ? undefined : path.split(path.includes("/") ? "/" : "\\").filter((part) => part !== "")
+  isAbsolute(path) ? undefined : path.split(path.includes("/") ? "/" : "\\").filter((part) => part !== "")
 
 /** The files whose paths differ from those in the metainfo. `paths` has one for each file, in their order. */
 export const renamedOf = (
