@@ -88,6 +88,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
           scope,
           hasMetadata: "layout" in source,
           isPaused,
+          isBusy: false,
           before: entry.saved.statistics,
           seedingSince: undefined
         }

@@ -25,6 +25,8 @@ export interface Opened {
   readonly before: Statistics
   /** Whether it is paused in the engine: it is open for an operation, and not because it runs. */
   isPaused: boolean
+  /** Whether its files are being verified, or were. */
+  isBusy: boolean
   /** When it began to seed, in milliseconds of elapsed time; `undefined` while it does not. */
   seedingSince: number | undefined
 }
@@ -48,6 +50,8 @@ export interface Entry {
   failures: number
   /** Whether it waits to be opened again after such a failure. */
   isWaiting: boolean
+  /** Whether the plan has started a fiber that will settle it, and has not begun to. */
+  isDue: boolean
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
@@ -78,6 +82,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   isChosen: false,
   failures: 0,
   isWaiting: false,
+  isDue: false,
   needs: 0,
   opened: undefined,
   isMoving: false,

@@ -82,6 +82,8 @@ export const make = Effect.gen(function* () {
     completion: undefined,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
+    due: { downloads: [], seeds: [] },
+    starters: 0,
     saving: Semaphore.makeUnsafe(1),
     events: SessionEvents.make(run),
     revisions: Revisions.make(run),
@@ -110,13 +112,63 @@ const plan = (self: Session) =>
     const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
     const active = SessionQueue.active(all, self.limits)
     for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
-    const unsettled = all
-      .map(({ entry }) => entry)
-      .filter((entry) => !entry.isWaiting && !SessionEntry.isSettled(entry))
+    const unsettled = all.filter(({ entry }) => !entry.isWaiting && !entry.isDue && !SessionEntry.isSettled(entry))
     // What those in the engine do is known from its events.
     for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
-    return Effect.forEach(unsettled, (entry) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true })
+    const opened = unsettled.filter(({ entry }) => entry.opened !== undefined)
+    for (const { entry, isComplete } of unsettled) {
+      if (entry.opened !== undefined) continue
+      entry.isDue = true
+      ;(isComplete ? self.due.seeds : self.due.downloads).push(entry)
+    }
+    return Effect.andThen(
+      Effect.forEach(opened, ({ entry }) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true }),
+      startDue(self)
+    )
   })
+
+/**
+ * How many torrents are started at once. What a torrent does when it starts takes a millisecond or two of this thread, in
+ * many parts. If thousands do it at once, whoever asks the session for something waits for seconds.
+ */
+const startedAtOnce = 8
+
+/** How long a torrent that is started is waited for, and how often it is looked at meanwhile (milliseconds). */
+const startMillis = 1_000
+const startLookMillis = 5
+
+/** Starts the torrents that are due, of which more may come meanwhile. */
+const startDue = (self: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { downloads, seeds } = self.due
+    const count = Math.min(startedAtOnce, downloads.length + seeds.length) - self.starters
+    if (count <= 0) return Effect.void
+    self.starters += count
+    return Effect.forEach(Array(count), () => Effect.forkIn(starter(self), self.scope), { discard: true })
+  })
+
+const starter = (self: Session): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (true) {
+      // Somebody waits for downloads.
+      const entry = self.due.downloads.shift() ?? self.due.seeds.shift()
+      if (entry === undefined) return void self.starters--
+      const starting = Effect.andThen(settleOrFail(self, entry), untilStarted(entry))
+      yield* Effect.catchDefect(starting, (defect) => Effect.logError("a torrent could not be started", defect))
+    }
+  })
+
+/** Waits until a torrent has started, or takes long. */
+const untilStarted = Effect.fnUntraced(function* (entry: Entry) {
+  for (let waited = 0; waited < startMillis; waited += startLookMillis) {
+    const { opened } = entry
+    // Files that are verified may take hours.
+    if (opened === undefined || opened.isPaused || opened.isBusy) return
+    const { state } = yield* opened.torrent.status
+    if (state._tag !== "Checking") return
+    yield* Effect.sleep(startLookMillis)
+  }
+})
 
 /**
  * Brings a torrent into the state that it should be in: in the engine or not, and running or paused there. Holds its lock
@@ -125,6 +177,7 @@ const plan = (self: Session) =>
 export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening.OpenError> =>
   entry.lock.withPermit(
     Effect.gen(function* () {
+      entry.isDue = false
       while (!SessionEntry.isSettled(entry)) {
         const { isChosen, opened } = entry
         if (opened === undefined) yield* Opening.open(self, entry, !isChosen)
@@ -164,9 +217,12 @@ const retry = Effect.fnUntraced(function* (self: Session, entry: Entry, error: S
   entry.isWaiting = true
   const millis = Math.min(lastRetryMillis, firstRetryMillis * 2 ** entry.failures++)
   yield* Effect.logWarning(`a torrent could not be opened, and is tried again in ${millis / 1_000} s`, error)
-  yield* Effect.sleep(millis)
-  entry.isWaiting = false
-  Signal.set(self.planning)
+  const again = Effect.sync(() => {
+    entry.isWaiting = false
+    Signal.set(self.planning)
+  })
+  // Others are opened meanwhile.
+  yield* Effect.forkIn(Effect.delay(again, millis), self.scope)
 })
 
 const closeAll = (self: Session) =>
@@ -259,6 +315,7 @@ const hear = (self: Session, { event, infoHash }: EngineEvent): Effect.Effect<vo
   const entry = self.entries.get(InfoHash.toHex(infoHash))
   if (entry?.opened === undefined) return Effect.void
   if (event._tag === "MetadataFetched") return Effect.asVoid(Effect.forkIn(learn(self, entry), self.scope))
+  if (event._tag === "Checking") entry.opened.isBusy = true
   return telling.has(event._tag) ? attend(self, entry) : Effect.void
 }
 

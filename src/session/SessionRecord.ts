@@ -44,6 +44,10 @@ export interface SessionRecord {
   unreadable: ReadonlyArray<Unreadable>
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
+  /** Torrents that wait to be opened, in the order in which they will be: downloads, and then seeds. */
+  readonly due: { readonly downloads: Array<Entry>; readonly seeds: Array<Entry> }
+  /** How many fibers open them. */
+  starters: number
   /**
    * Held while something other than numbers is saved. There is one for all torrents, because some changes are made of
    * many: what was read for one change must not be saved after another one.

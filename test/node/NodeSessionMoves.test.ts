@@ -207,6 +207,37 @@ describe("moving a torrent of a session to another folder", () => {
     })
   )
 
+  it.live("is refused if its files are away, and takes its folder along if it has none yet", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const own = Path.join(directory, "own")
+      put(own)
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const session = yield* Session.Session
+          const torrent = yield* session.add({ metainfo }, { folder: own })
+          yield* until(torrent, "Complete")
+          yield* torrent.pause
+          // As a disk that is not mounted.
+          NFS.renameSync(own, `${own} away`)
+          const error = yield* Effect.flip(torrent.moveTo("films"))
+          NFS.rmSync(own, { recursive: true, force: true })
+          NFS.renameSync(`${own} away`, own)
+          yield* torrent.moveTo("films")
+          yield* torrent.remove({ data: true })
+          const empty = yield* session.add({ metainfo }, { folder: own, isPaused: true })
+          yield* empty.moveTo("films")
+          return { error, folder: (yield* empty.status).options.folder }
+        })
+      )
+
+      assert.deepInclude(found.error, { _tag: "piecewise/StorageError", operation: "move" })
+      assert.include(found.error.message, "none of the files is there")
+      assert.strictEqual(found.folder, "films")
+    })
+  )
+
   it.live("goes on if whoever asked for it does not wait", () =>
     Effect.gen(function* () {
       const directory = yield* folder
