@@ -38,6 +38,8 @@ export interface Command {
   readonly about: string
   readonly operands: ReadonlyArray<Operand>
   readonly options: ReadonlyArray<Option>
+  /** Whether it runs until it is stopped, so that SIGTERM is a success: service managers end it that way. */
+  readonly isService?: boolean | undefined
   /** Lines below the options in the help. */
   readonly notes?: ReadonlyArray<string> | undefined
 }

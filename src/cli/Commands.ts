@@ -182,6 +182,7 @@ const state: Arguments.Option = {
 const serve: Arguments.Command = {
   name: "serve",
   about: "keep torrents going, and let programs control them",
+  isService: true,
   operands: [{ name: "DIR", about: "the folder to store torrents in, created if missing" }],
   options: [
     state,
@@ -202,7 +203,7 @@ const serve: Arguments.Command = {
   ],
   notes: [
     "Its torrents go on after a restart. Without a password, it listens on this machine only.",
-    "Ctrl-C stops it within three seconds."
+    "Ctrl-C or SIGTERM stops it within three seconds, and SIGTERM counts as a success."
   ]
 }
 

@@ -1,6 +1,7 @@
 /**
  * Runs a command to its end and maps the result to an exit code: 0 for success, 1 for failure, 2 for a wrong command
- * line, 130 if a signal stopped it, 1 or 141 if its output could not be written (`ProcessOutput.ts`).
+ * line, 130 if a signal stopped it, or 0 if that was SIGTERM and it is a service, and 1 or 141 if its output could not be
+ * written (`ProcessOutput.ts`).
  *
  * The first signal interrupts the command, which cleans up. The second one ends the process at once. After a signal,
  * output that nobody reads delays the end by `flushMillis` at most.
@@ -35,9 +36,14 @@ const toNotes = (output: Output.Output) =>
   Logger.layer([Logger.make(({ message }) => output.note([message].flat().map(String).join(" ")))])
 
 /** Runs `program`, and exits the process when it ends. */
-export const run = (program: Effect.Effect<void, Failure>, command: string, output: ProcessOutput): void => {
+export const run = (
+  program: Effect.Effect<void, Failure>,
+  { isService = false, name }: Pick<Arguments.Command, "isService" | "name">,
+  output: ProcessOutput
+): void => {
   let stoppedBy: number | undefined
   let stoppedAt = 0
+  let isSignalled = false
   let hasEnded = false
   const fiber = Effect.runFork(program.pipe(Effect.provide(toNotes(output))))
 
@@ -45,13 +51,15 @@ export const run = (program: Effect.Effect<void, Failure>, command: string, outp
     stoppedBy ??= code
     fiber.interruptUnsafe()
   }
-  const leaveSoon = () => setTimeout(() => process.exit(codes.stopped), flushMillis)
-  const onSignal = (): void => {
+  const leaveSoon = (code: number) => setTimeout(() => process.exit(code), flushMillis)
+  const onSignal = (signal: NodeJS.Signals): void => {
     const now = performance.now()
     if (stoppedBy === undefined) {
       stoppedAt = now
-      stop(codes.stopped)
-      if (hasEnded) leaveSoon()
+      const code = isService && signal === "SIGTERM" && !hasEnded ? 0 : codes.stopped
+      stop(code)
+      isSignalled = true
+      if (hasEnded) leaveSoon(code)
     } else if (now - stoppedAt > echoMillis) {
       process.exit(codes.stopped)
     }
@@ -64,9 +72,12 @@ export const run = (program: Effect.Effect<void, Failure>, command: string, outp
   fiber.addObserver((exit) => {
     hasEnded = true
     output.release()
-    const code = stoppedBy ?? report(exit, command, output)
+    // A service that fails while it ends has not stopped as it should.
+    const hasFailed = stoppedBy === 0 && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+    if (hasFailed) stoppedBy = codes.failed
+    const code = hasFailed || stoppedBy === undefined ? report(exit, name, output) : stoppedBy
     process.exitCode = code
-    if (stoppedBy === codes.stopped) leaveSoon()
+    if (isSignalled) leaveSoon(code)
     output.flush(() => process.exit(stoppedBy ?? code))
   })
 }

@@ -123,7 +123,7 @@ export class Engine extends Context.Service<
   {
     /**
      * Adds a torrent, which runs until the scope closes. Closing then announces `stopped` to the trackers, which takes
-     * 2 seconds at most. Returns at once: the metadata of a magnet link is fetched, the files are checked and the pieces
+     * 1.5 seconds at most. Returns at once: the metadata of a magnet link is fetched, the files are checked and the pieces
      * downloaded by themselves; the torrent's events report the progress and failures. Fails with `AlreadyAdded` if a
      * torrent with the info hash is in this engine, or with `OnlyV2` if the link is of version 2 only.
      */

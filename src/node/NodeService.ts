@@ -42,10 +42,10 @@ export interface Options extends Security.Options, Omit<NodeSession.Options, "da
 export const defaultHttp = { host: "127.0.0.1", port: 6_880 } as const
 
 /**
- * How long the answers that are under way, such as a stream or a list of events, may go on when the service stops. The
- * rest of the three seconds that it may take are for trackers and the disk.
+ * How long the answers that are under way may go on when the service stops. Most take some milliseconds, and streams and
+ * lists of events would go on for ever. The rest of the three seconds that a stop may take are for trackers and the disk.
  */
-const gracefulTimeout = "500 millis"
+const gracefulTimeout = "250 millis"
 
 const facts = ({ directory }: Options) =>
   Layer.effect(

@@ -58,7 +58,7 @@ const runCommand = async (command: Arguments.Command, args: Arguments.Arguments)
     return refuse(command.name, `${shell} is not a supported shell; use one of ${Commands.shells.join(", ")}`)
   }
   const [{ run }, program] = await Promise.all([import("../cli/Run.ts"), programs[command.name]!()])
-  run(program.run(args, output), command.name, output)
+  run(program.run(args, output), command, output)
 }
 
 const main = async (words: ReadonlyArray<string>): Promise<void> => {

@@ -55,7 +55,7 @@ export interface Options {
 const maxErrorBytes = 2_000
 
 /** How long a command that is asked to end may take for that. A service must stop in 3 seconds. */
-const killAfter = "1 second"
+const killAfter = "500 millis"
 
 /** How long the output of a command is waited for after its end, which a process that it has left may keep open. */
 const outputAfter = "200 millis"

@@ -370,10 +370,16 @@ export const portChanged = (self: AnnounceSchedule, port: number): void => {
   self.port = port
 }
 
-/** The trackers that must get `stopped`, with their tracker ids: those that know of us or may know of us. */
-export const informed = (
-  self: AnnounceSchedule
-): ReadonlyArray<{ readonly url: string; readonly trackerId: Uint8Array | undefined }> =>
+/** A tracker that must get `stopped`. */
+export interface Informed {
+  readonly url: string
+  readonly trackerId: Uint8Array | undefined
+  /** Whether it has answered, so that it knows of us. Otherwise it may know of us. */
+  readonly hasAnswered: boolean
+}
+
+/** The trackers that must get `stopped`: those that know of us or may know of us. */
+export const informed = (self: AnnounceSchedule): ReadonlyArray<Informed> =>
   Array.from(self.trackers)
     .filter(([url, tracker]) => tracker.hasStarted || self.inFlight.has(url))
-    .map(([url, { trackerId }]) => ({ url, trackerId }))
+    .map(([url, { hasStarted, trackerId }]) => ({ url, trackerId, hasAnswered: hasStarted }))

@@ -48,9 +48,12 @@ export const notListeningPort = TrackerAnswer.notListeningPort
 
 /**
  * How long `stopped` may delay the end of a torrent. A tracker that does not get it forgets us after an interval or
- * two.
+ * two. A process that is asked to end should do so within three seconds, and has more to do than this.
  */
-export const stopTimeout: Duration.Input = "2 seconds"
+export const stopTimeout: Duration.Input = "1500 millis"
+
+/** The same for a tracker that has not answered a `started`: it may know of us, and it may never answer. */
+export const silentStopTimeout: Duration.Input = "500 millis"
 
 /**
  * Makes a source that announces to a torrent's trackers. Its stream never ends or fails by itself; if the torrent has
@@ -166,9 +169,13 @@ const start = Effect.fnUntraced(function* (
   yield* Effect.addFinalizer(() =>
     Effect.forEach(
       AnnounceSchedule.informed(schedule),
-      ({ trackerId, url }) => Effect.ignore(announce(url, "stopped", { port: schedule.port, trackerId })),
+      ({ hasAnswered, trackerId, url }) =>
+        announce(url, "stopped", { port: schedule.port, trackerId }).pipe(
+          Effect.ignore,
+          Effect.timeoutOption(hasAnswered ? stopTimeout : silentStopTimeout)
+        ),
       { concurrency: "unbounded", discard: true }
-    ).pipe(Effect.timeoutOption(stopTimeout))
+    )
   )
 
   const begin = (step: AnnounceSchedule.Announce) =>

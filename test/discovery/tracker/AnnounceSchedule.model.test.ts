@@ -154,7 +154,9 @@ const play = (script: ReadonlyArray<Action>, wasComplete: boolean, oneAtATime: b
         )
       }
       const informed = [...trackers].flatMap(([url, { asked, answeredEvents, trackerId }]) =>
-        asked !== undefined || answeredEvents.length > 0 ? [{ url, trackerId }] : []
+        asked !== undefined || answeredEvents.length > 0
+          ? [{ url, trackerId, hasAnswered: answeredEvents.length > 0 }]
+          : []
       )
       assert.deepStrictEqual(AnnounceSchedule.informed(schedule), informed)
       return step.until

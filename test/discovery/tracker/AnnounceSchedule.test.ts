@@ -467,10 +467,13 @@ describe("AnnounceSchedule", () => {
     announce(schedule, 66_000)
     const during = AnnounceSchedule.informed(schedule)
 
-    assert.deepStrictEqual(before, [{ url: url("b"), trackerId: Uint8Array.of(7) }])
+    assert.deepStrictEqual(before, [{ url: url("b"), trackerId: Uint8Array.of(7), hasAnswered: true }])
     assert.deepStrictEqual(
-      during.map((tracker) => tracker.url),
-      [url("a"), url("b")]
+      during.map((tracker) => [tracker.url, tracker.hasAnswered]),
+      [
+        [url("a"), false],
+        [url("b"), true]
+      ]
     )
   })
 

@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -507,16 +506,21 @@ describe("TrackerSource", () => {
     })
   )
 
-  it.effect("a silent tracker delays the end by two seconds at most", () =>
+  it.effect.each([
+    ["that has answered delays the end by one and a half seconds", ok, 1_500],
+    ["that has never answered delays it by half a second", Effect.never, 500]
+  ] as const)("a silent tracker %s at most", ([, started, millis]) =>
     Effect.gen(function* () {
-      const run = yield* start({ tiers: ["a"], reply: ({ event }) => (event === "stopped" ? Effect.never : ok) })
+      const reply = ({ event }: Asked) => (event === "stopped" ? Effect.never : started)
+      const run = yield* start({ tiers: ["a"], reply })
       const stopping = yield* Effect.forkChild(Fiber.interrupt(run.fiber), { startImmediately: true })
 
-      yield* TestClock.adjust(Duration.toMillis(TrackerSource.stopTimeout) - 1)
+      yield* TestClock.adjust(millis - 1)
       const early = stopping.pollUnsafe()
       yield* TestClock.adjust(1)
       const late = stopping.pollUnsafe()
 
+      assert.deepStrictEqual(log(run.asked), ["0 a started", "0 a stopped"])
       assert.strictEqual(early, undefined)
       assert.notStrictEqual(late, undefined)
     })
