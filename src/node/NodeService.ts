@@ -123,7 +123,11 @@ export const layer = (options: Options) => {
     Layer.provide([facts(options), fetching(options)])
   )
   return Layer.mergeAll(
-    HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }),
+    HttpRouter.serve(routes, {
+      disableLogger: true,
+      disableListenLog: true,
+      routerConfig: ControlServer.routerConfig
+    }),
     announcing(options),
     automatic(options)
   ).pipe(

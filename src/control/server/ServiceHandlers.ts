@@ -3,14 +3,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import * as Stream from "effect/Stream"
 import * as Version from "../../base/Version.ts"
 import { Engine } from "../../engine/Engine.ts"
 import { Session } from "../../session/Session.ts"
 import { ControlApi } from "../api/ControlApi.ts"
-import type { ServerEvent } from "../api/EventModel.ts"
 import * as TorrentModel from "../api/TorrentModel.ts"
 import { ActionLog } from "./ActionLog.ts"
+import * as EventStream from "./EventStream.ts"
 import * as Failing from "./Failing.ts"
 import { ServiceFacts } from "./ServiceFacts.ts"
 import * as TorrentList from "./TorrentList.ts"
@@ -27,6 +26,7 @@ export const layer = HttpApiBuilder.group(
     const engine = yield* Engine
     const actions = yield* ActionLog
     const facts = yield* ServiceFacts
+    const follow = EventStream.make(session)
     return handlers.handleAll({
       status: () =>
         Effect.gen(function* () {
@@ -53,16 +53,7 @@ export const layer = HttpApiBuilder.group(
       setLimits: ({ payload }) =>
         Effect.andThen(Effect.mapError(session.setLimits(payload), Failing.ofSession), session.limits),
       actions: ({ query }) => actions.last(query.limit ?? defaultActions),
-      events: ({ headers }) =>
-        Effect.succeed(
-          Stream.map(
-            session.eventsSince(headers["last-event-id"]),
-            (item): ServerEvent =>
-              "infoHash" in item
-                ? { id: item.id, event: "torrent", data: item }
-                : { id: item.id, event: "missed", data: item }
-          )
-        )
+      events: ({ headers }) => follow(headers["last-event-id"])
     })
   })
 )
