@@ -92,8 +92,9 @@ const prepare = (directory: string, tracker: string) =>
       for (const [number, { metainfo }] of torrents.entries()) {
         const { infoHash, name } = metainfo
         const {
-          is_completion_due: _,
-          tracker_hosts: __,
+          hinted_bytes: _,
+          is_completion_due: __,
+          tracker_hosts: ___,
           ...row
         } = SessionRows.ofTorrent(SessionDrawing.torrentOf(number + 1, { infoHash, name }))
         yield* sql`INSERT INTO torrents ${sql.insert(row)}`
