@@ -21,6 +21,7 @@ import * as SessionContent from "./SessionContent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionInput from "./SessionInput.ts"
+import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -312,7 +313,7 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
 /** Makes the handle of a torrent. */
 export const make = (self: Program, entry: Entry): SessionTorrent => ({
   infoHash: entry.infoHash,
-  status: Effect.andThen(here(entry), SessionProgram.statusOf(self, entry)),
+  status: Effect.andThen(here(entry), SessionLooks.statusOf(self, entry)),
   torrent: Effect.map(here(entry), () => Option.fromUndefinedOr(entry.opened?.torrent)),
   metainfo: Effect.andThen(here(entry), SessionContent.metainfo(self, entry)),
   files: Effect.andThen(here(entry), SessionContent.files(self, entry)),

@@ -19,15 +19,16 @@ import * as Magnet from "../metainfo/Magnet.ts"
 import * as TorrentFile from "../metainfo/TorrentFile.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
-import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
+import type { TorrentFailure } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedTorrent, SessionLimits, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
+import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import * as SessionStatus from "./SessionStatus.ts"
+import type * as SessionStatus from "./SessionStatus.ts"
 import * as SessionStore from "./SessionStore.ts"
 import * as SettledHint from "./SettledHint.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
@@ -44,9 +45,6 @@ const seedingMillis = 600_000
 
 /** How often seeding goals are looked at. */
 const goalEvery = "1 second"
-
-/** Snapshots that are younger than this many milliseconds are not made again, however many ask. */
-const snapshotMillis = 500
 
 type Entry = SessionEntry.Entry
 type Session = SessionRecord.SessionRecord
@@ -114,7 +112,7 @@ const plan = (self: Session) =>
     for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
     const unsettled = all.filter(({ entry }) => !entry.isWaiting && !entry.isDue && !SessionEntry.isSettled(entry))
     // What those in the engine do is known from its events.
-    for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
+    for (const { entry } of all) if (entry.opened === undefined) SessionLooks.noteState(self, entry, undefined)
     const opened = unsettled.filter(({ entry }) => entry.opened !== undefined)
     for (const { entry, isComplete } of unsettled) {
       if (entry.opened !== undefined) continue
@@ -236,19 +234,6 @@ const closeAll = (self: Session) =>
     return Effect.andThen(stopping, SessionRecord.save(self, entries, 0))
   })
 
-/** Notes what the engine says of a torrent, and returns it; `undefined` if it is not there. */
-const lookAt = (self: Session, entry: Entry): Effect.Effect<TorrentStatus | undefined> =>
-  Effect.suspend(() => {
-    const { opened } = entry
-    if (opened === undefined) return Effect.undefined
-    return Effect.map(opened.torrent.status, (status) => {
-      const wasComplete = SessionEntry.isComplete(entry)
-      SessionEntry.look(entry, opened, status, SessionRecord.now(self))
-      if (SessionEntry.isComplete(entry) !== wasComplete) Signal.set(self.planning)
-      return status
-    })
-  })
-
 const saveNumbers = (self: Session) =>
   Effect.suspend(() => {
     const entries = [...self.entries.values()]
@@ -264,28 +249,17 @@ const lookAtGoals = (self: Session) =>
     return Effect.forEach(
       [...self.entries.values()].filter(hasGoal),
       (entry) =>
-        Effect.map(lookAt(self, entry), () => {
+        Effect.map(SessionLooks.lookAt(self, entry), () => {
           if (SessionEntry.reachedGoal(entry, self) !== undefined) Signal.set(self.planning)
         }),
       { discard: true }
     )
   })
 
-/** Reports the state of a torrent if it is another one than before. */
-const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefined): void => {
-  const { infoHash, isGone, reported } = entry
-  if (isGone) return
-  const state = SessionEntry.stateOf(entry, self, status)
-  if (reported !== undefined && SessionStatus.isSameState(reported, state)) return
-  entry.reported = state
-  entry.hasChanged = true
-  if (reported !== undefined) SessionEvents.report(self.events, { infoHash, event: { _tag: "StateChanged", state } })
-}
-
 /** Looks at a torrent, and does what follows from what it does. */
 export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
-  Effect.flatMap(lookAt(self, entry), (status) => {
-    noteState(self, entry, status)
+  Effect.flatMap(SessionLooks.lookAt(self, entry), (status) => {
+    SessionLooks.noteState(self, entry, status)
     if (status === undefined) return Effect.void
     if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
     const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
@@ -368,7 +342,7 @@ const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { completion } = self
     if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
-    const telling = Effect.flatMap(statusOf(self, entry), completion.use)
+    const telling = Effect.flatMap(SessionLooks.statusOf(self, entry), completion.use)
     const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
     // If that cannot be saved, or it is interrupted, it is told again in the next run.
     const told = Effect.andThen(
@@ -423,27 +397,3 @@ const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFai
     Effect.andThen(Effect.sync(() => Signal.set(self.planning)))
   )
 }
-
-/** Takes snapshots of all torrents, unless there are young ones. */
-export const refresh = (self: Session): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const at = SessionRecord.now(self)
-    const isYoung = at - self.seenAt < snapshotMillis
-    if (!isYoung) self.seenAt = at
-    return Effect.forEach(
-      self.entries.values(),
-      (entry) => {
-        const isDue = entry.hasChanged || (entry.opened !== undefined && !isYoung)
-        if (!isDue) return Effect.void
-        entry.hasChanged = false
-        return Effect.map(lookAt(self, entry), (status) =>
-          Revisions.note(self.revisions, SessionEntry.statusOf(entry, self, status))
-        )
-      },
-      { discard: true }
-    )
-  })
-
-/** A snapshot of one torrent, as of now. */
-export const statusOf = (self: Session, entry: Entry): Effect.Effect<SessionStatus.SessionStatus> =>
-  Effect.map(lookAt(self, entry), (status) => SessionEntry.statusOf(entry, self, status))
