@@ -70,7 +70,7 @@ const hearing = <A, E, R>(program: Effect.Effect<A, E, R>) =>
     return tags
   })
 
-describe("moving a torrent of a session to another folder", () => {
+describe("fault 107: moving a torrent of a session to another folder", () => {
   it.live("takes its files along, of which nothing is verified again, also in the next run, and back", () =>
     Effect.gen(function* () {
       const directory = yield* folder

@@ -79,7 +79,7 @@ for (const [name, fail] of [
   const step = name === "on one file system" ? 1 : 3
   const codeOf = (operation: string) => (name === "without links" && operation === "link" ? "EPERM" : "EXDEV")
 
-  describe(`a move to another folder, ${name}`, () => {
+  describe(`fault 107: a move to another folder, ${name}`, () => {
     it.live("takes all files along, and says what they look like there", () =>
       Effect.gen(function* () {
         const { from, to } = yield* world
@@ -193,7 +193,7 @@ const withDeadCalls = (calls: DiskCalls, isDead: () => boolean): DiskCalls["fs"]
   openFolderNow: (path) => (isDead() ? undefined : nodeFileSystem.openFolderNow(path))
 })
 
-describe("a move to another folder", () => {
+describe("fault 107: a move to another folder", () => {
   it.live("is nothing if both are one folder, whatever their names", () =>
     Effect.gen(function* () {
       const { from, to } = yield* world
