@@ -81,10 +81,26 @@ const active = Effect.fnUntraced(function* (session: Session["Service"], infoHas
   )
 })
 
+/**
+ * What a browser that opens a film, a song or a picture by its URL may load: the page that it makes for it shows the same
+ * URL. Other files keep what `SecurityHeaders.ts` says, or `TorrentHttp`.
+ */
+const mediaPolicy = [
+  "default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'",
+  "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+].join("; ")
+
+const withPolicy = (response: HttpServerResponse.HttpServerResponse) => {
+  const { "content-security-policy": given, "content-type": type = "" } = response.headers
+  const isMedia = given === undefined && /^(?:video|audio|image)\//.test(type)
+  return isMedia ? HttpServerResponse.setHeader(response, "content-security-policy", mediaPolicy) : response
+}
+
 /** Serves the files of a torrent to a request whose URL is what follows the part that says which torrent it is. */
 const serve = (session: Session["Service"], infoHash: InfoHash.InfoHash) =>
   active(session, infoHash).pipe(
     Effect.flatMap(TorrentHttp.respond),
+    Effect.map(withPolicy),
     Effect.catch((error) => Effect.succeed(refuse(Failing.of(infoHash)(error))))
   )
 
