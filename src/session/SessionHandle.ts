@@ -140,14 +140,18 @@ const recheck = (self: Program, entry: Entry) =>
 /** Changes what is saved about the files of a torrent. */
 const changeFiles = (
   { saving, store }: Program,
-  { infoHash }: Entry,
+  entry: Entry,
   change: (files: SavedFiles) => SavedFiles
-): Effect.Effect<void, SessionStoreError> =>
-  saving.withPermit(
+): Effect.Effect<void, SessionStoreError> => {
+  const { infoHash } = entry
+  return saving.withPermit(
     Effect.flatMap(store.content(infoHash), (content) =>
-      content === undefined ? Effect.void : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
+      content === undefined || entry.isGone
+        ? Effect.void
+        : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
     )
   )
+}
 
 const setFiles = (self: Program, entry: Entry, priorities: Parameters<SessionTorrent["setFiles"]>[0]) =>
   withTorrent(self, entry, (torrent) =>

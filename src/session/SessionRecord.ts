@@ -103,8 +103,10 @@ export const updateAllHeld = (
 ): Effect.Effect<void, SessionStoreError> =>
   Effect.uninterruptible(
     Effect.suspend(() => {
-      const changes = entries.map(
-        ({ saved }, index) => ({ _tag: "SetTorrent", torrent: change(saved, index) }) as const
+      // A torrent that was removed may have been added again, as another one.
+      if (entries.every(({ isGone }) => isGone)) return Effect.void
+      const changes = entries.flatMap(({ isGone, saved }, index) =>
+        isGone ? [] : [{ _tag: "SetTorrent" as const, torrent: change(saved, index) }]
       )
       return Effect.map(store.commit([...before, ...changes]), () => {
         for (const [index, entry] of entries.entries()) {
