@@ -25,6 +25,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   doctor: () => import("../cli/Doctor.ts"),
   verify: () => import("../cli/Verify.ts"),
   serve: () => import("../cli/service/Serve.ts"),
+  password: () => import("../cli/service/Password.ts"),
   add: () => import("../cli/service/Add.ts"),
   list: () => import("../cli/service/List.ts"),
   show: () => import("../cli/service/Show.ts"),
