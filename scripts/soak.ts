@@ -221,12 +221,9 @@ const sessions = async (): Promise<ReadonlyArray<string>> => {
   return []
 }
 
-/** How often a service is killed, unless `PIECEWISE_KILLS` says it. */
-const serviceKills = "200"
-
 const service = async (): Promise<ReadonlyArray<string>> => {
-  const env = { PIECEWISE_KILLS: process.env.PIECEWISE_KILLS ?? serviceKills, PIECEWISE_SEED }
-  await Command.show("vitest", ["run", "test/cli/kills"], { env })
+  const { PIECEWISE_KILLS = "200" } = process.env
+  await Command.show("vitest", ["run", "test/cli/kills"], { env: { PIECEWISE_KILLS, PIECEWISE_SEED } })
   return []
 }
 
