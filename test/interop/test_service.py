@@ -137,3 +137,20 @@ def test_remove_asks_before_it_deletes_files(terminal, state, source, answer, co
 
     assert removing.exit_code() == code
     assert (source / "one.bin").exists() == (code != 0)
+
+
+@pytest.mark.parametrize(("again", "code"), [(b"correct horse\r", 0), (b"another horse\r", 1), (b"\x04", 1), (b"\x03", 130)])
+def test_password_is_read_twice_and_not_shown(terminal, tmp_path, again, code):
+    asking = terminal("password", "--state", tmp_path / "state")
+    asking.wait_for(b"New password: ")
+    asking.press(b"correct hose\x7f\x7frse\r")
+    asking.wait_for(b"The same again: ")
+    assert asking.is_raw()
+
+    asking.press(again)
+
+    assert asking.exit_code() == code
+    assert b"horse" not in asking.written
+    assert b"hose" not in asking.written
+    assert not asking.is_raw()
+    assert (tmp_path / "state" / "password").exists() == (code == 0)

@@ -7,11 +7,13 @@ import * as Stream from "effect/Stream"
 import * as Version from "../../base/Version.ts"
 import { Engine } from "../../engine/Engine.ts"
 import { Session } from "../../session/Session.ts"
+import * as Errors from "../api/ApiErrors.ts"
 import { ControlApi } from "../api/ControlApi.ts"
 import type { ServerEvent } from "../api/EventModel.ts"
 import * as TorrentModel from "../api/TorrentModel.ts"
 import { ActionLog } from "./ActionLog.ts"
 import * as Failing from "./Failing.ts"
+import { ServiceBackup } from "./ServiceBackup.ts"
 import { ServiceFacts } from "./ServiceFacts.ts"
 import * as TorrentList from "./TorrentList.ts"
 
@@ -27,6 +29,7 @@ export const layer = HttpApiBuilder.group(
     const engine = yield* Engine
     const actions = yield* ActionLog
     const facts = yield* ServiceFacts
+    const backup = yield* ServiceBackup
     return handlers.handleAll({
       status: () =>
         Effect.gen(function* () {
@@ -53,6 +56,7 @@ export const layer = HttpApiBuilder.group(
       setLimits: ({ payload }) =>
         Effect.andThen(Effect.mapError(session.setLimits(payload), Failing.ofSession), session.limits),
       actions: ({ query }) => actions.last(query.limit ?? defaultActions),
+      backup: () => Effect.mapError(backup.make, ({ message }) => new Errors.StoreFailed({ message })),
       events: ({ headers }) =>
         Effect.succeed(
           Stream.map(
