@@ -5,15 +5,13 @@
  * Everything happens in one temporary folder, which is always removed at the end. Exit code 0 means that the bytes are
  * equal.
  */
-import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { mkdir, open, readdir } from "node:fs/promises"
 import * as path from "node:path"
 import * as Units from "../src/cli/Units.ts"
 import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
-import * as Command from "./command.ts"
+import * as Demonstration from "./demonstration.ts"
 
 const megabyte = 1_000_000
 
@@ -29,47 +27,14 @@ const files: ReadonlyArray<readonly [name: string, length: number]> = [
   ["readme.txt", 1]
 ]
 
-class Stopped extends Error {}
-
-/** The running child processes, each with its exit. */
-const children = new Map<ChildProcess, Promise<number | null>>()
-let stopped = false
-
-const say = (text: string): void => console.log(text)
-
-/** The temporary folder, once it exists. */
-let folder: string | undefined
-
-/** Starts a script of the checkout with this Node, in the temporary folder. */
-const start = (script: string, args: ReadonlyArray<string>, stdio: "inherit" | ["pipe", "pipe", "inherit"]) => {
-  if (stopped) throw new Stopped()
-  const env = { ...process.env, PIECEWISE_BIND: "127.0.0.1" }
-  const child = spawn(process.execPath, [path.join(Command.root, script), ...args], { cwd: folder, env, stdio })
-  const ended = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject)
-    child.once("close", (code) => {
-      children.delete(child)
-      resolve(code)
-    })
-  })
-  children.set(child, ended)
-  return { child, ended }
-}
-
-/** Runs the command line in this terminal, and prints the command as a user would type it. */
-const piecewise = async (args: ReadonlyArray<string>): Promise<void> => {
-  say(`\n$ piecewise ${args.map((arg) => (/^[\w./:=-]+$/.test(arg) ? arg : JSON.stringify(arg))).join(" ")}`)
-  const code = await start("src/node/main.ts", args, "inherit").ended
-  if (stopped) throw new Stopped()
-  if (code !== 0) throw new Error(`piecewise ${args[0]} ended with ${code}`)
-}
+const { say } = Demonstration
 
 /** Writes noise that is the same on every run. To be fast, it repeats one block with a mark that differs. */
-const makeFiles = async (folder: string): Promise<number> => {
+const makeFiles = async (folder: string, check: () => void): Promise<number> => {
   const block = new Uint8Array(megabyte)
   let total = 0
   for (const [index, [name, length]] of files.entries()) {
-    if (stopped) throw new Stopped()
+    check()
     const file = path.join(folder, name)
     await mkdir(path.dirname(file), { recursive: true })
     KnownTorrent.fill(block, 0, index + 1)
@@ -113,20 +78,8 @@ const compare = async (source: string, copy: string): Promise<boolean> => {
   return extra.length === 0 && [...expected].every(([name, digest]) => actual.get(name) === digest)
 }
 
-const startSeeder = async (torrent: string, folder: string) => {
-  const { child, ended } = start("scripts/seeder.ts", [torrent, folder], ["pipe", "pipe", "inherit"])
-  const address = new Promise<string>((resolve) => {
-    child.stdout!.setEncoding("utf8").once("data", (text: string) => resolve(text.trim()))
-  })
-  const early = ended.then((code): never => {
-    throw stopped ? new Stopped() : new Error(`the seeder ended with ${code}`)
-  })
-  // It can reject only before the seeder has printed its address. Afterwards nothing awaits it.
-  early.catch(() => {})
-  return { child, ended, address: await Promise.race([address, early]) }
-}
-
-const demo = async (folder: string): Promise<boolean> => {
+const demo = async (self: Demonstration.Demonstration): Promise<boolean> => {
+  const { check, folder, piecewise } = self
   // Relative paths, as a user would type them.
   const source = path.join("seed", "sample")
   const torrent = "sample.torrent"
@@ -134,16 +87,16 @@ const demo = async (folder: string): Promise<boolean> => {
 
   say("piecewise downloads a folder from another process, over loopback, and proves that every byte is right.")
   say(`It uses the folder ${folder}, which is removed afterwards.`)
-  const bytes = await makeFiles(path.join(folder, source))
+  const bytes = await makeFiles(path.join(folder, source), check)
   say(`\nMade a sample of ${files.length} files, ${Units.bytes(bytes)}.`)
 
   await piecewise(["create", source, "-o", torrent])
-  const seeder = await startSeeder(torrent, path.dirname(source))
-  say(`\nA seeder in another process (${seeder.child.pid}) serves it at ${seeder.address}.`)
+  const seeder = await Demonstration.seed(self, torrent, path.dirname(source))
+  say(`\nA seeder in another process (${seeder.child.process.pid}) serves it at ${seeder.address}.`)
 
   await piecewise(["download", torrent, "-o", target, "--peer", seeder.address])
-  seeder.child.kill("SIGTERM")
-  await seeder.ended
+  seeder.child.process.kill("SIGTERM")
+  await seeder.child.ended
 
   await piecewise(["verify", torrent, target])
   say("\nThe SHA-256 of each file on both sides, computed without piecewise:")
@@ -152,23 +105,4 @@ const demo = async (folder: string): Promise<boolean> => {
   return isEqual
 }
 
-const stop = (): void => {
-  stopped = true
-  // The command line also received Ctrl-C from the terminal, and ends by itself. The seeder needs a signal.
-  for (const child of children.keys()) child.kill("SIGTERM")
-}
-process.on("SIGINT", stop)
-process.on("SIGTERM", stop)
-
-try {
-  folder = await mkdtemp(path.join(tmpdir(), "piecewise-demo-"))
-  process.exitCode = (await demo(folder)) ? 0 : 1
-} catch (error) {
-  if (!stopped) console.error(`demo: ${error instanceof Error ? error.message : error}`)
-  process.exitCode = stopped ? 130 : 1
-} finally {
-  for (const child of children.keys()) child.kill("SIGTERM")
-  await Promise.allSettled(children.values())
-  if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
-  if (stopped) console.error("Stopped; nothing is left behind.")
-}
+await Demonstration.run("demo", demo)

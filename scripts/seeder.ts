@@ -1,7 +1,8 @@
 /**
- * A small seeder for the demo, in a process of its own: `node scripts/seeder.ts FILE.torrent FOLDER`. Reads the
- * torrent's files below FOLDER and serves them on a free port of 127.0.0.1, which it prints. It ends on SIGTERM, or
- * when its standard input closes, as it does if its parent process dies.
+ * A small seeder for the demonstrations, in a process of its own: `node scripts/seeder.ts FILE.torrent FOLDER`. Reads the
+ * torrent's files below FOLDER and serves them on a free port of 127.0.0.1, which it prints. A third argument is how many
+ * bytes a second it sends to each peer at most. It ends on SIGTERM, or when its standard input closes, as it does if its
+ * parent process dies.
  *
  * It is a scripted peer of the test tools, not a client: it verifies nothing and downloads nothing.
  */
@@ -17,7 +18,7 @@ import * as Metainfo from "../src/metainfo/Metainfo.ts"
 import * as TcpTransport from "../src/network/provider/node/TcpTransport.ts"
 import * as ScriptedPeer from "../src/testing/ScriptedPeer.ts"
 
-const [torrent, folder] = process.argv.slice(2) as [string, string]
+const [torrent, folder, rate] = process.argv.slice(2) as [string, string, string?]
 
 const program = Effect.gen(function* () {
   const metainfo = yield* Metainfo.fromBytes(readFileSync(torrent))
@@ -44,7 +45,8 @@ const program = Effect.gen(function* () {
     return bytes
   }
   const { infoHash } = metainfo
-  const { address } = yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content })
+  const behaviour = rate === undefined ? {} : { bytesPerSecond: Number(rate) }
+  const { address } = yield* ScriptedPeer.serve({ infoHash, geometry: layout.geometry, content, behaviour })
   process.stdout.write(`${address.host}:${address.port}\n`)
   return yield* Effect.never
 }).pipe(Effect.scoped, Effect.provide([NodePieceHasher.layer, TcpTransport.layerListener]))
@@ -54,5 +56,5 @@ fiber.addObserver(() => process.exit())
 const stop = () => Effect.runFork(Fiber.interrupt(fiber))
 process.stdin.on("close", stop).resume()
 process.on("SIGTERM", stop)
-// Ctrl-C reaches the whole process group of the terminal. The demo decides when this process ends.
+// Ctrl-C reaches the whole process group of the terminal. The demonstration decides when this process ends.
 process.on("SIGINT", () => {})

@@ -9,12 +9,15 @@
  * through every storage; `npm test` runs only some of them. `matrix` prints what works with which other client, as a
  * table. `fuzz` gives a million mutated inputs to each decoder of what strangers send, and prints which of its branches
  * they reached. `sessions` kills programs that change the torrents of a session and download them, 200 times: each
- * change that was confirmed must be there, no half of another, and no wrong byte. `leechers` and `mixed` compare the time of a swarm with us in it and
- * with libtorrent in our place. These two and `matrix` run in a network namespace if one can be made, so that no client
- * reaches anything outside.
+ * change that was confirmed must be there, no half of another, and no wrong byte. `service` kills `piecewise serve` while
+ * it downloads 24 torrents, 200 times; nothing may be lost, no byte wrong, and only files that were being written verified
+ * again. `api` makes up thousands of requests to the API of a service, whose answers must be those that its OpenAPI
+ * document describes. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place.
+ * These two and `matrix` run in a network namespace if one can be made, so that no client reaches anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, `PIECEWISE_MINUTES` how long swarms are
- * simulated, and `PIECEWISE_INPUTS` how many inputs each decoder is given. Exit code 0 means that no fault was found.
+ * simulated, `PIECEWISE_INPUTS` how many inputs each decoder is given, and `PIECEWISE_API_EXAMPLES` how many requests are
+ * made up for each operation. Exit code 0 means that no fault was found.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -214,11 +217,26 @@ const swarms = async (): Promise<ReadonlyArray<string>> => {
   return faults
 }
 
+/** The variables of tests that kill processes: 200 times, unless `PIECEWISE_KILLS` says how often. */
+const killing = () => ({ PIECEWISE_KILLS: process.env["PIECEWISE_KILLS"] ?? "200", PIECEWISE_SEED })
+
 const sessions = async (): Promise<ReadonlyArray<string>> => {
   const tests = ["session/SessionKills", "node/NodeSessionKills", "node/SessionDownloadKills"]
   const files = tests.map((test) => `test/${test}.test.ts`)
-  const { PIECEWISE_KILLS = "200" } = process.env
-  await Command.show("vitest", ["run", ...files], { env: { PIECEWISE_KILLS, PIECEWISE_SEED } })
+  await Command.show("vitest", ["run", ...files], { env: killing() })
+  return []
+}
+
+const service = async (): Promise<ReadonlyArray<string>> => {
+  await Command.show("vitest", ["run", "test/cli/kills"], { env: killing() })
+  return []
+}
+
+const api = async (): Promise<ReadonlyArray<string>> => {
+  await Python.prepare()
+  const { PIECEWISE_API_EXAMPLES = "300" } = process.env
+  const env = { PIECEWISE_API_EXAMPLES, PIECEWISE_SEED }
+  await Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop/test_service_api.py"], { env })
   return []
 }
 
@@ -305,7 +323,9 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
   },
   swarms,
   sessions,
+  service,
   fuzz,
+  api,
   disks,
   matrix: () => withClients([...pytest, "test/interop/test_matrix.py"]),
   leechers: () => withClients([compare, "leechers"]),

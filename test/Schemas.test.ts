@@ -12,9 +12,12 @@ import * as PeerAddress from "../src/base/PeerAddress.ts"
 import { PieceIndex } from "../src/base/PieceGeometry.ts"
 import { BencodeError } from "../src/bencode/Bencode.ts"
 import * as JsonLines from "../src/cli/JsonLines.ts"
+import * as ApiErrors from "../src/control/api/ApiErrors.ts"
+import { NotReady } from "../src/control/api/HealthApi.ts"
 import * as Credentials from "../src/control/security/Credentials.ts"
 import { PasswordNeeded } from "../src/control/security/Listening.ts"
 import * as Refused from "../src/control/security/Refused.ts"
+import { UrlFailed } from "../src/control/TorrentUrl.ts"
 import { DhtConfig } from "../src/discovery/dht/DhtConfig.ts"
 import { DhtStatus } from "../src/discovery/dht/DhtStatus.ts"
 import { DhtStoreError, Saved } from "../src/discovery/dht/DhtStore.ts"
@@ -29,6 +32,7 @@ import { MetainfoError } from "../src/metainfo/Metainfo.ts"
 import { MetainfoSummary } from "../src/metainfo/MetainfoSummary.ts"
 import { ConnectionError } from "../src/network/Transport.ts"
 import { ResumeError } from "../src/resume/ResumeStore.ts"
+import * as SessionImport from "../src/session/import/SessionImport.ts"
 import * as SavedTorrent from "../src/session/SavedTorrent.ts"
 import * as SessionInput from "../src/session/SessionInput.ts"
 import * as SessionStatus from "../src/session/SessionStatus.ts"
@@ -59,6 +63,8 @@ const errors = {
   CrossSite: Refused.CrossSite,
   CsrfTokenMissing: Refused.CsrfTokenMissing,
   DhtStoreError,
+  DiskFailed: ApiErrors.DiskFailed,
+  FileNotFound: ApiErrors.FileNotFound,
   Forbidden: Refused.Forbidden,
   HostNotAllowed: Refused.HostNotAllowed,
   IoDaemonRefused,
@@ -66,24 +72,39 @@ const errors = {
   InvalidSubnet,
   MagnetError,
   MetainfoError,
+  MethodNotAllowed: ApiErrors.MethodNotAllowed,
   NotInSession,
   NotOpened,
+  NotReady,
   OnlyV2,
+  ImportError: SessionImport.ImportError,
   OptionRefused: SessionInput.OptionRefused,
   PasswordNeeded,
   PasswordNotAllowed: Credentials.PasswordNotAllowed,
   PasswordsBusy: Credentials.PasswordsBusy,
   PathNotAllowed: Refused.PathNotAllowed,
   PathRefused,
+  PathTaken: ApiErrors.PathTaken,
   RemovalFailed,
+  RequestRefused: ApiErrors.RequestRefused,
   ResumeError,
+  RouteNotFound: ApiErrors.RouteNotFound,
   SessionStoreError,
+  SourceRefused: ApiErrors.SourceRefused,
+  SourceUnavailable: ApiErrors.SourceUnavailable,
   StorageError,
+  StoreFailed: ApiErrors.StoreFailed,
   TooLarge: Refused.TooLarge,
   TooManyFailures: Refused.TooManyFailures,
+  TooManyListeners: ApiErrors.TooManyListeners,
   TorrentDefect,
+  TorrentExists: ApiErrors.TorrentExists,
+  TorrentNotFound: ApiErrors.TorrentNotFound,
+  TorrentNotReady: ApiErrors.TorrentNotReady,
   TorrentStopped,
   TrackerError,
+  TypeNotSupported: ApiErrors.TypeNotSupported,
+  UrlFailed,
   Unauthenticated: Refused.Unauthenticated,
   WireError
 }

@@ -4,8 +4,10 @@
  *
  * A turn that ends is passed on to whoever waits longest. It is counted as taken all the while, so nobody overtakes.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 
 /** Whose turn it is. Changed only here. */
 export interface Turn {
@@ -92,4 +94,26 @@ export const take = <A, E, R>(self: Turn, work: Effect.Effect<A, E, R>): Effect.
       return undefined
     })
     return takeNow(self) ? working : Effect.andThen(wait(self, restore), working)
+  })
+
+/**
+ * Does `work` when those that came before have ended, but passes the turn on after a while if it has not ended by then: a
+ * disk that hangs then holds up nobody else for longer.
+ */
+export const takeFor = <A, E, R>(
+  self: Turn,
+  longest: Duration.Input,
+  work: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    let isOver = false
+    const pass = Effect.sync(() => {
+      if (!isOver) end(self)
+      isOver = true
+    })
+    const late = Effect.andThen(Effect.sleep(longest), pass)
+    const working = Effect.flatMap(Effect.forkDetach(Effect.interruptible(late)), (timer) =>
+      Effect.ensuring(restore(work), Effect.andThen(pass, Fiber.interrupt(timer)))
+    )
+    return Effect.andThen(wait(self, restore), working)
   })

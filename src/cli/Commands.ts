@@ -203,8 +203,20 @@ const serve: Arguments.Command = {
     }
   ],
   notes: [
-    "Its torrents go on after a restart. Without a password, it listens on this machine only.",
+    "Its torrents go on after a restart. It listens on this machine only, unless a password is set",
+    "(piecewise password).",
     "Ctrl-C or SIGTERM stops it within three seconds, and SIGTERM counts as a success."
+  ]
+}
+
+const password: Arguments.Command = {
+  name: "password",
+  about: "set or remove the password of a service",
+  operands: [],
+  options: [state, { name: "remove", about: "remove it, so that only the token is good" }],
+  notes: [
+    "It is typed on the terminal, or is the first line of standard input. The service may be running.",
+    "With a password, browsers can log in, and the service may listen on more than this machine."
   ]
 }
 
@@ -233,6 +245,7 @@ const alone: ReadonlyArray<Arguments.Command> = [
   scrape,
   doctor,
   serve,
+  password,
   completions
 ]
 

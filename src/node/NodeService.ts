@@ -5,6 +5,7 @@ import * as Path from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -18,6 +19,7 @@ import type * as Security from "../control/security/Security.ts"
 import * as ControlServer from "../control/server/ControlServer.ts"
 import { ServiceFacts } from "../control/server/ServiceFacts.ts"
 import * as NodeUnpacking from "../network/provider/node/NodeUnpacking.ts"
+import * as SocketErrno from "../network/SocketErrno.ts"
 import { Unpacking } from "../network/Unpacking.ts"
 import * as CompletionHooks from "../session/CompletionHooks.ts"
 import * as WatchFolder from "../session/WatchFolder.ts"
@@ -37,6 +39,17 @@ export interface Options extends Security.Options, Omit<NodeSession.Options, "da
   readonly http?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined
   /** What it does of its own accord; default nothing. */
   readonly config?: ServiceConfig.ServiceConfig | undefined
+}
+
+/** The API cannot listen where it should. `why` is the end of a sentence. */
+export class NotListening extends Data.TaggedError("piecewise/NotListening")<{
+  readonly host: string
+  readonly port: number
+  readonly why: string
+}> {
+  override get message() {
+    return `the service cannot listen on ${this.host}: ${this.why}`
+  }
 }
 
 /** Where the API listens, unless another place is chosen. */
@@ -109,12 +122,17 @@ const server = ({ http = {}, trustedProxies }: Options) => {
     port,
     gracefulShutdownTimeout: gracefulTimeout
   })
-  return Layer.provideMerge(listening, Layer.effectDiscard(allowed(host)))
+  const explained = Layer.catchTag(listening, "ServeError", ({ cause }) => {
+    const why = SocketErrno.whyNotListening(SocketErrno.codeOf(cause), port)
+    const failure = Effect.fail(new NotListening({ host, port, why }))
+    return Layer.effectContext<Layer.Success<typeof listening>, NotListening, never>(failure)
+  })
+  return Layer.provideMerge(explained, Layer.effectDiscard(allowed(host)))
 }
 
 /**
  * A session, and an HTTP server that controls it. Fails with `PasswordNeeded` if it would be reachable from other
- * machines without a password.
+ * machines without a password, and with `NotListening` if its address cannot be listened on.
  */
 export const layer = (options: Options) => {
   const { state } = options
@@ -124,7 +142,11 @@ export const layer = (options: Options) => {
     Layer.provide([facts(options), fetching(options), NodeServiceBackup.layer(state)])
   )
   return Layer.mergeAll(
-    HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }),
+    HttpRouter.serve(routes, {
+      disableLogger: true,
+      disableListenLog: true,
+      routerConfig: ControlServer.routerConfig
+    }),
     announcing(options),
     automatic(options)
   ).pipe(

@@ -25,6 +25,7 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   doctor: () => import("../cli/Doctor.ts"),
   verify: () => import("../cli/Verify.ts"),
   serve: () => import("../cli/service/Serve.ts"),
+  password: () => import("../cli/service/Password.ts"),
   add: () => import("../cli/service/Add.ts"),
   list: () => import("../cli/service/List.ts"),
   show: () => import("../cli/service/Show.ts"),
@@ -37,7 +38,6 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   label: () => import("../cli/service/Label.ts"),
   link: () => import("../cli/service/Link.ts"),
   limits: () => import("../cli/service/Limits.ts"),
-  password: () => import("../cli/service/Password.ts"),
   import: () => import("../cli/service/Import.ts"),
   backup: () => import("../cli/service/Backup.ts"),
   restore: () => import("../cli/service/Restore.ts")

@@ -2,15 +2,19 @@
  * Gives files of a torrent other paths than its metainfo says. The torrent must not be in the engine.
  *
  * A file is moved in three steps: what is to be done is saved, the file is moved, and what was done is saved. After a
- * kill in between, `finish` looks where the file is.
+ * kill in between, `finish` looks where the file is. A file that does not exist yet may be renamed too, so what is at the new
+ * path then may be somebody else's.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as SafePath from "../metainfo/SafePath.ts"
 import type { Storage, StorageError } from "../storage/Storage.ts"
+import * as Adoption from "../torrent/Adoption.ts"
 import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
+import type { SessionRecord } from "./SessionRecord.ts"
 
 /** The metainfo with the paths that its files have. The info dictionary stays as it is. */
 export const apply = (metainfo: Metainfo, { renamed }: SavedFiles): Metainfo => ({
@@ -82,21 +86,43 @@ export const move = (
     })
   )
 
+/** Whether the file at the new path is the torrent's own, which an interrupted renaming has moved there. */
+const wasMoved = (
+  { resume, storage }: Pick<SessionRecord, "resume" | "storage">,
+  { infoHash, layout }: Metainfo,
+  file: number
+): Effect.Effect<boolean, StorageError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const torrent = yield* storage.open({ infoHash, layout })
+      const [facts] = yield* torrent.look([file])
+      // It did not exist yet, so it will be made at its new path.
+      if (facts === undefined) return true
+      const { fileCount, geometry } = layout
+      const opened = yield* Effect.option(resume.open({ infoHash, pieceCount: geometry.pieceCount, fileCount }))
+      const data = Option.isNone(opened) ? Option.none() : yield* Effect.option(opened.value.load)
+      return Adoption.isRemembered(Option.getOrUndefined(data)?.files.get(file), facts)
+    })
+  )
+
 /**
  * Finishes a renaming that a kill has interrupted, and returns the choice after it: the file has its new path, unless
  * something else is there.
  */
 export const finish = Effect.fnUntraced(function* (
-  storage: Storage["Service"],
+  self: Pick<SessionRecord, "resume" | "storage">,
   metainfo: Metainfo,
   files: SavedFiles,
   renaming: RenamedFile
 ): Effect.fn.Return<SavedFiles, StorageError> {
   const before = apply(metainfo, files)
-  const [found] = yield* Effect.scoped(Effect.flatMap(storage.open(before), ({ look }) => look([renaming.file])))
-  if (found === undefined) return added(files, renaming)
-  return yield* move(storage, before, renaming).pipe(
-    Effect.as(added(files, renaming)),
+  const done = added(files, renaming)
+  const [found] = yield* Effect.scoped(Effect.flatMap(self.storage.open(before), ({ look }) => look([renaming.file])))
+  if (found === undefined) {
+    return (yield* wasMoved(self, apply(metainfo, done), renaming.file)) ? done : cleared(files)
+  }
+  return yield* move(self.storage, before, renaming).pipe(
+    Effect.as(done),
     Effect.catchIf(
       ({ reason }) => reason._tag === "FileExists",
       () => Effect.succeed(cleared(files))

@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import type { FileRecord, ResumeError } from "../resume/ResumeStore.ts"
-import { type MovedFile, StorageError, StorageRefused } from "../storage/Storage.ts"
+import { type Move, type MovedFile, StorageError, StorageRefused } from "../storage/Storage.ts"
 import type { SavedFiles } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -52,6 +52,13 @@ const tellResume = (
     })
   )
 
+/** Whether nothing of a torrent is stored, as far as is known. */
+const hasNothing = ({ saved: { hintedBytes, progress } }: Entry): boolean =>
+  hintedBytes === undefined && (progress === undefined || progress.missingBytes === progress.wantedBytes)
+
+/** A move of no file. */
+const nothing: Move = { files: [], leave: Effect.succeed([]) }
+
 /** The choice with no move under way. */
 export const cleared = ({ moving: _, ...files }: SavedFiles): SavedFiles => files
 
@@ -75,7 +82,11 @@ export const run = Effect.fnUntraced(function* (
   }
   const done = cleared(files)
   const moving = Effect.gen(function* () {
-    const { files: moved, leave } = yield* move({ infoHash, layout: metainfo.layout, from, to, isBegun })
+    const { files: moved, leave } = yield* Effect.catchIf(
+      move({ infoHash, layout: metainfo.layout, from, to, isBegun }),
+      ({ reason }) => reason._tag === "StorageUnavailable" && hasNothing(entry),
+      () => Effect.succeed(nothing)
+    )
     return yield* Effect.uninterruptible(
       Effect.gen(function* () {
         yield* Effect.catch(tellResume(self, metainfo, moved), (error) =>

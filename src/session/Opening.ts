@@ -53,7 +53,7 @@ export const sourceOf = Effect.fnUntraced(function* (
     return found
   }
   if (renaming === undefined) return FileRenaming.apply(metainfo, files)
-  const finished = yield* FileRenaming.finish(self.storage, metainfo, files, renaming)
+  const finished = yield* FileRenaming.finish(self, metainfo, files, renaming)
   yield* self.store.commit([{ _tag: "SetFiles", infoHash, files: finished }])
   return FileRenaming.apply(metainfo, finished)
 })
@@ -88,6 +88,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
           scope,
           hasMetadata: "layout" in source,
           isPaused,
+          isBusy: false,
           before: entry.saved.statistics,
           seedingSince: undefined
         }

@@ -95,7 +95,7 @@ export const SavedTorrent = Schema.Struct({
   trackerHosts: Schema.optional(Schema.Array(Schema.String)),
   options: SavedOptions,
   addedAtMillis: Schema.Natural,
-  /** When everything that is wanted was stored for the first time. */
+  /** When everything that is wanted was stored for the first time, here or in the client that it was imported from. */
   completedAtMillis: Schema.optional(Schema.Natural),
   /** Whether somebody who waits for its completion (`Session.onCompleted`) has still to be told. Absent for false. */
   isCompletionDue: Schema.optional(Schema.Boolean),

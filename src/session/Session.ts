@@ -31,6 +31,7 @@ import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
 import * as SessionInput from "./SessionInput.ts"
 import { OptionRefused } from "./SessionInput.ts"
+import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -307,11 +308,11 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
           if (entry === undefined) return Effect.fail(new NotInSession({ infoHash }))
           return Effect.succeed(SessionHandle.make(program, entry))
         }),
-      list: Effect.map(SessionProgram.refresh(program), () => ({
+      list: Effect.map(SessionLooks.refresh(program), () => ({
         ...Revisions.list(program.revisions),
         unreadable: program.unreadable
       })),
-      changes: (since) => Effect.map(SessionProgram.refresh(program), () => Revisions.since(program.revisions, since)),
+      changes: (since) => Effect.map(SessionLooks.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.events.log),
       eventsSince: (id) => SessionEvents.since(program.events, id),
       onCompleted: (use) => SessionProgram.onCompleted(program, use),

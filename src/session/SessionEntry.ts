@@ -25,6 +25,8 @@ export interface Opened {
   readonly before: Statistics
   /** Whether it is paused in the engine: it is open for an operation, and not because it runs. */
   isPaused: boolean
+  /** Whether its files are being verified, or were. */
+  isBusy: boolean
   /** When it began to seed, in milliseconds of elapsed time; `undefined` while it does not. */
   seedingSince: number | undefined
 }
@@ -48,6 +50,8 @@ export interface Entry {
   failures: number
   /** Whether it waits to be opened again after such a failure. */
   isWaiting: boolean
+  /** Whether the plan has started a fiber that will settle it, and has not begun to. */
+  isDue: boolean
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
@@ -78,6 +82,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   isChosen: false,
   failures: 0,
   isWaiting: false,
+  isDue: false,
   needs: 0,
   opened: undefined,
   isMoving: false,
@@ -147,7 +152,13 @@ export const isSettled = (self: Entry): boolean => {
 }
 
 /** States in which it is not known how much is missing. */
-const unknown: ReadonlySet<string> = new Set(["FetchingMetadata", "Checking", "FilesMissing", "Stopped", "Failed"])
+export const unknown: ReadonlySet<string> = new Set([
+  "FetchingMetadata",
+  "Checking",
+  "FilesMissing",
+  "Stopped",
+  "Failed"
+])
 
 const isSeeding = ({ isPaused }: Opened, { state }: TorrentStatus): boolean => !isPaused && state._tag === "Complete"
 
@@ -174,10 +185,6 @@ export const look = (self: Entry, opened: Opened, status: TorrentStatus, now: nu
   self.saved = { ...saved, statistics, progress }
   if (!isSameBesides) self.isUnsaved = true
 }
-
-/** Whether a hint is saved, and every piece of it was verified. */
-export const hasSettledHint = ({ saved }: Entry, { state, totalBytes, unverifiedPieces }: TorrentStatus): boolean =>
-  saved.hintedBytes !== undefined && !unknown.has(state._tag) && totalBytes > 0 && unverifiedPieces === 0
 
 /** What it is doing. `status` is what the engine says of it, if it is there. */
 export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus | undefined): SessionState => {

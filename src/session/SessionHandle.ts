@@ -21,6 +21,7 @@ import * as SessionContent from "./SessionContent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionInput from "./SessionInput.ts"
+import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionProgram from "./SessionProgram.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -139,14 +140,18 @@ const recheck = (self: Program, entry: Entry) =>
 /** Changes what is saved about the files of a torrent. */
 const changeFiles = (
   { saving, store }: Program,
-  { infoHash }: Entry,
+  entry: Entry,
   change: (files: SavedFiles) => SavedFiles
-): Effect.Effect<void, SessionStoreError> =>
-  saving.withPermit(
+): Effect.Effect<void, SessionStoreError> => {
+  const { infoHash } = entry
+  return saving.withPermit(
     Effect.flatMap(store.content(infoHash), (content) =>
-      content === undefined ? Effect.void : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
+      content === undefined || entry.isGone
+        ? Effect.void
+        : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
     )
   )
+}
 
 const setFiles = (self: Program, entry: Entry, priorities: Parameters<SessionTorrent["setFiles"]>[0]) =>
   withTorrent(self, entry, (torrent) =>
@@ -312,7 +317,7 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
 /** Makes the handle of a torrent. */
 export const make = (self: Program, entry: Entry): SessionTorrent => ({
   infoHash: entry.infoHash,
-  status: Effect.andThen(here(entry), SessionProgram.statusOf(self, entry)),
+  status: Effect.andThen(here(entry), SessionLooks.statusOf(self, entry)),
   torrent: Effect.map(here(entry), () => Option.fromUndefinedOr(entry.opened?.torrent)),
   metainfo: Effect.andThen(here(entry), SessionContent.metainfo(self, entry)),
   files: Effect.andThen(here(entry), SessionContent.files(self, entry)),

@@ -19,16 +19,18 @@ import * as Magnet from "../metainfo/Magnet.ts"
 import * as TorrentFile from "../metainfo/TorrentFile.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
-import type { TorrentFailure, TorrentStatus } from "../torrent/TorrentStatus.ts"
+import type { TorrentFailure } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedTorrent, SessionLimits, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
+import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import * as SessionStatus from "./SessionStatus.ts"
+import type * as SessionStatus from "./SessionStatus.ts"
 import * as SessionStore from "./SessionStore.ts"
+import * as SettledHint from "./SettledHint.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
 import * as TrackerHosts from "./TrackerHosts.ts"
 
@@ -43,9 +45,6 @@ const seedingMillis = 600_000
 
 /** How often seeding goals are looked at. */
 const goalEvery = "1 second"
-
-/** Snapshots that are younger than this many milliseconds are not made again, however many ask. */
-const snapshotMillis = 500
 
 type Entry = SessionEntry.Entry
 type Session = SessionRecord.SessionRecord
@@ -81,6 +80,8 @@ export const make = Effect.gen(function* () {
     completion: undefined,
     planning: Signal.make(),
     opening: Semaphore.makeUnsafe(Opening.atOnce),
+    due: { downloads: [], seeds: [] },
+    starters: 0,
     saving: Semaphore.makeUnsafe(1),
     events: SessionEvents.make(run),
     revisions: Revisions.make(run),
@@ -109,13 +110,63 @@ const plan = (self: Session) =>
     const all = SessionRecord.queue(self).map((entry) => SessionRecord.queued(self, entry))
     const active = SessionQueue.active(all, self.limits)
     for (const torrent of all) torrent.entry.isChosen = active.has(torrent)
-    const unsettled = all
-      .map(({ entry }) => entry)
-      .filter((entry) => !entry.isWaiting && !SessionEntry.isSettled(entry))
+    const unsettled = all.filter(({ entry }) => !entry.isWaiting && !entry.isDue && !SessionEntry.isSettled(entry))
     // What those in the engine do is known from its events.
-    for (const { entry } of all) if (entry.opened === undefined) noteState(self, entry, undefined)
-    return Effect.forEach(unsettled, (entry) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true })
+    for (const { entry } of all) if (entry.opened === undefined) SessionLooks.noteState(self, entry, undefined)
+    const opened = unsettled.filter(({ entry }) => entry.opened !== undefined)
+    for (const { entry, isComplete } of unsettled) {
+      if (entry.opened !== undefined) continue
+      entry.isDue = true
+      ;(isComplete ? self.due.seeds : self.due.downloads).push(entry)
+    }
+    return Effect.andThen(
+      Effect.forEach(opened, ({ entry }) => Effect.forkIn(settleOrFail(self, entry), self.scope), { discard: true }),
+      startDue(self)
+    )
   })
+
+/**
+ * How many torrents are started at once. What a torrent does when it starts takes a millisecond or two of this thread, in
+ * many parts. If thousands do it at once, whoever asks the session for something waits for seconds.
+ */
+const startedAtOnce = 8
+
+/** How long a torrent that is started is waited for, and how often it is looked at meanwhile (milliseconds). */
+const startMillis = 1_000
+const startLookMillis = 5
+
+/** Starts the torrents that are due, of which more may come meanwhile. */
+const startDue = (self: Session): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { downloads, seeds } = self.due
+    const count = Math.min(startedAtOnce, downloads.length + seeds.length) - self.starters
+    if (count <= 0) return Effect.void
+    self.starters += count
+    return Effect.forEach(Array(count), () => Effect.forkIn(starter(self), self.scope), { discard: true })
+  })
+
+const starter = (self: Session): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (true) {
+      // Somebody waits for downloads.
+      const entry = self.due.downloads.shift() ?? self.due.seeds.shift()
+      if (entry === undefined) return void self.starters--
+      const starting = Effect.andThen(settleOrFail(self, entry), untilStarted(entry))
+      yield* Effect.catchDefect(starting, (defect) => Effect.logError("a torrent could not be started", defect))
+    }
+  })
+
+/** Waits until a torrent has started, or takes long. */
+const untilStarted = Effect.fnUntraced(function* (entry: Entry) {
+  for (let waited = 0; waited < startMillis; waited += startLookMillis) {
+    const { opened } = entry
+    // Files that are verified may take hours.
+    if (opened === undefined || opened.isPaused || opened.isBusy) return
+    const { state } = yield* opened.torrent.status
+    if (state._tag !== "Checking") return
+    yield* Effect.sleep(startLookMillis)
+  }
+})
 
 /**
  * Brings a torrent into the state that it should be in: in the engine or not, and running or paused there. Holds its lock
@@ -124,6 +175,7 @@ const plan = (self: Session) =>
 export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening.OpenError> =>
   entry.lock.withPermit(
     Effect.gen(function* () {
+      entry.isDue = false
       while (!SessionEntry.isSettled(entry)) {
         const { isChosen, opened } = entry
         if (opened === undefined) yield* Opening.open(self, entry, !isChosen)
@@ -163,9 +215,12 @@ const retry = Effect.fnUntraced(function* (self: Session, entry: Entry, error: S
   entry.isWaiting = true
   const millis = Math.min(lastRetryMillis, firstRetryMillis * 2 ** entry.failures++)
   yield* Effect.logWarning(`a torrent could not be opened, and is tried again in ${millis / 1_000} s`, error)
-  yield* Effect.sleep(millis)
-  entry.isWaiting = false
-  Signal.set(self.planning)
+  const again = Effect.sync(() => {
+    entry.isWaiting = false
+    Signal.set(self.planning)
+  })
+  // Others are opened meanwhile.
+  yield* Effect.forkIn(Effect.delay(again, millis), self.scope)
 })
 
 const closeAll = (self: Session) =>
@@ -177,19 +232,6 @@ const closeAll = (self: Session) =>
       discard: true
     })
     return Effect.andThen(stopping, SessionRecord.save(self, entries, 0))
-  })
-
-/** Notes what the engine says of a torrent, and returns it; `undefined` if it is not there. */
-const lookAt = (self: Session, entry: Entry): Effect.Effect<TorrentStatus | undefined> =>
-  Effect.suspend(() => {
-    const { opened } = entry
-    if (opened === undefined) return Effect.undefined
-    return Effect.map(opened.torrent.status, (status) => {
-      const wasComplete = SessionEntry.isComplete(entry)
-      SessionEntry.look(entry, opened, status, SessionRecord.now(self))
-      if (SessionEntry.isComplete(entry) !== wasComplete) Signal.set(self.planning)
-      return status
-    })
   })
 
 const saveNumbers = (self: Session) =>
@@ -207,33 +249,22 @@ const lookAtGoals = (self: Session) =>
     return Effect.forEach(
       [...self.entries.values()].filter(hasGoal),
       (entry) =>
-        Effect.map(lookAt(self, entry), () => {
+        Effect.map(SessionLooks.lookAt(self, entry), () => {
           if (SessionEntry.reachedGoal(entry, self) !== undefined) Signal.set(self.planning)
         }),
       { discard: true }
     )
   })
 
-/** Reports the state of a torrent if it is another one than before. */
-const noteState = (self: Session, entry: Entry, status: TorrentStatus | undefined): void => {
-  const { infoHash, isGone, reported } = entry
-  if (isGone) return
-  const state = SessionEntry.stateOf(entry, self, status)
-  if (reported !== undefined && SessionStatus.isSameState(reported, state)) return
-  entry.reported = state
-  entry.hasChanged = true
-  if (reported !== undefined) SessionEvents.report(self.events, { infoHash, event: { _tag: "StateChanged", state } })
-}
-
 /** Looks at a torrent, and does what follows from what it does. */
 export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
-  Effect.flatMap(lookAt(self, entry), (status) => {
-    noteState(self, entry, status)
+  Effect.flatMap(SessionLooks.lookAt(self, entry), (status) => {
+    SessionLooks.noteState(self, entry, status)
     if (status === undefined) return Effect.void
     if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
     const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
     const completing = status.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
-    const settling = SessionEntry.hasSettledHint(entry, status) ? forgetHint(self, entry) : Effect.void
+    const settling = SettledHint.is(entry, status) ? SettledHint.forget(self, entry) : Effect.void
     return learning.pipe(Effect.andThen(completing), Effect.andThen(settling))
   })
 
@@ -258,6 +289,7 @@ const hear = (self: Session, { event, infoHash }: EngineEvent): Effect.Effect<vo
   const entry = self.entries.get(InfoHash.toHex(infoHash))
   if (entry?.opened === undefined) return Effect.void
   if (event._tag === "MetadataFetched") return Effect.asVoid(Effect.forkIn(learn(self, entry), self.scope))
+  if (event._tag === "Checking") entry.opened.isBusy = true
   return telling.has(event._tag) ? attend(self, entry) : Effect.void
 }
 
@@ -287,23 +319,6 @@ const learn = Effect.fnUntraced(
   (effect) => Effect.catch(effect, (error) => Effect.logWarning("the metadata of a torrent could not be saved", error))
 )
 
-/** Forgets what another client has said of pieces, now that all of it was verified. */
-const forgetHint = Effect.fnUntraced(
-  function* (self: Session, entry: Entry) {
-    const { infoHash } = entry
-    yield* self.saving.withPermit(
-      Effect.gen(function* () {
-        const content = yield* self.store.content(infoHash)
-        if (content === undefined || entry.saved.hintedBytes === undefined) return
-        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, hintedBytes: undefined }), [
-          { _tag: "SetFiles", infoHash, files: { ...content.files, hintedPieces: undefined } }
-        ])
-      })
-    )
-  },
-  (effect) => Effect.catch(effect, (error) => Effect.logWarning("a hint that was verified is still saved", error))
-)
-
 /** Notes that everything that is wanted is stored. */
 const complete = Effect.fnUntraced(
   function* (self: Session, entry: Entry) {
@@ -327,7 +342,7 @@ const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { completion } = self
     if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
-    const telling = Effect.flatMap(statusOf(self, entry), completion.use)
+    const telling = Effect.flatMap(SessionLooks.statusOf(self, entry), completion.use)
     const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
     // If that cannot be saved, or it is interrupted, it is told again in the next run.
     const told = Effect.andThen(
@@ -382,27 +397,3 @@ const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFai
     Effect.andThen(Effect.sync(() => Signal.set(self.planning)))
   )
 }
-
-/** Takes snapshots of all torrents, unless there are young ones. */
-export const refresh = (self: Session): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const at = SessionRecord.now(self)
-    const isYoung = at - self.seenAt < snapshotMillis
-    if (!isYoung) self.seenAt = at
-    return Effect.forEach(
-      self.entries.values(),
-      (entry) => {
-        const isDue = entry.hasChanged || (entry.opened !== undefined && !isYoung)
-        if (!isDue) return Effect.void
-        entry.hasChanged = false
-        return Effect.map(lookAt(self, entry), (status) =>
-          Revisions.note(self.revisions, SessionEntry.statusOf(entry, self, status))
-        )
-      },
-      { discard: true }
-    )
-  })
-
-/** A snapshot of one torrent, as of now. */
-export const statusOf = (self: Session, entry: Entry): Effect.Effect<SessionStatus.SessionStatus> =>
-  Effect.map(lookAt(self, entry), (status) => SessionEntry.statusOf(entry, self, status))

@@ -44,6 +44,10 @@ export interface SessionRecord {
   unreadable: ReadonlyArray<Unreadable>
   readonly planning: Signal.Signal
   readonly opening: Semaphore.Semaphore
+  /** Torrents that wait to be opened, in the order in which they will be: downloads, and then seeds. */
+  readonly due: { readonly downloads: Array<Entry>; readonly seeds: Array<Entry> }
+  /** How many fibers open them. */
+  starters: number
   /**
    * Held while something other than numbers is saved. There is one for all torrents, because some changes are made of
    * many: what was read for one change must not be saved after another one.
@@ -99,8 +103,10 @@ export const updateAllHeld = (
 ): Effect.Effect<void, SessionStoreError> =>
   Effect.uninterruptible(
     Effect.suspend(() => {
-      const changes = entries.map(
-        ({ saved }, index) => ({ _tag: "SetTorrent", torrent: change(saved, index) }) as const
+      // A torrent that was removed may have been added again, as another one.
+      if (entries.every(({ isGone }) => isGone)) return Effect.void
+      const changes = entries.flatMap(({ isGone, saved }, index) =>
+        isGone ? [] : [{ _tag: "SetTorrent" as const, torrent: change(saved, index) }]
       )
       return Effect.map(store.commit([...before, ...changes]), () => {
         for (const [index, entry] of entries.entries()) {

@@ -220,8 +220,8 @@ export const make = (
       failed: new Map(),
       isThere: undefined
     }
-    return scan(self)
-  })
+    return self
+  }).pipe(Effect.map(scan))
 
 /** Watches a folder until the scope closes. */
 export const run = (

@@ -32,6 +32,9 @@ export const maxFailedLooks = 3
  */
 const hintedBytesAtOnce = 262_144
 
+/** How long a torrent may take for that before another one begins. Only a disk that hangs takes longer. */
+const longestTurn = "10 seconds"
+
 /** What happened to files. Paths are components joined by `/`. */
 export type Fact =
   /** Files look different; their pieces are being verified. */
@@ -326,7 +329,7 @@ const verifyHinted = Effect.fnUntraced(function* (self: FileChanges) {
   })
   const inTurn = Turn.take(self.turn, batch)
   while (next < suspects.length && suspects.count > 0 && !isAnyGone(self) && !self.awake.isSet) {
-    yield* background === undefined ? inTurn : Turn.take(background, inTurn)
+    yield* background === undefined ? inTurn : Turn.takeFor(background, longestTurn, inTurn)
   }
 })
 

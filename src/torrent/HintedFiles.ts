@@ -36,9 +36,11 @@ export const settle = Effect.fnUntraced(function* (options: Options, piece: Piec
 
 const isProof = Effect.fnUntraced(function* ({ known, storage }: Options, file: number, piece: PieceIndex) {
   const { layout } = known
-  const isWhole = KnownFiles.isWhole(known, file)
-  if (isWhole && KnownFiles.piecesIn(known, file, known.hinted!).length === 0) return true
-  if (!FileLayout.liesIn(layout, piece, file)) return false
   const facts = KnownFiles.factsOf(known, file)
-  return facts !== undefined && !(yield* Adoption.isBlank({ layout, storage }, facts, piece))
+  const isAlone = facts !== undefined && FileLayout.liesIn(layout, piece, file)
+  if (isAlone && !(yield* Adoption.isBlank({ layout, storage }, facts, piece))) return true
+  if (!KnownFiles.isWhole(known, file)) return false
+  const { end, first } = FileLayout.filePieces(layout, file)
+  const next = known.hinted === undefined ? -1 : Bitfield.next(known.hinted, first)
+  return next < 0 || next >= end
 })

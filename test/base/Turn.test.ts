@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
+import * as TestClock from "effect/testing/TestClock"
 import * as FC from "fast-check"
 import * as Turn from "../../src/base/Turn.ts"
 
@@ -114,6 +115,60 @@ describe("Turn", () => {
       yield* Fiber.join(first)
 
       assert.deepStrictEqual([done, turn], [5_000, Turn.make()])
+    })
+  )
+
+  it.effect("is passed on after a while by who hangs, once", () =>
+    Effect.gen(function* () {
+      const turn = Turn.make()
+      const log: Array<string> = []
+      const work = (name: string, millis: number) =>
+        Effect.andThen(
+          Effect.sync(() => log.push(`${name} begins`)),
+          Effect.andThen(
+            Effect.sleep(millis),
+            Effect.sync(() => log.push(`${name} ends`))
+          )
+        )
+      const all = Effect.forEach(
+        [work("slow", 25_000), work("second", 1_000), work("third", 1_000)],
+        (one) => Turn.takeFor(turn, "10 seconds", one),
+        { concurrency: "unbounded", discard: true }
+      )
+      const fiber = yield* Effect.forkChild(all, { startImmediately: true })
+
+      yield* TestClock.adjust("9 seconds")
+      const before = [...log]
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(fiber)
+
+      assert.deepStrictEqual(before, ["slow begins"])
+      assert.deepStrictEqual(log, [
+        "slow begins",
+        "second begins",
+        "second ends",
+        "third begins",
+        "third ends",
+        "slow ends"
+      ])
+      assert.deepStrictEqual(turn, Turn.make())
+    })
+  )
+
+  it.effect("is passed on by who is interrupted, and by who fails", () =>
+    Effect.gen(function* () {
+      const turn = Turn.make()
+      const hanging = yield* Effect.forkChild(Turn.takeFor(turn, "10 seconds", Effect.never), {
+        startImmediately: true
+      })
+      const waiting = yield* Effect.forkChild(Turn.takeFor(turn, "10 seconds", Effect.void), { startImmediately: true })
+
+      yield* Fiber.interrupt(waiting)
+      yield* Fiber.interrupt(hanging)
+      const failure = yield* Effect.flip(Turn.takeFor(turn, "10 seconds", Effect.fail("it failed")))
+
+      assert.strictEqual(failure, "it failed")
+      assert.deepStrictEqual(turn, Turn.make())
     })
   )
 })

@@ -46,13 +46,59 @@ export class BrowserEnded extends Data.TaggedError("BrowserEnded")<{ readonly ho
   }
 }
 
+/** An expression threw in a page, or its promise was rejected. */
+export class ExpressionFailed extends Data.TaggedError("ExpressionFailed")<{ readonly why: string }> {
+  override get message() {
+    return this.why
+  }
+}
+
+/** An open page. */
+export interface Tab {
+  /** Evaluates an expression in the page, as after a click of the user, awaits it, and returns its value as JSON. */
+  readonly evaluate: (expression: string) => Effect.Effect<unknown, ExpressionFailed>
+}
+
 export interface Browser {
-  /** Opens the page in a new tab. The page itself must report its results. */
-  readonly open: (url: string) => Effect.Effect<void>
+  /** Opens the page in a new tab. It has begun to load then. */
+  readonly open: (url: string) => Effect.Effect<Tab>
   /** Fails when the browser ends. */
   readonly ended: Effect.Effect<never, BrowserEnded>
   /** The last lines of the pages' console output. */
   readonly console: Effect.Effect<string>
+}
+
+/** Calls a method of the Chrome DevTools Protocol, in a session with a page if there is one. Its errors are defects. */
+// biome-ignore lint/suspicious/noExplicitAny: what a method returns depends on the method
+type Call = (method: string, params: object, sessionId?: string) => Effect.Effect<any>
+
+/** The Chrome DevTools Protocol over a pipe: JSON, a NUL after each message. */
+const devTools = (commands: Streams.Writable, answers: Streams.Readable): Call => {
+  const waiting = new Map<number, (answer: { readonly result?: object; readonly error?: object }) => void>()
+  let received = ""
+  answers.setEncoding("utf8").on("data", (text: string) => {
+    const messages = (received + text).split("\0")
+    received = messages.pop()!
+    for (const message of messages) {
+      const answer = JSON.parse(message)
+      waiting.get(answer.id)?.(answer)
+    }
+  })
+  // The end of the browser is reported through `ended`, so errors of its pipe are ignored.
+  commands.on("error", () => {})
+  let id = 0
+  return (method, params, sessionId) =>
+    Effect.callback((resume) => {
+      const call = ++id
+      waiting.set(call, ({ error, result }) => {
+        waiting.delete(call)
+        resume(
+          error === undefined ? Effect.succeed(result) : Effect.die(new Error(`${method}: ${JSON.stringify(error)}`))
+        )
+      })
+      commands.write(`${JSON.stringify({ id: call, method, params, sessionId })}\0`)
+      return Effect.sync(() => waiting.delete(call))
+    })
 }
 
 /** Starts a browser with a temporary profile. Both are removed when the scope closes. */
@@ -84,19 +130,25 @@ export const make = Effect.gen(function* () {
         return Deferred.await(ended)
       })
   )
-  const commands = child.stdio[3] as Streams.Writable
-  const answers = child.stdio[4] as Streams.Readable
-  answers.resume()
-  // The end of the browser is reported through `ended`, so errors of its pipe are ignored.
-  commands.on("error", () => {})
-  let commandId = 0
+  const call = devTools(child.stdio[3] as Streams.Writable, child.stdio[4] as Streams.Readable)
+
+  const tab = (targetId: unknown): Tab => ({
+    evaluate: Effect.fnUntraced(function* (expression) {
+      const { sessionId } = yield* call("Target.attachToTarget", { targetId, flatten: true })
+      const options = { awaitPromise: true, returnByValue: true, userGesture: true }
+      const { exceptionDetails: failure, result } = yield* call(
+        "Runtime.evaluate",
+        { expression, ...options },
+        sessionId
+      )
+      yield* call("Target.detachFromTarget", { sessionId })
+      if (failure === undefined) return result.value
+      return yield* new ExpressionFailed({ why: failure.exception?.description ?? failure.text })
+    })
+  })
 
   const browser: Browser = {
-    // The Chrome DevTools Protocol over a pipe: JSON, a NUL after each message.
-    open: (url) =>
-      Effect.sync(() => {
-        commands.write(`${JSON.stringify({ id: ++commandId, method: "Target.createTarget", params: { url } })}\0`)
-      }),
+    open: (url) => Effect.map(call("Target.createTarget", { url }), ({ targetId }) => tab(targetId)),
     ended: Effect.flatMap(Deferred.await(ended), (how) => Effect.fail(new BrowserEnded({ how }))),
     console: Effect.sync(() => lines.join("\n"))
   }

@@ -139,18 +139,33 @@ def test_remove_asks_before_it_deletes_files(terminal, state, source, answer, co
     assert (source / "one.bin").exists() == (code != 0)
 
 
-@pytest.mark.parametrize(("again", "code"), [(b"correct horse\r", 0), (b"another horse\r", 1), (b"\x04", 1), (b"\x03", 130)])
-def test_password_is_read_twice_and_not_shown(terminal, tmp_path, again, code):
-    asking = terminal("password", "--state", tmp_path / "state")
-    asking.wait_for(b"New password: ")
-    asking.press(b"correct hose\x7f\x7frse\r")
-    asking.wait_for(b"The same again: ")
-    assert asking.is_raw()
+def choose_password(terminal, state: Path, *lines: bytes) -> Terminal:
+    """Types lines where a password is asked for."""
+    choosing = terminal("password", "--state", state)
+    at = 0
+    for line in lines:
+        at = choosing.wait_for(b": ", at)
+        while not choosing.is_raw():
+            time.sleep(0.01)
+        choosing.press(line)
+    return choosing
 
-    asking.press(again)
 
-    assert asking.exit_code() == code
-    assert b"horse" not in asking.written
-    assert b"hose" not in asking.written
-    assert not asking.is_raw()
-    assert (tmp_path / "state" / "password").exists() == (code == 0)
+@pytest.mark.parametrize(
+    ("lines", "code", "said"),
+    [
+        ((b"correct horse\r", b"correct horse\r"), 0, b"The password is set."),
+        ((b"correct horse\r", b"correct hoarse\r"), 1, b"the two passwords are different"),
+        ((b"short\r",), 1, b"it has fewer than 8 characters"),
+        ((b"\x04",), 1, b"no password was set"),
+        ((b"correct\x03",), 130, b""),
+    ],
+)
+def test_password_is_asked_for_and_not_shown(terminal, tmp_path, lines, code, said):
+    choosing = choose_password(terminal, tmp_path, *lines)
+
+    assert choosing.exit_code() == code
+    assert said in choosing.written
+    assert not any(word in choosing.written for word in (b"horse", b"short", b"correct"))
+    assert not choosing.is_raw()
+    assert (tmp_path / "password").exists() == (code == 0)

@@ -295,7 +295,7 @@ def test_a_client_needs_the_password(service):
 
 
 def test_a_request_without_the_id_does_nothing(service):
-    """A page elsewhere, whose requests a browser sends with the password, cannot set the header nor read the answer."""
+    """A page of another site can neither set the header nor read the answer."""
     auth = ("me", service.token)
     asked = requests.post(service.url, json={"method": "session-get"}, auth=auth, timeout=DEADLINE)
     foreign = {"Origin": "http://evil.example"}

@@ -43,6 +43,8 @@ const inspect = (folder: string) =>
     // What the kill has interrupted is finished first.
     const removing = Effect.map(session.list, ({ torrents }) => torrents.some(({ state }) => state._tag === "Removing"))
     while (yield* removing) yield* Effect.sleep("10 millis")
+    const { unreadable } = yield* session.list
+    assert.deepStrictEqual(unreadable, [])
     return yield* Effect.forEach(numbers, (number) =>
       Effect.gen(function* () {
         const found = yield* Effect.result(session.get(SessionOperations.torrents[number]!.metainfo.infoHash))
@@ -80,7 +82,7 @@ it(`a session survives ${kills} kills: no torrent is lost or comes back, and eve
     for (const number of numbers) {
       const { known: is, missingBytes } = found[number]!
       const may = [known[number]!, ...(pending?.number === number ? [after(known[number]!, pending)] : [])]
-      assert.include(may, is, `${what}: torrent ${number}`)
+      assert.include(may, is, `${what}: torrent ${number} after ${lines.join(" ")}`)
       assert.strictEqual(missingBytes, 0, `${what}: torrent ${number}`)
       known[number] = is
     }

@@ -70,7 +70,7 @@ const hearing = <A, E, R>(program: Effect.Effect<A, E, R>) =>
     return tags
   })
 
-describe("moving a torrent of a session to another folder", () => {
+describe("fault 107: moving a torrent of a session to another folder", () => {
   it.live("takes its files along, of which nothing is verified again, also in the next run, and back", () =>
     Effect.gen(function* () {
       const directory = yield* folder
@@ -204,6 +204,37 @@ describe("moving a torrent of a session to another folder", () => {
       )
 
       assert.strictEqual(options.folder, "films")
+    })
+  )
+
+  it.live("is refused if its files are away, and takes its folder along if it has none yet", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const own = Path.join(directory, "own")
+      put(own)
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const session = yield* Session.Session
+          const torrent = yield* session.add({ metainfo }, { folder: own })
+          yield* until(torrent, "Complete")
+          yield* torrent.pause
+          // As a disk that is not mounted.
+          NFS.renameSync(own, `${own} away`)
+          const error = yield* Effect.flip(torrent.moveTo("films"))
+          NFS.rmSync(own, { recursive: true, force: true })
+          NFS.renameSync(`${own} away`, own)
+          yield* torrent.moveTo("films")
+          yield* torrent.remove({ data: true })
+          const empty = yield* session.add({ metainfo }, { folder: own, isPaused: true })
+          yield* empty.moveTo("films")
+          return { error, folder: (yield* empty.status).options.folder }
+        })
+      )
+
+      assert.deepInclude(found.error, { _tag: "piecewise/StorageError", operation: "move" })
+      assert.include(found.error.message, "none of the files is there")
+      assert.strictEqual(found.folder, "films")
     })
   )
 

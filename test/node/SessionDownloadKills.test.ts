@@ -25,6 +25,7 @@ import * as SqliteSessionStore from "../../src/session/provider/node/SqliteSessi
 import * as Session from "../../src/session/Session.ts"
 import * as SessionDrawing from "../../src/testing/suite/SessionDrawing.ts"
 import { killed, kills, seed } from "../killed.ts"
+import * as SchemaOne from "../session/schemaOne.ts"
 import * as SessionDownloads from "./sessionDownloads.ts"
 
 const { torrents } = SessionDownloads
@@ -91,11 +92,8 @@ const prepare = (directory: string, tracker: string) =>
       yield* Effect.provideService(first, SqlClient.SqlClient, sql)
       for (const [number, { metainfo }] of torrents.entries()) {
         const { infoHash, name } = metainfo
-        const {
-          is_completion_due: _,
-          tracker_hosts: __,
-          ...row
-        } = SessionRows.ofTorrent(SessionDrawing.torrentOf(number + 1, { infoHash, name }))
+        const all = SessionRows.ofTorrent(SessionDrawing.torrentOf(number + 1, { infoHash, name }))
+        const row = Object.fromEntries(Object.entries(all).filter(([column]) => SchemaOne.columns.includes(column)))
         yield* sql`INSERT INTO torrents ${sql.insert(row)}`
         const content = { info_hash: infoHash, metainfo: SessionDownloads.fileOf(number, tracker), magnet: null }
         yield* sql`INSERT INTO contents ${sql.insert({ ...content, files: '{"renamed":[]}' })}`

@@ -61,7 +61,7 @@ const node = (script: string, ...args: ReadonlyArray<string>): CompletionHooks.H
   args: ["-e", script, ...args]
 })
 
-describe("CompletionHooks", () => {
+describe("fault 108: CompletionHooks", () => {
   it.live("tell a command of the torrent in its environment, and change nothing of its arguments", () =>
     Effect.gen(function* () {
       const file = Path.join(yield* folder, "out")

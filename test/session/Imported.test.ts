@@ -136,32 +136,30 @@ describe("a torrent that another client has had", () => {
 
   test(
     "is not added if its files cannot have their names",
-    Effect.gen(function* () {
-      yield* session((session) =>
-        Effect.gen(function* () {
-          const why = yield* Effect.forEach(
-            [
-              [{ file: 0, path: ["..", "a"] as const }],
-              [{ file: 0, path: ["known", "b"] as const }],
-              [{ file: 0, path: ["known", "b", "c.bin"] as const }],
-              [{ file: 9, path: ["a"] as const }]
-            ],
-            (renamed) => Effect.flip(session.add(fileOf(small), { imported: { renamed } }))
-          )
+    session((session) =>
+      Effect.gen(function* () {
+        const why = yield* Effect.forEach(
+          [
+            [{ file: 0, path: ["..", "a"] as const }],
+            [{ file: 0, path: ["known", "b"] as const }],
+            [{ file: 0, path: ["known", "b", "c.bin"] as const }],
+            [{ file: 9, path: ["a"] as const }]
+          ],
+          (renamed) => Effect.flip(session.add(fileOf(small), { imported: { renamed } }))
+        )
 
-          assert.deepStrictEqual(
-            why.map((error) => ("option" in error ? `${error.option}: ${error.why}` : error._tag)),
-            [
-              "imported.renamed: The name ../a is not safe.",
-              "imported.renamed: A file cannot also be a folder.",
-              "imported.renamed: Two files of the torrent have the same path.",
-              "imported.renamed: There is no such file."
-            ]
-          )
-          assert.deepStrictEqual(yield* statesOf(session), [])
-        })
-      )
-    })
+        assert.deepStrictEqual(
+          why.map((error) => ("option" in error ? `${error.option}: ${error.why}` : error._tag)),
+          [
+            "imported.renamed: The name ../a is not safe.",
+            "imported.renamed: A file cannot also be a folder.",
+            "imported.renamed: Two files of the torrent have the same path.",
+            "imported.renamed: There is no such file."
+          ]
+        )
+        assert.deepStrictEqual(yield* statesOf(session), [])
+      })
+    )
   )
 })
 

@@ -314,3 +314,54 @@ describe("a seeding goal", () => {
     })
   )
 })
+
+describe("a session that starts", () => {
+  test(
+    "opens downloads before seeds, each in the order of the queue, and one that is added meanwhile before the seeds",
+    Effect.gen(function* () {
+      const store = yield* SessionStore
+      const names = Array.from({ length: 20 }, (_, index) => `t${index}`)
+      const many = yield* Effect.promise(() =>
+        Promise.all(
+          names.map((name, index) =>
+            make({ name, seed: index, pieceLength: 32_768, files: [{ path: [], length: 1_000 }] })
+          )
+        )
+      )
+      yield* session((session) =>
+        Effect.forEach(many, (known) => session.add(fileOf(known), { isPaused: true }), { discard: true })
+      )
+      const { torrents } = yield* store.load
+      const isDownload = (name: string) => name === "t5" || name === "t9"
+      yield* store.commit(
+        torrents.map((torrent) => ({
+          _tag: "SetTorrent",
+          torrent: {
+            ...torrent,
+            wanted: { _tag: "Running" },
+            progress: { totalBytes: 1_000, wantedBytes: 1_000, missingBytes: isDownload(torrent.name) ? 1_000 : 0 }
+          }
+        }))
+      )
+      // They look for their files for a while.
+      const { faults } = yield* TestEngine.TestEngine
+      faults.delay("look", "200 millis")
+      yield* session((session) =>
+        Effect.gen(function* () {
+          yield* Effect.sleep("100 millis")
+          const early = yield* inEngine
+          yield* session.add(fileOf(other))
+          yield* Effect.sleep("10 seconds")
+          faults.recover()
+          const late = yield* inEngine
+          const seeds = names.filter((name) => !isDownload(name))
+
+          assert.deepStrictEqual(early, ["t5", "t9", ...seeds.slice(0, 6)])
+          assert.deepStrictEqual(late.slice(0, 8), early)
+          assert.deepStrictEqual(late.slice(8, 9), ["other"])
+          assert.deepStrictEqual(late.slice(9), seeds.slice(6))
+        })
+      )
+    })
+  )
+})

@@ -162,7 +162,7 @@ describe("the metadata of a magnet link", () => {
   )
 })
 
-describe("a store that fails while a torrent is opened", () => {
+describe("fault 106: a store that fails while a torrent is opened", () => {
   const { infoHash } = small.metainfo
 
   /** Runs a program with a store that fails to read the content of torrents as often as that. */

@@ -330,6 +330,29 @@ describe("renaming a file of a torrent of a session", () => {
       })
     )
   }
+
+  test(
+    "that a kill interrupted leaves a file of somebody else at the new path alone, although the file was not there yet",
+    Effect.gen(function* () {
+      const store = yield* SessionStore
+      const { medium } = yield* TestEngine.TestEngine
+      medium.put("known/mine", Uint8Array.from([1, 2, 3]))
+      yield* session((session) => session.add(fileOf(small), { isPaused: true }))
+      const renaming = { file: 0, path: ["known", "mine"] as const }
+      yield* store.commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], renaming } }])
+      yield* TestEngine.TestEngine.use(({ join }) => join(small, PeerBehaviour.honest))
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const torrent = yield* session.get(infoHash)
+          yield* torrent.resume()
+          yield* until(torrent, "Active Complete")
+        })
+      )
+
+      assert.deepStrictEqual(yield* paths, ["known/a.bin", "known/b/c.bin", "known/empty", "known/mine"])
+      assert.deepStrictEqual((yield* store.content(infoHash))?.files, { renamed: [] })
+    })
+  )
 })
 
 describe("what is chosen for a torrent of a session", () => {

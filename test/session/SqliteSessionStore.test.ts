@@ -251,7 +251,7 @@ describe("a session in SQLite that must not be changed", () => {
   )
 })
 
-describe("a session in SQLite of which something cannot be read", () => {
+describe("fault 106: a session in SQLite of which something cannot be read", () => {
   it.live("has everything else, and leaves that as it is", () =>
     Effect.gen(function* () {
       const file = yield* sessionOf(6)

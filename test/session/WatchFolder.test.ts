@@ -74,7 +74,7 @@ const test = (
 
 const options: Session.AddOptions = { labels: ["watched"], folder: "films", isPaused: true }
 
-describe("a watched folder", () => {
+describe("fault 109: a watched folder", () => {
   test(
     "has its torrent files and magnet links added, and says so by their names",
     (folder, scan) =>

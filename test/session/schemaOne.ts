@@ -59,6 +59,9 @@ const rows = [
   }
 ]
 
+/** The columns of a torrent. */
+export const columns: ReadonlyArray<string> = Object.keys(rows[0]!)
+
 const contents = [
   {
     info_hash: new Uint8Array(20).fill(1),
@@ -90,10 +93,9 @@ export const read = (file: string) =>
   Effect.scoped(
     Effect.gen(function* () {
       const sql = yield* NodeSqlite.make({ file })
-      const columns = Object.keys(rows[0]!).join(", ")
       const plain = (found: ReadonlyArray<object>) => found.map((row) => ({ ...row }))
       return {
-        torrents: plain(yield* sql.unsafe(`SELECT ${columns} FROM torrents ORDER BY position`)),
+        torrents: plain(yield* sql.unsafe(`SELECT ${columns.join(", ")} FROM torrents ORDER BY position`)),
         contents: plain(yield* sql`SELECT info_hash, metainfo, magnet, files FROM contents ORDER BY info_hash`),
         labels: plain(yield* sql`SELECT name, label FROM labels`),
         settings: plain(yield* sql`SELECT value FROM settings`)

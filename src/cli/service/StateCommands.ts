@@ -16,14 +16,6 @@ const state: Arguments.Option = {
   about: "the state folder of the service (default: ~/.local/state/piecewise)"
 }
 
-const password: Arguments.Command = {
-  name: "password",
-  about: "set the password of a service",
-  operands: [],
-  options: [{ name: "remove", about: "remove it: only the token is good then" }, state],
-  notes: ["It is asked for on a terminal, or is the first line of standard input. A service that runs uses it at once."]
-}
-
 const importing: Arguments.Command = {
   name: "import",
   about: "take over the torrents of another client",
@@ -59,4 +51,4 @@ const restore: Arguments.Command = {
 }
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [password, importing, backup, restore]
+export const all: ReadonlyArray<Arguments.Command> = [importing, backup, restore]

@@ -17,7 +17,7 @@ export const colorOf = (torrent: TorrentItem): Progress.Color => colors[TorrentW
 const hash: Column = {
   title: "hash",
   width: 8,
-  rank: 9,
+  rank: 1,
   align: "left",
   text: TorrentWords.shortHash
 }

@@ -113,9 +113,11 @@ const table = (output: Output, connect: Connect, keys: Queue.Dequeue<Keyboard.Ke
       const torrent = WatchState.chosenOf(state)
       show(WatchState.withTrouble(WatchState.press(state, key, WatchView.pageLength(output.rows())), undefined))
       if (key !== "toggle" || torrent === undefined) return Effect.void
-      return Effect.catch(
-        connect((client) => toggle(client, torrent)),
-        ({ message }) => Effect.sync(() => show(WatchState.withTrouble(state, message)))
+      // The user may go on, or end the table, before the service has answered.
+      return connect((client) => toggle(client, torrent)).pipe(
+        Effect.catch(({ message }) => Effect.sync(() => show(WatchState.withTrouble(state, message)))),
+        Effect.forkChild,
+        Effect.asVoid
       )
     }
     const untilQuit = Effect.gen(function* () {

@@ -9,7 +9,7 @@ import * as HttpApiSecurity from "effect/http-api/HttpApiSecurity"
 import type { Caller } from "../security/Caller.ts"
 import * as Logins from "../security/Logins.ts"
 import * as Refused from "../security/Refused.ts"
-import { RequestRefused } from "./ApiErrors.ts"
+import { RequestRefused, TypeNotSupported } from "./ApiErrors.ts"
 
 /** Refusals that any request may get. */
 const refusals = [
@@ -22,7 +22,7 @@ const refusals = [
 
 /** The request has the form that the API describes. */
 export class Form extends HttpApiMiddleware.Service<Form>()("piecewise/control/Form", {
-  error: [RequestRefused, ...refusals]
+  error: [RequestRefused, TypeNotSupported, ...refusals]
 }) {}
 
 /** The request has credentials: the token, or the session of a browser. */
@@ -36,4 +36,7 @@ export class Access extends HttpApiMiddleware.Service<Access>()("piecewise/contr
 }) {}
 
 /** A request that needs no credentials. Its handlers learn who sent it. */
-export class Anybody extends HttpApiMiddleware.Service<Anybody, { provides: Caller }>()("piecewise/control/Anybody") {}
+export class Anybody extends HttpApiMiddleware.Service<Anybody, { provides: Caller }>()("piecewise/control/Anybody", {
+  // Those that a request does have must be right, and logging out needs some.
+  error: [Refused.Unauthenticated, Refused.CsrfTokenMissing]
+}) {}

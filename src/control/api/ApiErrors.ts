@@ -15,6 +15,34 @@ export class RequestRefused extends Schema.TaggedError<RequestRefused>()(
   { httpApiStatus: 400 }
 ) {}
 
+/** The service has nothing at this path. */
+export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()(
+  "piecewise/RouteNotFound",
+  { message },
+  { httpApiStatus: 404 }
+) {}
+
+/** What is at this path cannot be asked with this method. The header `Allow` has those with which it can. */
+export class MethodNotAllowed extends Schema.TaggedError<MethodNotAllowed>()(
+  "piecewise/MethodNotAllowed",
+  { message },
+  { httpApiStatus: 405 }
+) {}
+
+/** The body has another content type than the API describes. */
+export class TypeNotSupported extends Schema.TaggedError<TypeNotSupported>()(
+  "piecewise/TypeNotSupported",
+  { message },
+  { httpApiStatus: 415 }
+) {}
+
+/** So many clients follow the events that another one cannot. May pass. The header `Retry-After` has the seconds. */
+export class TooManyListeners extends Schema.TaggedError<TooManyListeners>()(
+  "piecewise/TooManyListeners",
+  { message },
+  { httpApiStatus: 503 }
+) {}
+
 /** The session has no torrent with this info hash. */
 export class TorrentNotFound extends Schema.TaggedError<TorrentNotFound>()(
   "piecewise/TorrentNotFound",

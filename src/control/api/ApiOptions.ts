@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as Size from "../../base/Size.ts"
 import * as RateLimits from "../../rate/RateLimits.ts"
+import * as SessionInput from "../../session/SessionInput.ts"
 import * as SeedingGoal from "../../torrent/SeedingGoal.ts"
 
 const Positive = Schema.Finite.check(Schema.isGreaterThan(0))
@@ -72,7 +73,7 @@ export const TorrentOptions = Schema.Struct({
 export type TorrentOptions = typeof TorrentOptions.Type
 
 /** The schema of a folder on the machine of the service: absolute, or below its download folder. */
-export const Folder = Schema.NonEmptyString.check(Schema.isMaxLength(4_096))
+export const Folder = SessionInput.Folder
 
 /** The schema of the name of a label. */
-export const LabelName = Schema.NonEmptyString.check(Schema.isMaxLength(128))
+export const LabelName = SessionInput.LabelName

@@ -18,13 +18,12 @@ import { TorrentsApi } from "./TorrentsApi.ts"
 /** The HTTP API of a service. */
 export const ControlApi = HttpApi.make("piecewise")
   .add(
-    TorrentsApi.middleware(Access).prefix("/v1"),
-    LabelsApi.middleware(Access).prefix("/v1"),
-    ServiceApi.middleware(Access).prefix("/v1"),
-    LoginApi.middleware(Anybody).prefix("/v1"),
-    HealthApi
+    TorrentsApi.middleware(Form).middleware(Access).prefix("/v1"),
+    LabelsApi.middleware(Form).middleware(Access).prefix("/v1"),
+    ServiceApi.middleware(Form).middleware(Access).prefix("/v1"),
+    LoginApi.middleware(Form).middleware(Anybody).prefix("/v1"),
+    HealthApi.middleware(Form)
   )
-  .middleware(Form)
   .annotateMerge(
     OpenApi.annotations({
       title: "piecewise",

@@ -24,7 +24,7 @@ export const HealthApi = HttpApiGroup.make("health", { topLevel: true })
       describe("Show that the process answers")
     ),
     HttpApiEndpoint.get("ready", "/ready", { success: Answer, error: NotReady }).annotateMerge(
-      describe("Show that the session is open, and can be read and written")
+      describe("Show that the session is open and answers")
     )
   )
   .annotateMerge(OpenApi.annotations({ title: "Health" }))

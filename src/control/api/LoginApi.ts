@@ -6,7 +6,6 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { Login } from "../security/Logins.ts"
-import { Unauthenticated } from "../security/Refused.ts"
 
 /** The most characters of a password. */
 const maxPassword = 1_024
@@ -21,8 +20,7 @@ export const LoginApi = HttpApiGroup.make("login")
     ),
     HttpApiEndpoint.post("login", "/login", {
       payload: Schema.Struct({ password: Schema.String.check(Schema.isMaxLength(maxPassword)) }),
-      success: Login,
-      error: Unauthenticated
+      success: Login
     }).annotateMerge(describe("Log in with the password", "The answer sets a cookie.")),
     HttpApiEndpoint.delete("logout", "/login").annotateMerge(describe("Log out", "Removes the cookie."))
   )

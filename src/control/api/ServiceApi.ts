@@ -99,11 +99,12 @@ export const ServiceApi = HttpApiGroup.make("service")
     ),
     HttpApiEndpoint.get("events", "/events", {
       headers: { "last-event-id": Schema.optional(Schema.String.check(Schema.isMaxLength(64))) },
-      success: HttpApiSchema.StreamSse({ events: EventModel.ServerEvent })
+      success: HttpApiSchema.StreamSse({ events: EventModel.ServerEvent }),
+      error: Errors.TooManyListeners
     }).annotateMerge(
       describe(
         "Follow what happens",
-        "Server-sent events. `Last-Event-ID` continues after an event; a `Missed` comes first if that is not known any more."
+        "Server-sent events. `Last-Event-ID` continues after an event; `missed` comes first if that is not known any more."
       )
     )
   )

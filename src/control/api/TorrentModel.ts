@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { PiecePriority } from "../../assembly/PiecePriority.ts"
 import { InfoHash } from "../../base/InfoHash.ts"
 import { MetainfoSummary } from "../../metainfo/MetainfoSummary.ts"
+import * as SessionInput from "../../session/SessionInput.ts"
 import { SessionChanges, SessionList, SessionStatus } from "../../session/SessionStatus.ts"
 import { SourceStatus } from "../../torrent/SourceStatus.ts"
 import { TorrentStatus } from "../../torrent/TorrentStatus.ts"
@@ -81,7 +82,12 @@ export const TorrentSource = Schema.TaggedUnion({
   /** A magnet link (BEP 9). */
   Magnet: { link: Schema.String.check(Schema.isMaxLength(65_536)) },
   /** The URL of a torrent file, which the service fetches. */
-  Url: { url: Schema.String.check(Schema.isMaxLength(8_192)) },
+  Url: {
+    url: Schema.String.check(
+      Schema.isMaxLength(8_192),
+      Schema.isPattern(/^[Hh][Tt][Tt][Pp][Ss]?:\/\//, { expected: "a URL that begins with http:// or https://" })
+    )
+  },
   /** The bytes of a torrent file, in base64. */
   Metainfo: { bytes: Schema.Uint8ArrayFromBase64 }
 })
@@ -94,7 +100,7 @@ export const addFields = {
   /** Default that of the first label with one, then that of the service. */
   folder: Schema.optional(Folder),
   /** The names of its labels, in the order in which their defaults apply. */
-  labels: Schema.optional(Schema.Array(LabelName).check(Schema.isMaxLength(64))),
+  labels: Schema.optional(Schema.Array(LabelName).check(Schema.isMaxLength(SessionInput.maxLabels))),
   isPaused: Schema.optional(Schema.Boolean),
   /** Where it is put in the queue; default `last`. */
   place: Schema.optional(Schema.Literals(["first", "last"]))

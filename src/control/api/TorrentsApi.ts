@@ -56,7 +56,7 @@ export const maxFileBytes = 64 * 1_024 * 1_024
 const addFile = HttpApiEndpoint.post("addFile", "/file", {
   query: {
     folder: Model.addFields.folder,
-    labels: Schema.optional(Schema.Array(Schema.String)),
+    labels: Model.addFields.labels,
     isPaused: Model.addFields.isPaused,
     place: Model.addFields.place
   },

@@ -18,7 +18,7 @@ import * as SessionCookie from "./SessionCookie.ts"
 
 const noPassword = () =>
   new Refused.Unauthenticated({
-    message: "No password is set. Set one, or use the token in the state folder of the service."
+    message: "No password is set. Set one with piecewise password, or use the token in the state folder of the service."
   })
 
 const loginOf = ({ isSet }: PasswordState, caller: Identity): Login =>

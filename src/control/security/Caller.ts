@@ -2,10 +2,12 @@
  * Who sent a request. Every handler behind `Security.layer` can read it, and so can the log of actions.
  */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { InfoHash } from "../../base/InfoHash.ts"
 
 /** From where a request came: the address of the client, or of a proxy that is not trusted. Without a port. */
-interface From {
+export interface From {
   readonly address: string
 }
 
@@ -22,3 +24,9 @@ export type Identity =
 
 /** Who sent the request that is being handled. */
 export class Caller extends Context.Service<Caller, Identity>()("piecewise/control/security/Caller") {}
+
+/** Who sent the request that is being handled: nobody without `Security.layer` around the route. */
+export const current: Effect.Effect<Identity> = Effect.map(
+  Effect.serviceOption(Caller),
+  Option.getOrElse((): Identity => ({ _tag: "Nobody", address: "" }))
+)

@@ -9,7 +9,7 @@ export class PasswordNeeded extends Schema.TaggedError<PasswordNeeded>()("piecew
   host: Schema.String
 }) {
   override get message() {
-    return `${this.host} can be reached from other machines, and no password is set: set one, or listen on 127.0.0.1`
+    return `${this.host} can be reached from other machines, and no password is set: set one with piecewise password, or listen on 127.0.0.1`
   }
 }
 

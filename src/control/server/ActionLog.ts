@@ -22,6 +22,28 @@ export class ActionLog extends Context.Service<
   }
 >()("piecewise/control/ActionLog") {}
 
+/** What the action that is under way is about. */
+const Subject = Context.Reference<{ infoHash: InfoHash.InfoHash | undefined } | undefined>(
+  "piecewise/control/ActionLog/Subject",
+  { defaultValue: () => undefined }
+)
+
+/** Says which torrent the action that is under way is about, where its path does not. */
+export const about = (infoHash: InfoHash.InfoHash): Effect.Effect<void> =>
+  Effect.map(Subject, (subject) => {
+    if (subject !== undefined) subject.infoHash = infoHash
+  })
+
+/** Runs an action, and hands on which torrent it was about. */
+export const withSubject = <A, E, R>(
+  infoHash: InfoHash.InfoHash | undefined,
+  action: (subject: { readonly infoHash: InfoHash.InfoHash | undefined }) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const subject = { infoHash }
+    return Effect.provideService(action(subject), Subject, subject)
+  })
+
 /** A log in memory. */
 export const layer: Layer.Layer<ActionLog> = Layer.sync(ActionLog, () => {
   const actions: Array<Action> = []

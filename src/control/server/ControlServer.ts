@@ -13,6 +13,7 @@ import * as ApiMiddleware from "./ApiMiddleware.ts"
 import * as HealthHandlers from "./HealthHandlers.ts"
 import * as LabelHandlers from "./LabelHandlers.ts"
 import * as LoginHandlers from "./LoginHandlers.ts"
+import * as NoRoute from "./NoRoute.ts"
 import * as ServiceHandlers from "./ServiceHandlers.ts"
 import * as Streaming from "./Streaming.ts"
 import * as TorrentHandlers from "./TorrentHandlers.ts"
@@ -35,9 +36,18 @@ export interface Options extends Security.Options {
   readonly transmission?: TransmissionRpc.Options | undefined
 }
 
-/** The routes of a service, for `HttpRouter.serve`. */
+/** How `HttpRouter.serve` has to read paths: a label of 128 characters is a component of up to 1,536. */
+export const routerConfig = { maxParamLength: 2_048 }
+
+/** The routes of a service, for `HttpRouter.serve` with `routerConfig`. */
 export const layer = (options: Options = {}) =>
-  Layer.mergeAll(api, Streaming.layer, PrometheusMetrics.layerHttp(), TransmissionRpc.layer(options.transmission)).pipe(
+  Layer.mergeAll(
+    api,
+    Streaming.layer,
+    PrometheusMetrics.layerHttp(),
+    TransmissionRpc.layer(options.transmission),
+    NoRoute.layer
+  ).pipe(
     Layer.provide(Security.layer(options)),
     Layer.provide(Security.services(options)),
     Layer.provide(ActionLog.layer)

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { Session } from "../../session/Session.ts"
+import * as TrackerHosts from "../../session/TrackerHosts.ts"
 import { ControlApi } from "../api/ControlApi.ts"
 import * as Failing from "./Failing.ts"
 
@@ -22,7 +23,7 @@ export const layer = HttpApiBuilder.group(
       remove: ({ params }) => Effect.mapError(session.removeLabel(params.name), Failing.ofSession),
       listGoals: () => session.trackerGoals,
       setGoal: ({ params, payload }) => {
-        const goal = { host: params.host.toLowerCase(), goal: payload }
+        const goal = { host: TrackerHosts.parse(params.host) ?? params.host, goal: payload }
         return session.setTrackerGoal(goal).pipe(Effect.mapError(Failing.ofSession), Effect.as(goal))
       },
       removeGoal: ({ params }) => Effect.mapError(session.removeTrackerGoal(params.host), Failing.ofSession)

@@ -10,7 +10,7 @@ import type * as Stream from "effect/Stream"
 /** A backup could not be made. `message` is a sentence. May pass. */
 export class BackupFailed extends Data.TaggedError("BackupFailed")<{ readonly message: string }> {}
 
-/** Makes backups of what outlives the service. */
+/** Makes backups of what outlives the service. A service without it refuses to make one. */
 export class ServiceBackup extends Context.Service<
   ServiceBackup,
   {

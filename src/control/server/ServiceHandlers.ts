@@ -3,15 +3,15 @@
  */
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import * as Stream from "effect/Stream"
+import * as Option from "effect/Option"
 import * as Version from "../../base/Version.ts"
 import { Engine } from "../../engine/Engine.ts"
 import { Session } from "../../session/Session.ts"
 import * as Errors from "../api/ApiErrors.ts"
 import { ControlApi } from "../api/ControlApi.ts"
-import type { ServerEvent } from "../api/EventModel.ts"
 import * as TorrentModel from "../api/TorrentModel.ts"
 import { ActionLog } from "./ActionLog.ts"
+import * as EventStream from "./EventStream.ts"
 import * as Failing from "./Failing.ts"
 import { ServiceBackup } from "./ServiceBackup.ts"
 import { ServiceFacts } from "./ServiceFacts.ts"
@@ -29,7 +29,8 @@ export const layer = HttpApiBuilder.group(
     const engine = yield* Engine
     const actions = yield* ActionLog
     const facts = yield* ServiceFacts
-    const backup = yield* ServiceBackup
+    const backup = yield* Effect.serviceOption(ServiceBackup)
+    const follow = EventStream.make(session)
     return handlers.handleAll({
       status: () =>
         Effect.gen(function* () {
@@ -56,17 +57,12 @@ export const layer = HttpApiBuilder.group(
       setLimits: ({ payload }) =>
         Effect.andThen(Effect.mapError(session.setLimits(payload), Failing.ofSession), session.limits),
       actions: ({ query }) => actions.last(query.limit ?? defaultActions),
-      backup: () => Effect.mapError(backup.make, ({ message }) => new Errors.StoreFailed({ message })),
-      events: ({ headers }) =>
-        Effect.succeed(
-          Stream.map(
-            session.eventsSince(headers["last-event-id"]),
-            (item): ServerEvent =>
-              "infoHash" in item
-                ? { id: item.id, event: "torrent", data: item }
-                : { id: item.id, event: "missed", data: item }
-          )
-        )
+      backup: () =>
+        Option.match(backup, {
+          onNone: () => Effect.fail(new Errors.StoreFailed({ message: "this service makes no backups" })),
+          onSome: ({ make }) => Effect.mapError(make, ({ message }) => new Errors.StoreFailed({ message }))
+        }),
+      events: ({ headers }) => follow(headers["last-event-id"])
     })
   })
 )

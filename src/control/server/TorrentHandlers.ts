@@ -16,6 +16,7 @@ import { ControlApi } from "../api/ControlApi.ts"
 import type { TorrentSource } from "../api/TorrentModel.ts"
 import { Tickets } from "../security/Tickets.ts"
 import * as TorrentUrl from "../TorrentUrl.ts"
+import * as ActionLog from "./ActionLog.ts"
 import * as Failing from "./Failing.ts"
 import * as TorrentList from "./TorrentList.ts"
 
@@ -68,7 +69,9 @@ export const layer = HttpApiBuilder.group(
 
     const add = (source: TorrentUrl.Source, options: AddOptions) =>
       session.add(source, options).pipe(
+        Effect.tapErrorTag("piecewise/AlreadyInSession", ({ infoHash }) => ActionLog.about(infoHash)),
         Effect.mapError(notAdded),
+        Effect.tap(({ infoHash }) => ActionLog.about(infoHash)),
         Effect.flatMap(({ infoHash, status }) => Effect.mapError(status, Failing.of(infoHash))),
         // Somebody else has removed it at once.
         Effect.catchTag("piecewise/TorrentNotFound", ({ message }) =>

@@ -24,7 +24,7 @@ export const kindOf = ({ progress, state }: SessionStatus): Kind => {
     case "Active": {
       const { _tag } = state.state
       if (_tag === "Checking") return "checking"
-      if (_tag === "Failed") return "failed"
+      if (_tag === "Failed" || _tag === "FilesMissing") return "failed"
       return progress?.missingBytes === 0 ? "seeding" : "downloading"
     }
     // It is busy with its files, as one that is verified.

@@ -10,6 +10,7 @@ import * as Monotonic from "../../base/Monotonic.ts"
 import type { Engine } from "../../engine/Engine.ts"
 import type { NotInSession, Session, SessionTorrent } from "../../session/Session.ts"
 import type { SessionStatus } from "../../session/SessionStatus.ts"
+import type { ActionLog } from "../server/ActionLog.ts"
 import type { ServiceFacts } from "../server/ServiceFacts.ts"
 import * as RpcRefused from "./RpcRefused.ts"
 import type { Choices, Options } from "./SessionFields.ts"
@@ -23,6 +24,7 @@ export interface RpcRun {
   /** Fetches torrent files. */
   readonly http: HttpClient.HttpClient
   readonly options: Options
+  readonly actions: ActionLog["Service"]
   /** What a method starts and does not wait for ends with it. */
   readonly scope: Scope.Scope
   /** The secret that every request must have. */

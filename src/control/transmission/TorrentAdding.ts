@@ -39,6 +39,12 @@ export const add = Effect.fnUntraced(function* (self: RpcRun.RpcRun, given: unkn
   return { [isNew ? "torrent-added" : "torrent-duplicate"]: yield* described(self, infoHash) }
 })
 
+/** The info hash in hex of the torrent that was added, in the arguments of an answer; `undefined` if none was. */
+export const addedIn = (found: Readonly<Record<string, unknown>>): string | undefined => {
+  const added = found["torrent-added"] as { readonly hashString: string } | undefined
+  return added?.hashString
+}
+
 /** The fields of a torrent that was added. */
 const described = Effect.fnUntraced(function* (self: RpcRun.RpcRun, infoHash: InfoHash.InfoHash) {
   const [status] = yield* RpcRun.select(self, [InfoHash.toHex(infoHash)])

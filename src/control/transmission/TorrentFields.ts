@@ -2,7 +2,7 @@
  * The fields of a torrent in the Transmission RPC (version 17), and what each of them is made from. Pure.
  *
  * Sizes are in bytes and rates in bytes a second, except limits, which are in kB of 1,000 bytes; dates are seconds since
- * 1970, or 0. What the engine does not know is 0, and `docs/transmission.md` says of which fields that is so.
+ * 1970, or 0. What is not known is 0; docs/transmission.md lists those fields.
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as InfoHash from "../../base/InfoHash.ts"

@@ -87,3 +87,12 @@ export const select = <A extends Pick<SessionStatus, "infoHash">>(
   )
   return known.filter((torrent) => wanted.has(of(self, torrent)!.id) || wanted.has(keyOf(torrent)))
 }
+
+/** The info hash in hex of the one torrent that a request is about; `undefined` if it names another number of them. */
+export const only = (self: TorrentIds, asked: Asked): string | undefined => {
+  const [one, ...others]: ReadonlyArray<number | string | undefined> = Array.isArray(asked) ? asked : [asked]
+  if (others.length > 0) return undefined
+  // It need not be known yet.
+  if (typeof one === "string") return /^[0-9a-f]{40}$/i.test(one) ? one : undefined
+  return [...self.torrents].find(([, { id }]) => id === one)?.[0]
+}

@@ -82,8 +82,10 @@ export const verify = (self: Run, given: unknown): RpcRun.Answer =>
   )(self, given)
 
 /** Says that some files are still there: somebody else's, or nothing proves them to be the torrent's own. */
-const whyKept = ([path, ...others]: ReadonlyArray<string>): string =>
-  `the torrent was removed, but ${path}${others.length === 0 ? "" : ` and ${others.length} other files`} may be somebody else's and was not deleted`
+const whyKept = ([path, ...others]: ReadonlyArray<string>): string => {
+  const more = others.length === 0 ? "" : ` (and ${others.length} other files)`
+  return `the torrent was removed, but not ${path}${more}: it may be somebody else's`
+}
 
 /** `torrent-remove`. */
 export const remove = Effect.fnUntraced(function* (self: Run, given: unknown) {

@@ -15,7 +15,7 @@ import type { TorrentStatus } from "../../torrent/TorrentStatus.ts"
 /** What a field may need beside the snapshot of the session. */
 export type Need = "engine" | "peers" | "sources" | "metainfo" | "files" | "stored"
 
-/** What is there of torrents that are not in the engine too. */
+/** What can be read of a torrent that is not in the engine. */
 const contentNeeds = ["metainfo", "files", "stored"] as const
 
 /** What is known without reading anything of the torrent. */

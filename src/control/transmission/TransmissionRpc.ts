@@ -4,8 +4,8 @@
  * they find and what they do not.
  *
  * One route takes a method and its arguments in JSON, and answers with a `result` that is `success` or a sentence, always
- * with status 200. A request must have the id that an answer with status 409 has told: a page elsewhere, whose requests a
- * browser would send with the user's credentials, cannot read that answer nor send the header (CSRF). Who may talk to the
+ * with status 200. A request must have the id that an answer with status 409 contains. A page of another site, whose requests
+ * a browser would send with the user's credentials, can neither read that answer nor send the header (CSRF). Who may talk to the
  * service at all is decided before (`Security`).
  */
 import * as ByteSize from "effect/ByteSize"
@@ -16,11 +16,15 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as InfoHash from "../../base/InfoHash.ts"
 import * as MetadataLimit from "../../base/MetadataLimit.ts"
 import * as Monotonic from "../../base/Monotonic.ts"
 import { Engine } from "../../engine/Engine.ts"
 import { Session } from "../../session/Session.ts"
+import * as Callers from "../security/Caller.ts"
 import * as Secret from "../security/Secret.ts"
+import { ActionLog } from "../server/ActionLog.ts"
 import { ServiceFacts } from "../server/ServiceFacts.ts"
 import * as RpcArguments from "./RpcArguments.ts"
 import * as RpcRefused from "./RpcRefused.ts"
@@ -80,7 +84,11 @@ const methods: ReadonlyMap<string, Method> = new Map<string, Method>([
 /** The route. */
 export const layer = (
   options: SessionFields.Options = {}
-): Layer.Layer<never, never, HttpRouter.HttpRouter | HttpClient.HttpClient | Session | Engine | ServiceFacts> =>
+): Layer.Layer<
+  never,
+  never,
+  HttpRouter.HttpRouter | HttpClient.HttpClient | Session | Engine | ServiceFacts | ActionLog
+> =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const run: RpcRun.RpcRun = {
@@ -88,6 +96,7 @@ export const layer = (
         engine: yield* Engine,
         facts: yield* ServiceFacts,
         http: yield* HttpClient.HttpClient,
+        actions: yield* ActionLog,
         options,
         scope: yield* Effect.scope,
         sessionId: Secret.make(),
@@ -100,7 +109,7 @@ export const layer = (
     })
   )
 
-/** Answers a request. Whatever is asked without the id of the run, the id is all that is told. */
+/** Answers a request. One without the id of the run gets that id, and nothing else. */
 const respond = (run: RpcRun.RpcRun) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
@@ -133,14 +142,40 @@ const parse = (text: string): Effect.Effect<RpcArguments.Request, RpcRefused.Rpc
     readRequest
   )
 
+/** Methods that change nothing. */
+const reading: ReadonlySet<string> = new Set(["torrent-get", "session-get", "session-stats", "free-space", "group-get"])
+
+const readSelection = RpcArguments.reader(RpcArguments.Selection)
+
+/** Calls a method, and notes who did that if it changes something. */
+const call = Effect.fnUntraced(function* (run: RpcRun.RpcRun, name: string, given: unknown) {
+  const method = methods.get(name)
+  if (method === undefined) return yield* RpcRefused.because("method name not recognized")
+  if (reading.has(name)) return yield* method(run, given)
+  // Before the method, because a torrent that it removes has no number afterwards.
+  const asked = yield* Effect.option(readSelection(given))
+  const before = Option.isSome(asked) ? TorrentIds.only(run.ids, asked.value.ids) : undefined
+  const { _tag: caller, address } = yield* Callers.current
+  const note = (hex: string | undefined, failure?: string) =>
+    run.actions.record({
+      caller,
+      address,
+      operation: `transmission.${name}`,
+      infoHash: hex === undefined ? undefined : InfoHash.fromHex(hex),
+      failure
+    })
+  return yield* method(run, given).pipe(
+    Effect.tap((found) => note(before ?? TorrentAdding.addedIn(found))),
+    Effect.tapError(({ _tag }) => note(before, _tag))
+  )
+})
+
 const answer = Effect.fnUntraced(function* (run: RpcRun.RpcRun, text: string) {
   let tag: number | undefined
   const done = Effect.gen(function* () {
     const request = yield* parse(text)
     if (typeof request.tag === "number") tag = request.tag
-    const method = methods.get(request.method)
-    if (method === undefined) return yield* RpcRefused.because("method name not recognized")
-    return yield* method(run, request.arguments)
+    return yield* call(run, request.method, request.arguments)
   })
   return yield* Effect.match(done, {
     onSuccess: (found) => ({ result: "success", arguments: found, ...(tag !== undefined && { tag }) }),

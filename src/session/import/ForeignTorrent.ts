@@ -4,6 +4,7 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import * as PiecePriority from "../../assembly/PiecePriority.ts"
 import * as Bitfield from "../../base/Bitfield.ts"
 import * as Bytes from "../../base/Bytes.ts"
 import type { InfoHash } from "../../base/InfoHash.ts"
@@ -102,9 +103,12 @@ export const labelsOf = (names: ReadonlyArray<string>): ReadonlyArray<string> =>
   return [...new Set(labels)].slice(0, SessionInput.maxLabels)
 }
 
+/** Whether a path is absolute, on any platform. */
+export const isAbsolute = (path: string): boolean => /^([/\\]|[a-z]:)/i.test(path)
+
 /** The components of a path that another client wrote; `undefined` if it is absolute. */
 const componentsOf = (path: string): ReadonlyArray<string> | undefined =>
-  /^([/\\]|[a-z]:)/i.test(path) ? undefined : path.split(path.includes("/") ? "/" : "\\").filter((part) => part !== "")
+  isAbsolute(path) ? undefined : path.split(path.includes("/") ? "/" : "\\").filter((part) => part !== "")
 
 /** The files whose paths differ from those in the metainfo. `paths` has one for each file, in their order. */
 export const renamedOf = (
@@ -132,6 +136,21 @@ export const hintOf = (pieceCount: number, has: (piece: number) => boolean): Uin
   const hint = Bitfield.make(pieceCount)
   for (let piece = 0; piece < pieceCount; piece++) if (has(piece)) Bitfield.add(hint, piece)
   return hint.bytes
+}
+
+/**
+ * When a torrent was complete: as its client says or, if that says nothing of one of which it has every wanted piece, when
+ * it was added. So nobody takes it for one that has just been downloaded.
+ */
+export const completedAt = (
+  { layout }: Metainfo.Structure,
+  files: ForeignTorrent["files"],
+  { addedAtMillis, completedAtMillis, hintedPieces }: Imported.Imported
+): number | undefined => {
+  if (completedAtMillis !== undefined || hintedPieces === undefined) return completedAtMillis
+  const wanted = PiecePriority.wanted(PiecePriority.ofFiles(layout, files ?? []))
+  const hint = Bitfield.fitted(hintedPieces, layout.geometry.pieceCount)
+  return Bitfield.isSubset(wanted, hint) ? addedAtMillis : undefined
 }
 
 /** Reads a torrent file. */

@@ -37,6 +37,7 @@ export const decode = ({ resume, torrent }: Files): Result.Result<Foreign.Foreig
     const structure = yield* structureOf(root, torrent, spans.get("info"))
     const folder = Bencode.getText(root, "save_path") || Bencode.getText(root, "qBt-savePath")
     if (folder === undefined || folder === "") return yield* fail("It does not say where its files are.")
+    if (!Foreign.isAbsolute(folder)) return yield* fail(`It says that its files are in ${folder}, which is relative.`)
     const notes: Array<string> = []
     const common = {
       folders: [folder],

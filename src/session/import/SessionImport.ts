@@ -124,7 +124,8 @@ const take = Effect.fnUntraced(function* ({
   const result = yield* Effect.result(read)
   if (Result.isFailure(result)) return { file, outcome: { _tag: "Failed", why: result.failure.why }, notes: [] }
   const torrent = result.success
-  const { files, imported, isPaused, labels, name, options, source } = torrent
+  const { files, imported, isPaused, labels, name, options, source, structure } = torrent
+  const completedAtMillis = structure && Foreign.completedAt(structure, files, imported)
   const places = yield* FilePlaces.find(torrent)
   const session = yield* Session.Session
   const adding = session.add(source, {
@@ -133,7 +134,7 @@ const take = Effect.fnUntraced(function* ({
     labels,
     isPaused,
     files,
-    imported: { ...imported, renamed: places.renamed }
+    imported: { ...imported, completedAtMillis, renamed: places.renamed }
   })
   const outcome = yield* Effect.match(adding, {
     onSuccess: ({ infoHash }): Outcome => ({ _tag: "Added", infoHash }),

@@ -42,6 +42,8 @@ export const decode = ({ resume, source }: Files): Result.Result<Foreign.Foreign
       return Bencode.isBytes(value) && value.length > 0 ? [Bytes.toText(value)] : []
     })
     if (folders.length === 0) return yield* fail("It does not say where its files are.")
+    const relative = folders.find((folder) => !Foreign.isAbsolute(folder))
+    if (relative !== undefined) return yield* fail(`It says that its files are in ${relative}, which is relative.`)
     const notes: Array<string> = []
     const common = {
       folders,

@@ -16,6 +16,8 @@ const url = new URL("http://127.0.0.1:6880/")
 const scripted = (answers: ReadonlyArray<TorrentChanges | string>) => {
   const asked: Array<string> = []
   const toggled: Array<string> = []
+  /** What the next requests to pause lead to. */
+  const pausing: Array<Effect.Effect<void, CommandFailed>> = []
   let connections = 0
   let at = 0
   const note = (what: string) => () =>
@@ -32,7 +34,7 @@ const scripted = (answers: ReadonlyArray<TorrentChanges | string>) => {
             ? Effect.fail(new ServiceConnection.ServiceAway({ why: answer }))
             : Effect.succeed(answer)
         }),
-      pause: note("pause"),
+      pause: () => pausing.shift() ?? note("pause")(),
       resume: note("resume")
     },
     service: { status: () => Effect.succeed(service()) }
@@ -44,7 +46,7 @@ const scripted = (answers: ReadonlyArray<TorrentChanges | string>) => {
         error instanceof CommandFailed ? error : new CommandFailed({ why: error.message })
       )
     })
-  return { connect, asked, toggled, connections: () => connections }
+  return { connect, asked, toggled, pausing, connections: () => connections }
 }
 
 const changed = (revision: string, ...torrents: TorrentChanges["torrents"]): TorrentChanges => ({
@@ -188,6 +190,22 @@ describe("piecewise watch", () => {
       Queue.offerUnsafe(keys, "quit")
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(written.printed, [])
+    })
+  )
+
+  it.effect("ends at once while the service has not answered a key, and says why it refused one", () =>
+    Effect.gen(function* () {
+      const keys = yield* Queue.unbounded<Key>()
+      const { fiber, pausing, written } = yield* begin([all([torrent("1")]), changed("2")], { keys })
+
+      pausing.push(Effect.fail(new CommandFailed({ why: "the disk is full" })), Effect.never)
+      for (const key of ["down", "toggle"] as const) Queue.offerUnsafe(keys, key)
+      yield* TestClock.adjust(0)
+      assert.include(written.pages.at(-1)!.join("\n"), "the disk is full")
+      for (const key of ["toggle", "quit"] as const) Queue.offerUnsafe(keys, key)
+
+      yield* Fiber.join(fiber)
+      assert.notInclude(written.pages.at(-1)!.join("\n"), "the disk is full")
     })
   )
 

@@ -39,6 +39,18 @@ describe("TorrentIds", () => {
     assert.deepStrictEqual(ids.removed, [{ id: 1, at: 1 }])
   })
 
+  it("knows which torrent a request is about that names one", () => {
+    const ids = TorrentIds.make()
+    TorrentIds.note(ids, changes([torrent(1), torrent(2)]), 0)
+    const hash = "2".repeat(40)
+
+    assert.deepStrictEqual(
+      [2, [2], hash, [hash], "3".repeat(40)].map((asked) => TorrentIds.only(ids, asked)),
+      [hash, hash, hash, hash, "3".repeat(40)]
+    )
+    for (const asked of [undefined, [], [1, 2], 9, "recently-active"]) assert.isUndefined(TorrentIds.only(ids, asked))
+  })
+
   it("never gives a number twice, and one to each torrent that is there", () => {
     const step = fc.record({ added: fc.array(fc.nat(9)), removed: fc.array(fc.nat(9)), isAll: fc.boolean() })
     fc.assert(

@@ -76,6 +76,41 @@ describe("the route of the Transmission RPC", () => {
   )
 
   test(
+    "notes what changes something, whether or not that succeeds",
+    Effect.gen(function* () {
+      const noted: Array<string> = []
+      yield* Rpc.withRpc(
+        ({ ask, call }) =>
+          Effect.gen(function* () {
+            yield* ask("session-get")
+            yield* ask("torrent-add", { metainfo: inBase64(small), paused: true })
+            yield* ask("torrent-get", { fields: ["id"] })
+            yield* ask("torrent-set", { ids: [1], labels: ["x"] })
+            yield* call("torrent-set", { ids: hash, group: "x" })
+            yield* call("session-set", { "dht-enabled": "maybe", "alt-speed-enabled": true })
+            yield* ask("torrent-remove", { ids: 1 })
+            yield* ask("torrent-stop")
+            yield* call("nothing")
+          }),
+        {
+          record: ({ caller, failure, infoHash, operation }) => {
+            noted.push([operation, caller, infoHash && InfoHash.toHex(infoHash), failure].join(" "))
+          }
+        }
+      )
+
+      assert.deepStrictEqual(noted, [
+        `transmission.torrent-add Nobody ${hash} `,
+        `transmission.torrent-set Nobody ${hash} `,
+        `transmission.torrent-set Nobody ${hash} RpcRefused`,
+        "transmission.session-set Nobody  RpcRefused",
+        `transmission.torrent-remove Nobody ${hash} `,
+        "transmission.torrent-stop Nobody  "
+      ])
+    })
+  )
+
+  test(
     "says in `result` what is wrong with a request, always with status 200",
     Rpc.withRpc(({ raw }) =>
       Effect.gen(function* () {

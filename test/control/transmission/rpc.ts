@@ -10,6 +10,7 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
+import { ActionLog } from "../../../src/control/server/ActionLog.ts"
 import { ServiceFacts } from "../../../src/control/server/ServiceFacts.ts"
 import * as TransmissionRpc from "../../../src/control/transmission/TransmissionRpc.ts"
 import * as Session from "../../../src/session/Session.ts"
@@ -41,12 +42,18 @@ const httpOf = (web: Web) =>
 
 /** How the RPC is made. */
 export interface Made extends TransmissionRpc.Options {
+  /** What is told of each action. */
+  readonly record?: ((action: Parameters<ActionLog["Service"]["record"]>[0]) => void) | undefined
   readonly web?: Web | undefined
 }
 
 /** Serves the RPC of the session in the context, and returns what sends a request to it. */
-export const serve = Effect.fnUntraced(function* ({ web = nowhere, ...options }: Made = {}) {
-  const routes = Layer.provide(TransmissionRpc.layer(options), [facts, httpOf(web)])
+export const serve = Effect.fnUntraced(function* ({ record = () => {}, web = nowhere, ...options }: Made = {}) {
+  const actions = Layer.succeed(ActionLog, {
+    record: (action) => Effect.sync(() => record(action)),
+    last: () => Effect.succeed([])
+  })
+  const routes = Layer.provide(TransmissionRpc.layer(options), [facts, httpOf(web), actions])
   const app = yield* HttpRouter.toHttpEffect(routes)
   return Effect.fnUntraced(function* (
     method: HttpMethod.HttpMethod,

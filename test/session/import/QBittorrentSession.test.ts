@@ -126,6 +126,7 @@ describe("QBittorrentSession", () => {
 
   it("takes nothing over of a torrent that it cannot read", () => {
     assert.match(why(withValues({ save_path: "", "qBt-savePath": "" })), /does not say where/)
+    assert.match(why(withValues({ save_path: "films" })), /in films, which is relative/)
     assert.match(why(withValues({ mapped_files: ["", "", "/elsewhere/two.mkv"] })), /moved out of its folder/)
     assert.match(
       why(QBittorrentSession.decode({ ...season, torrent: Uint8Array.of(1) })),

@@ -113,6 +113,16 @@ describe("TransmissionSession", () => {
     ])
   })
 
+  it("takes nothing over of a torrent that does not say where its files are", () => {
+    const why = (values: { readonly [key: string]: Bencode.Encodable | undefined }) => {
+      const result = withValues(season, values)
+      return Result.isFailure(result) ? result.failure.why : "it is read"
+    }
+
+    assert.match(why({ destination: undefined }), /does not say where/)
+    assert.match(why({ destination: "films" }), /in films, which is relative/)
+  })
+
   it("never throws, whatever is in the files", () => {
     const damage = fc.record({ at: fc.nat(season.resume.length - 1), byte: fc.nat(255), length: fc.nat(1_000) })
     fc.assert(
