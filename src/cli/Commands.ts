@@ -5,6 +5,7 @@
 import * as Arguments from "./Arguments.ts"
 import * as CommonOptions from "./CommonOptions.ts"
 import * as ServiceCommands from "./service/ServiceCommands.ts"
+import * as StateCommands from "./service/StateCommands.ts"
 
 const torrent = { name: "TORRENT", about: "a torrent file, or its http(s) URL" }
 const followLinks: Arguments.Option = {
@@ -249,7 +250,7 @@ const alone: ReadonlyArray<Arguments.Command> = [
 ]
 
 /** Every command, in the order of the help. */
-export const all: ReadonlyArray<Arguments.Command> = [...alone, ...ServiceCommands.all]
+export const all: ReadonlyArray<Arguments.Command> = [...alone, ...ServiceCommands.all, ...StateCommands.all]
 
 const sizes = "SIZE is a number of bytes, or one with KiB, MiB or GiB."
 const rates = "RATE is a SIZE per second, such as 500KiB or 2MiB."
@@ -274,6 +275,9 @@ export const help = (): string =>
     "",
     "With a service that runs (piecewise serve):",
     ...table(abouts(ServiceCommands.all), widthOf(abouts(all))),
+    "",
+    "For what a service keeps:",
+    ...table(abouts(StateCommands.all), widthOf(abouts(all))),
     "",
     "Run piecewise COMMAND --help for more, and piecewise --version for the version.",
     "Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped by Ctrl-C, 141 output closed.",

@@ -26,6 +26,7 @@ import * as WatchFolder from "../session/WatchFolder.ts"
 import * as NodeDiskSpace from "./NodeDiskSpace.ts"
 import * as NodeLookup from "./NodeLookup.ts"
 import * as NodeRoutedHttp from "./NodeRoutedHttp.ts"
+import * as NodeServiceBackup from "./NodeServiceBackup.ts"
 import * as NodeSession from "./NodeSession.ts"
 import * as ServiceConfig from "./ServiceConfig.ts"
 import * as ServiceFolder from "./ServiceFolder.ts"
@@ -138,7 +139,7 @@ export const layer = (options: Options) => {
   const { dht, encryption, maxConnections } = options
   const transmission = { dht: dht !== false, encryption, maxConnections, space: NodeDiskSpace.of }
   const routes = ControlServer.layer({ ...options, transmission }).pipe(
-    Layer.provide([facts(options), fetching(options)])
+    Layer.provide([facts(options), fetching(options), NodeServiceBackup.layer(state)])
   )
   return Layer.mergeAll(
     HttpRouter.serve(routes, {
@@ -153,8 +154,8 @@ export const layer = (options: Options) => {
     Layer.provideMerge(
       NodeSession.layer({
         ...options,
-        resumeDirectory: Path.join(state, "resume"),
-        database: Path.join(state, "session.db")
+        resumeDirectory: ServiceFolder.resumeIn(state),
+        database: ServiceFolder.sessionIn(state)
       })
     ),
     Layer.provideMerge(NodeCredentials.layer({ directory: state }))

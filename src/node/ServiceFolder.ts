@@ -18,7 +18,13 @@ import * as NodeBoundedFile from "../storage/provider/node/NodeBoundedFile.ts"
 import * as NodeWholeFile from "../storage/provider/node/NodeWholeFile.ts"
 
 /** The names of files in the folder. */
-export const names = { service: "service.json", token: "token" } as const
+export const names = {
+  service: "service.json",
+  token: "token",
+  password: "password",
+  session: "session.db",
+  resume: "resume"
+} as const
 
 /** The most bytes of a file that are read. Each takes less than a hundred. */
 const maxBytes = 16_384
@@ -91,6 +97,12 @@ export const find = (folder: string): Effect.Effect<Announced | undefined, Servi
     const service = found === undefined ? undefined : Option.getOrUndefined(decode(found))
     return service !== undefined && isRunning(service.pid) ? service : undefined
   })
+
+/** The path of the database of the session. */
+export const sessionIn = (folder: string): string => Path.join(folder, names.session)
+
+/** The folder of the resume data. */
+export const resumeIn = (folder: string): string => Path.join(folder, names.resume)
 
 /** The path of the token of the service. */
 export const tokenIn = (folder: string): string => Path.join(folder, names.token)

@@ -37,7 +37,10 @@ const programs: Readonly<Record<string, () => Promise<Program>>> = {
   move: () => import("../cli/service/Move.ts"),
   label: () => import("../cli/service/Label.ts"),
   link: () => import("../cli/service/Link.ts"),
-  limits: () => import("../cli/service/Limits.ts")
+  limits: () => import("../cli/service/Limits.ts"),
+  import: () => import("../cli/service/Import.ts"),
+  backup: () => import("../cli/service/Backup.ts"),
+  restore: () => import("../cli/service/Restore.ts")
 }
 
 // Caches the compiled sources from one start to the next.

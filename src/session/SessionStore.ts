@@ -100,7 +100,7 @@ export type StoreReason = typeof StoreReason.Type
 
 /** A session could not be read or written. `message` is a sentence a user can read. */
 export class SessionStoreError extends Schema.TaggedError<SessionStoreError>()("piecewise/SessionStoreError", {
-  operation: Schema.Literals(["open", "load", "content", "commit"]),
+  operation: Schema.Literals(["open", "load", "content", "commit", "copy"]),
   reason: StoreReason
 }) {
   override get message() {

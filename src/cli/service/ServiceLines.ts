@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import { InfoHash } from "../../base/InfoHash.ts"
 import * as ServiceApi from "../../control/api/ServiceApi.ts"
 import * as TorrentModel from "../../control/api/TorrentModel.ts"
+import * as SessionImport from "../../session/import/SessionImport.ts"
 import { PeerStatus } from "../../swarm/PeerStatus.ts"
 import { FileProgress } from "../../torrent/FileProgress.ts"
 import * as JsonLines from "../JsonLines.ts"
@@ -78,8 +79,42 @@ export const Changed = Schema.TaggedStruct("Changed", {
 /** A line of `watch`: the service does not answer, and is asked again. */
 export const Away = Schema.TaggedStruct("Away", { version, why: Schema.String })
 
+/** What `backup` prints. */
+export const BackedUp = Schema.TaggedStruct("BackedUp", {
+  version,
+  /** The absolute path. */
+  file: Schema.String,
+  bytes: Schema.Natural,
+  /** How many torrents are in it. */
+  torrents: Schema.Natural
+})
+
+/** What `restore` prints. */
+export const Restored = Schema.TaggedStruct("Restored", {
+  version,
+  /** The absolute path of the state folder. */
+  state: Schema.String,
+  torrents: Schema.Natural
+})
+
+/** What `import` prints. */
+export const Imported = Schema.TaggedStruct("Imported", { version, ...SessionImport.Report.fields })
+
 /** The schema of a line. */
-export const Line = Schema.Union([Added, Listed, Shown, Done, Removed, Linked, Limits, Changed, Away])
+export const Line = Schema.Union([
+  Added,
+  Listed,
+  Shown,
+  Done,
+  Removed,
+  Linked,
+  Limits,
+  Changed,
+  Away,
+  BackedUp,
+  Restored,
+  Imported
+])
 
 /** A line. */
 export type Line = typeof Line.Type

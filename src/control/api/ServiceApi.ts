@@ -88,6 +88,15 @@ export const ServiceApi = HttpApiGroup.make("service")
       query: { limit: Schema.optional(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))) },
       success: Schema.Array(Action)
     }).annotateMerge(describe("List what was done with the service", "The last ones first.")),
+    HttpApiEndpoint.get("backup", "/backup", {
+      success: HttpApiSchema.StreamUint8Array(),
+      error: Errors.StoreFailed
+    }).annotateMerge(
+      describe(
+        "Make a backup",
+        "A SQLite database with the session and the resume data. `piecewise restore` puts it into a state folder."
+      )
+    ),
     HttpApiEndpoint.get("events", "/events", {
       headers: { "last-event-id": Schema.optional(Schema.String.check(Schema.isMaxLength(64))) },
       success: HttpApiSchema.StreamSse({ events: EventModel.ServerEvent }),

@@ -3,14 +3,17 @@
  */
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Option from "effect/Option"
 import * as Version from "../../base/Version.ts"
 import { Engine } from "../../engine/Engine.ts"
 import { Session } from "../../session/Session.ts"
+import * as Errors from "../api/ApiErrors.ts"
 import { ControlApi } from "../api/ControlApi.ts"
 import * as TorrentModel from "../api/TorrentModel.ts"
 import { ActionLog } from "./ActionLog.ts"
 import * as EventStream from "./EventStream.ts"
 import * as Failing from "./Failing.ts"
+import { ServiceBackup } from "./ServiceBackup.ts"
 import { ServiceFacts } from "./ServiceFacts.ts"
 import * as TorrentList from "./TorrentList.ts"
 
@@ -26,6 +29,7 @@ export const layer = HttpApiBuilder.group(
     const engine = yield* Engine
     const actions = yield* ActionLog
     const facts = yield* ServiceFacts
+    const backup = yield* Effect.serviceOption(ServiceBackup)
     const follow = EventStream.make(session)
     return handlers.handleAll({
       status: () =>
@@ -53,6 +57,11 @@ export const layer = HttpApiBuilder.group(
       setLimits: ({ payload }) =>
         Effect.andThen(Effect.mapError(session.setLimits(payload), Failing.ofSession), session.limits),
       actions: ({ query }) => actions.last(query.limit ?? defaultActions),
+      backup: () =>
+        Option.match(backup, {
+          onNone: () => Effect.fail(new Errors.StoreFailed({ message: "this service makes no backups" })),
+          onSome: ({ make }) => Effect.mapError(make, ({ message }) => new Errors.StoreFailed({ message }))
+        }),
       events: ({ headers }) => follow(headers["last-event-id"])
     })
   })

@@ -132,6 +132,7 @@ const others = (fake: Fake) =>
             return payload
           }),
         actions: notUsed,
+        backup: notUsed,
         events: notUsed
       })
     ),

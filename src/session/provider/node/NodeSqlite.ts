@@ -92,13 +92,26 @@ const connectionOf = (db: DatabaseSync): SqlConnection.Connection => {
   }
 }
 
+/** A database that is open. */
+export interface Database {
+  readonly sql: SqlClient.SqlClient
+  /**
+   * Copies the database as it is now to a file, which must not exist or be empty. Other statements wait for that. The
+   * thread does not: the copy is made in parts. Cannot be interrupted.
+   */
+  readonly copyTo: (file: string) => Effect.Effect<void, SqlError.SqlError>
+}
+
+/** Pages that are copied at once. They have 4 KiB. */
+const pagesAtOnce = 256
+
 /**
  * Opens a database until the scope closes. Its statements come one after the other, and a transaction keeps others
  * out. Fails with `SqlError` if the file cannot be opened. SQLite looks at the contents with the first statement.
  */
-export const make = Effect.fnUntraced(function* ({
+export const open = Effect.fnUntraced(function* ({
   file
-}: Options): Effect.fn.Return<SqlClient.SqlClient, SqlError.SqlError, Scope.Scope> {
+}: Options): Effect.fn.Return<Database, SqlError.SqlError, Scope.Scope> {
   const db = yield* Effect.acquireRelease(
     Effect.try({
       try: () => new (loadModule().DatabaseSync)(file),
@@ -106,16 +119,27 @@ export const make = Effect.fnUntraced(function* ({
     }),
     (db) => Effect.sync(() => db.close())
   )
+  const semaphore = yield* Semaphore.make(1)
   const acquirers = SqlClient.makeSqliteAcquirers({
     connection: Effect.succeed(connectionOf(db)),
-    semaphore: yield* Semaphore.make(1),
+    semaphore,
     isTransaction: () => db.isTransaction
   })
-  return yield* SqlClient.make({
+  const sql = yield* SqlClient.make({
     ...acquirers,
     compiler: Statement.makeCompilerSqlite(),
     driver: "node:sqlite",
     prepareTransactionControls: true,
     spanAttributes: [["db.system.name", "sqlite"]]
   }).pipe(Effect.provide(Reactivity.layer))
+  const copyTo = (to: string) =>
+    Effect.tryPromise({
+      try: () => loadModule().backup(db, to, { rate: pagesAtOnce }),
+      catch: (cause) => failed("backup", cause)
+    }).pipe(semaphore.withPermits(1), Effect.uninterruptible)
+  return { sql, copyTo: (to) => Effect.asVoid(copyTo(to)) } satisfies Database
 })
+
+/** Opens a database until the scope closes, as `open` does. */
+export const make = (options: Options): Effect.Effect<SqlClient.SqlClient, SqlError.SqlError, Scope.Scope> =>
+  Effect.map(open(options), ({ sql }) => sql)

@@ -13,6 +13,7 @@
  */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -25,6 +26,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Bytes from "../../../base/Bytes.ts"
 import type { SavedLabel, SessionLimits, TrackerGoal, Unreadable } from "../../SavedTorrent.ts"
+import { SessionCopy } from "../../SessionCopy.ts"
 import {
   type SavedSession,
   SessionStore,
@@ -247,11 +249,15 @@ const makeChange = (sql: SqlClient.SqlClient, change: StoreChange): Effect.Effec
   }
 }
 
-/** Opens the store until the scope closes. Tests pass their own `migrations`. */
-export const make = Effect.fnUntraced(function* (
+/** Opens the store, and what copies it, until the scope closes. */
+const open = Effect.fnUntraced(function* (
   options: Options,
-  migrations: ReadonlyArray<SessionMigrations.Migration> = SessionMigrations.all
-): Effect.fn.Return<SessionStore["Service"], SessionStoreError, Scope.Scope> {
+  migrations: ReadonlyArray<SessionMigrations.Migration>
+): Effect.fn.Return<
+  { readonly store: SessionStore["Service"]; readonly copy: SessionCopy["Service"] },
+  SessionStoreError,
+  Scope.Scope
+> {
   const { file, patience = "5 seconds" } = options
   const failing =
     (operation: SessionStoreError["operation"]) =>
@@ -267,12 +273,12 @@ export const make = Effect.fnUntraced(function* (
       try: () => create(file),
       catch: (cause) => new StoreUnavailable({ path: file, why: whyNotMade(cause) })
     })
-    const sql = yield* NodeSqlite.make({ file })
+    const { copyTo, sql } = yield* NodeSqlite.open({ file })
     const version = yield* take(file, sql, migrations.length)
     yield* sql`PRAGMA journal_mode = WAL`
     yield* sql`PRAGMA synchronous = FULL`
     yield* Effect.provideService(SessionMigrations.run(version, migrations), SqlClient.SqlClient, sql)
-    return sql
+    return { copyTo, sql }
   })
   // Closed before the next attempt: processes that open a new file at once can all read it, and keep each other from
   // writing to it.
@@ -280,7 +286,7 @@ export const make = Effect.fnUntraced(function* (
     const scope = yield* Scope.fork(yield* Effect.scope)
     return yield* Effect.onError(Scope.provide(openFile, scope), (cause) => Scope.close(scope, Exit.failCause(cause)))
   })
-  const sql = yield* failing("open")(attempt).pipe(
+  const { copyTo, sql } = yield* failing("open")(attempt).pipe(
     Effect.retry({
       while: ({ reason }) => reason._tag === "StoreInUse",
       schedule: Schedule.jittered(Schedule.spaced(retryMillis)),
@@ -306,7 +312,7 @@ export const make = Effect.fnUntraced(function* (
     return session
   })
 
-  return SessionStore.of({
+  const store = SessionStore.of({
     load: failing("load")(load),
     content: (infoHash) =>
       sql`SELECT metainfo, magnet, files FROM contents WHERE info_hash = ${infoHash}`.pipe(
@@ -320,11 +326,23 @@ export const make = Effect.fnUntraced(function* (
         sql.withTransaction(Effect.forEach(changes, (change) => makeChange(sql, change), { discard: true }))
       )
   })
+  return { store, copy: SessionCopy.of({ to: (path) => failing("copy")(copyTo(path)) }) }
 })
 
+/** Opens the store until the scope closes. Tests pass their own `migrations`. */
+export const make = (
+  options: Options,
+  migrations: ReadonlyArray<SessionMigrations.Migration> = SessionMigrations.all
+): Effect.Effect<SessionStore["Service"], SessionStoreError, Scope.Scope> =>
+  Effect.map(open(options, migrations), ({ store }) => store)
+
 /**
- * Keeps a session in a database. The layer fails with `SessionStoreError` if another process has it, if a newer version
+ * Keeps a session in a database, and copies it (`SessionCopy`) while it is used. The layer fails with `SessionStoreError` if another process has it, if a newer version
  * has written it, if it is damaged, or if it cannot be read or made.
  */
-export const layer = (options: Options): Layer.Layer<SessionStore, SessionStoreError> =>
-  Layer.effect(SessionStore, make(options))
+export const layer = (options: Options): Layer.Layer<SessionStore | SessionCopy, SessionStoreError> =>
+  Layer.effectContext(
+    Effect.map(open(options, SessionMigrations.all), ({ copy, store }) =>
+      Context.make(SessionStore, store).pipe(Context.add(SessionCopy, copy))
+    )
+  )
