@@ -59,7 +59,7 @@ const folders: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 
 /** The files that programs start from, or that packages import. */
-const entries = ["index.ts", "session/index.ts", "node/main.ts"]
+const entries = ["index.ts", "session/index.ts", "control/index.ts", "control/server/index.ts", "node/main.ts"]
 
 const floorOfFolder = (folder: string): number | undefined => {
   const floor = folders.findIndex((names) => names.includes(folder))
@@ -89,7 +89,10 @@ const contracts = [
 /** The only files that re-export other modules. */
 const indexes = [
   "index.ts",
+  "control/index.ts",
+  "control/server/index.ts",
   "node/index.ts",
+  "node/control/index.ts",
   "node/session/index.ts",
   "session/index.ts",
   "web/index.ts",

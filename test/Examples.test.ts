@@ -15,6 +15,7 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as ConfigExample from "../examples/config.ts"
+import * as Control from "../examples/control.ts"
 import * as DhtAlone from "../examples/dht.ts"
 import * as Errors from "../examples/errors.ts"
 import * as Http from "../examples/http.ts"
@@ -31,11 +32,14 @@ import * as Simulate from "../examples/simulate.ts"
 import * as Sqlite from "../examples/sqlite-storage.ts"
 import * as Telemetry from "../examples/telemetry.ts"
 import * as InfoHash from "../src/base/InfoHash.ts"
+import { ControlClient } from "../src/control/ControlClient.ts"
 import * as Dht from "../src/discovery/dht/Dht.ts"
 import * as Engine from "../src/engine/Engine.ts"
 import { PieceHasher } from "../src/hash/PieceHasher.ts"
 import * as NodePieceHasher from "../src/hash/provider/node/NodePieceHasher.ts"
 import * as FileLayout from "../src/metainfo/FileLayout.ts"
+import * as MemorySessionStore from "../src/session/provider/memory/MemorySessionStore.ts"
+import * as TorrentFolders from "../src/session/TorrentFolders.ts"
 import { DiskFull, Storage, StorageError, StorageRefused } from "../src/storage/Storage.ts"
 import type { KnownTorrent } from "../src/testing/KnownTorrent.ts"
 import * as MemoryUdpNetwork from "../src/testing/MemoryUdpNetwork.ts"
@@ -44,6 +48,7 @@ import * as Swarms from "../src/testing/Swarms.ts"
 import * as TestEngine from "../src/testing/TestEngine.ts"
 import type { Torrent } from "../src/torrent/Torrent.ts"
 import { TorrentStopped } from "../src/torrent/TorrentStopped.ts"
+import { withService } from "./control/server/serving.ts"
 import * as DhtHosts from "./discovery/dht/dhtHosts.ts"
 import { make, other, seed, small } from "./simulation/torrents.ts"
 import { temporaryFolder } from "./storage/disk.ts"
@@ -232,6 +237,27 @@ describe("the examples", () => {
         assert.isTrue(Buffer.concat(chunks).equals(small.fileContent(2).subarray(400_000, 400_010)))
         assert.isBelow((yield* added[0]!.status).storedPieces, pieceCount)
       })
+    )
+  )
+
+  it.effect("control: adds a torrent to a service, and follows it until it is complete", () =>
+    TestEngine.run(
+      withService(({ client }) =>
+        Effect.gen(function* () {
+          yield* TestEngine.TestEngine.use(({ join }) => join(small, PeerBehaviour.honest))
+          const lines: Array<string> = []
+          const link = `magnet:?xt=urn:btih:${InfoHash.toHex(small.metainfo.infoHash)}&dn=A+film`
+          const console = { ...globalThis.console, log: (line: string) => void lines.push(line) }
+          yield* Control.addAndFollow(link).pipe(
+            Effect.provideService(ControlClient, client),
+            Effect.provideService(Console.Console, console)
+          )
+
+          assert.include(lines, "Active")
+          assert.deepStrictEqual(lines.slice(-2), ["Completed", "known: 0 bytes are missing"])
+        })
+      ).pipe(Effect.provide([MemorySessionStore.layer, TorrentFolders.layer])),
+      { seed }
     )
   )
 

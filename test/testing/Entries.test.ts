@@ -36,6 +36,20 @@ const packagesOf = (entry: string): ReadonlyArray<string> =>
 const loadedBy = (entry: string): ReadonlyArray<string> =>
   [...modulesOf(entry, (clause) => !/^(?:type\b|$)/.test(clause))].sort()
 
+/** The files that importing an entry loads at once. */
+const filesLoadedBy = (entry: string): ReadonlyArray<string> => {
+  const seen = new Set<string>()
+  const visit = (file: string): void => {
+    if (seen.has(file)) return
+    seen.add(file)
+    for (const { clause, target } of house.get(file)!.imports) {
+      if (target !== undefined && !/^(?:type\b|$)/.test(clause)) visit(target)
+    }
+  }
+  visit(entry)
+  return [...seen].sort()
+}
+
 describe("the entries of the package", () => {
   it("piecewise/testing needs Effect and nothing else: no fast-check, no test runner, no Node", () => {
     assert.deepStrictEqual(packagesOf("testing/index.ts"), ["effect"])
@@ -45,12 +59,28 @@ describe("the entries of the package", () => {
     assert.deepStrictEqual(packagesOf("testing/property/index.ts"), ["effect", "fast-check"])
   })
 
-  it("piecewise, piecewise/http and piecewise/session need Effect and nothing else", () => {
-    for (const entry of ["index.ts", "web/index.ts", "session/index.ts"])
+  it("piecewise, piecewise/http, piecewise/session and piecewise/control need Effect and nothing else", () => {
+    for (const entry of ["index.ts", "web/index.ts", "session/index.ts", "control/index.ts", "control/server/index.ts"])
       assert.deepStrictEqual(packagesOf(entry), ["effect"], entry)
   })
 
-  it("only piecewise/http loads Effect's HTTP server, which takes 30 ms", () => {
+  it("piecewise/control loads no engine, and no routes", () => {
+    const files = filesLoadedBy("control/index.ts")
+    const heavy = /^(?:engine|webseed|testing|telemetry|node|cli)\/|^(?:peer|supply|swarm\/Swarm|torrent\/Torrent\.ts)/
+
+    assert.deepStrictEqual(
+      files.filter((file) => heavy.test(file)),
+      []
+    )
+    assert.deepStrictEqual(
+      files.filter((file) => /^control\/(?:server|transmission)\//.test(file)),
+      []
+    )
+    assert.isBelow(files.length, 80)
+    assert.notInclude(loadedBy("control/index.ts"), "effect/http/HttpRouter")
+  })
+
+  it("only piecewise/http and piecewise/control load Effect's HTTP server, which takes 30 ms", () => {
     const serverOf = (entry: string) =>
       loadedBy(entry).filter((module) => /^effect\/http\/Http(?:Router|Server)/.test(module))
 

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type { InfoHash } from "../../base/InfoHash.ts"
 
 /** From where a request came: the address of the client, or of a proxy that is not trusted. Without a port. */
-interface From {
+export interface From {
   readonly address: string
 }
 

@@ -1,5 +1,5 @@
 /**
- * The events of a session as server-sent events (WHATWG HTML, section 9.2), for at most 1,000 clients at once.
+ * The events of a session as server-sent events (WHATWG HTML, section 9.2), for at most 512 clients at once.
  *
  * A comment comes at once, so that a client sees the head of the answer before anything happens, and another one every
  * 15 seconds, so that proxies keep the connection and the service notices clients that are gone. What waits for a slow
@@ -17,7 +17,7 @@ import { TooManyListeners } from "../api/ApiErrors.ts"
 import { ServerEvent } from "../api/EventModel.ts"
 
 /** Clients that follow the events at once. Each takes a connection, and up to 8,192 events that wait for it. */
-export const maxListeners = 1_000
+export const maxListeners = 512
 
 /** How often a client receives a comment. Proxies close connections that are silent for a minute. */
 const commentEvery = "15 seconds"

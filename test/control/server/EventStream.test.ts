@@ -130,7 +130,7 @@ describe("the events of a service", () => {
 
   const many = reported()
   test(
-    "have at most a thousand listeners, and one that goes makes room",
+    "have at most so many listeners, and one that goes makes room",
     (served) =>
       Effect.gen(function* () {
         const all = yield* Effect.forEach(Array.from({ length: EventStream.maxListeners }), () => listen(served))
