@@ -11,11 +11,13 @@
  * they reached. `sessions` kills programs that change the torrents of a session and download them, 200 times: each
  * change that was confirmed must be there, no half of another, and no wrong byte. `service` kills `piecewise serve` while
  * it downloads 24 torrents, 200 times; nothing may be lost, no byte wrong, and only files that were being written verified
- * again. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place. These two and
- * `matrix` run in a network namespace if one can be made, so that no client reaches anything outside.
+ * again. `api` makes up thousands of requests to the API of a service, whose answers must be those that its OpenAPI
+ * document describes. `leechers` and `mixed` compare the time of a swarm with us in it and with libtorrent in our place.
+ * These two and `matrix` run in a network namespace if one can be made, so that no client reaches anything outside.
  *
  * `PIECEWISE_SEED` sets the random seed, `PIECEWISE_KILLS` the number of kills, `PIECEWISE_MINUTES` how long swarms are
- * simulated, and `PIECEWISE_INPUTS` how many inputs each decoder is given. Exit code 0 means that no fault was found.
+ * simulated, `PIECEWISE_INPUTS` how many inputs each decoder is given, and `PIECEWISE_API_EXAMPLES` how many requests are
+ * made up for each operation. Exit code 0 means that no fault was found.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { createHash } from "node:crypto"
@@ -230,6 +232,14 @@ const service = async (): Promise<ReadonlyArray<string>> => {
   return []
 }
 
+const api = async (): Promise<ReadonlyArray<string>> => {
+  await Python.prepare()
+  const { PIECEWISE_API_EXAMPLES = "300" } = process.env
+  const env = { PIECEWISE_API_EXAMPLES, PIECEWISE_SEED }
+  await Command.show(Python.interpreter, ["-m", "pytest", "-q", "test/interop/test_service_api.py"], { env })
+  return []
+}
+
 const disks = async (): Promise<ReadonlyArray<string>> => {
   await Python.prepare()
   await Native.build()
@@ -315,6 +325,7 @@ const searches: Readonly<Record<string, (folder: string) => Promise<ReadonlyArra
   sessions,
   service,
   fuzz,
+  api,
   disks,
   matrix: () => withClients([...pytest, "test/interop/test_matrix.py"]),
   leechers: () => withClients([compare, "leechers"]),

@@ -78,7 +78,7 @@ const steps: ReadonlyArray<Step> = [
         return `pip did not install the requirements (${lastLine(error)})`
       }
     },
-    needs: { adds: { to: ".venv", mebibytes: 150 }, temporary: 500 },
+    needs: { adds: { to: ".venv", mebibytes: 250 }, temporary: 500 },
     run: () => Python.test()
   }
 ]
