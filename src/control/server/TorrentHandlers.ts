@@ -133,7 +133,7 @@ export const layer = HttpApiBuilder.group(
         ),
       remove: ({ params, query }) => withTorrent(params, (torrent) => torrent.remove({ data: query.data ?? false })),
       pause: ({ params }) => withTorrent(params, (torrent) => torrent.pause),
-      resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload)),
+      resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload ?? {})),
       recheck: ({ params }) =>
         withTorrent(params, (torrent) => Effect.asVoid(Effect.andThen(metainfoOf(torrent), beginRecheck(torrent)))),
       move: ({ params, payload }) => withTorrent(params, (torrent) => torrent.move(payload.place)),

@@ -231,6 +231,11 @@ describe("a torrent", () => {
       const torrent = yield* add(other, { isPaused: true })
       yield* client.torrents.resume({ params: { infoHash: torrent.infoHash }, payload: { startOver: true } })
       yield* until(torrent, "Active Downloading")
+      yield* client.torrents.pause({ params })
+      for (const body of [undefined, {}, null]) {
+        assert.strictEqual((yield* send(`/v1/torrents/${hex}/resume`, post(body))).status, 204)
+      }
+      assert.notStrictEqual(nameOf((yield* (yield* session.get(params.infoHash)).status).state), "Paused")
       assert.strictEqual((yield* send(`/v1/torrents/${hex}/recheck`, post())).status, 202)
       const names = Effect.map(session.list, ({ torrents }) => torrents.map(({ name }) => name))
       yield* client.torrents.move({ params, payload: { place: "last" } })
