@@ -370,8 +370,8 @@ export class Storage extends Context.Service<
      * Puts the files of a torrent, which must not be open, in another folder, flushed and without overwriting anything.
      * Until `leave` they are in the old folder too. The torrent is reserved in both until the scope closes.
      *
-     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, with
-     * `DiskFull` before anything is copied, and with `StorageUnavailable` if no file exists, as of a disk that is away. If it fails, the new folder is as it was, unless the move `isBegun`.
+     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, and
+     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was, unless the move `isBegun`.
      * Interrupted or killed, it may be begun again. Absent if the medium has no folders.
      */
     readonly move?: (options: MoveOptions) => Effect.Effect<Move, StorageError, Scope.Scope>

@@ -13,7 +13,7 @@ import { Engine } from "../../src/engine/Engine.ts"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import * as NodeSession from "../../src/node/NodeSession.ts"
 import * as Session from "../../src/session/Session.ts"
-import { SessionStore } from "../../src/session/SessionStore.ts"
+import { SessionStore, SessionStoreError, StoreFull } from "../../src/session/SessionStore.ts"
 import { make } from "../simulation/torrents.ts"
 
 const known = await make({ name: "t", seed: 1, pieceLength: 16_384, files: [{ path: ["a"], length: 40_000 }] })
@@ -187,6 +187,89 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       assert.deepStrictEqual([found.folder, found.moving], [other, undefined])
       assert.notInclude(found.tags, "Checking")
       assert.deepStrictEqual([isIn(directory), isIn(other)], [false, true])
+    })
+  )
+
+  it.live("is finished, and not forgotten, if the session cannot save that the files are in the new folder", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          yield* torrent.pause
+          const store = yield* SessionStore
+          const { commit } = store
+          // The disk is full at that moment, and has room a little later.
+          const full = new SessionStoreError({ operation: "commit", reason: new StoreFull({ path: "session.db" }) })
+          let failures = 0
+          Object.assign(store, {
+            commit: (changes: Parameters<typeof commit>[0]) =>
+              changes.length === 2 && failures++ === 0 ? Effect.fail(full) : commit(changes)
+          })
+          const error = yield* Effect.flip(torrent.moveTo("films"))
+          yield* torrent.resume()
+          const tags = yield* hearing(until(torrent, "Complete"))
+          return { error, tags, folder: (yield* torrent.status).options.folder }
+        })
+      )
+
+      assert.strictEqual(found.error._tag, "piecewise/SessionStoreError")
+      assert.strictEqual(found.folder, "films")
+      assert.notInclude(found.tags, "FilesMissing")
+      assert.deepStrictEqual([isIn(directory), isIn(directory, "films")], [false, true])
+    })
+  )
+
+  it.live("does not end before all files are there, if the old folder is away", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const [drive, away] = [Path.join(directory, "drive"), Path.join(directory, "away")]
+      put(drive)
+      const paused = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }, { folder: drive }))
+        yield* until(torrent, "Complete")
+        yield* torrent.pause
+      })
+      const moved = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const result = yield* Effect.result(torrent.moveTo("films"))
+        const { options } = yield* torrent.status
+        return [result._tag, options.folder]
+      })
+      yield* inSession(directory, paused)
+      const found: Array<unknown> = []
+      for (const isEmptied of [false, true]) {
+        NFS.renameSync(drive, away)
+        // What a drive is mounted on may be there without it.
+        if (isEmptied) NFS.mkdirSync(drive)
+        found.push(yield* inSession(directory, moved))
+        if (isEmptied) NFS.rmdirSync(drive)
+        NFS.renameSync(away, drive)
+      }
+      // Neither is one that a kill has interrupted.
+      const begun = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const { commit, content } = yield* SessionStore
+        yield* commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving: { to: "films" } } }])
+        yield* torrent.resume()
+        yield* until(torrent, "Failed")
+        return [(yield* content(infoHash))?.files.moving, (yield* torrent.status).options.folder]
+      })
+      NFS.renameSync(drive, away)
+      found.push(yield* inSession(directory, begun))
+      NFS.renameSync(away, drive)
+      found.push(yield* inSession(directory, moved))
+
+      assert.deepStrictEqual(found, [
+        ["Failure", drive],
+        ["Failure", drive],
+        [{ to: "films" }, drive],
+        ["Success", "films"]
+      ])
+      assert.deepStrictEqual([isIn(drive), isIn(directory, "films")], [false, true])
     })
   )
 

@@ -25,7 +25,6 @@ import {
   StorageError,
   type StorageReason,
   StorageRefused,
-  StorageUnavailable,
   type TorrentStorage
 } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -336,10 +335,6 @@ export const make = (
         if (!isOne || !(yield* isOnePlace(fs, source.place, target.place))) items.push(item)
       }
       yield* check(fs, to, items, isBegun)
-      // A disk that is not mounted must not be taken for a torrent that has nothing.
-      if (found.length === 0) {
-        return yield* Effect.fail(new StorageUnavailable({ path: fromDirectory, why: "none of the files is there" }))
-      }
       for (const item of items) placed.push(yield* place(fs, to, item, clean))
       yield* sync(fs, to)
     })
