@@ -283,9 +283,22 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
     })
   )
 
+/** Saves the metadata of a magnet link that the engine has fetched, and maybe stored files of. Pauses the torrent for that. */
+const saveMetadata = Effect.fnUntraced(function* (self: Program, entry: Entry) {
+  const { infoHash, opened } = entry
+  if (opened === undefined || opened.hasMetadata) return
+  yield* Opening.quiet(entry)
+  yield* SessionProgram.attend(self, entry)
+  const { totalBytes } = yield* opened.torrent.status
+  if (totalBytes > 0 && !opened.hasMetadata) {
+    return yield* new NotOpened({ infoHash, why: "its metadata could not be saved" })
+  }
+})
+
 const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
   const moving = Effect.gen(function* () {
     const { infoHash } = entry
+    yield* saveMetadata(self, entry)
     const content = yield* self.store.content(infoHash)
     // A move or a renaming that is still to be finished is finished by this.
     const found = content && (yield* Effect.mapError(Opening.sourceOf(self, entry, content), notOpened(entry)))
