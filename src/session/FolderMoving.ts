@@ -110,8 +110,8 @@ export const run = Effect.fnUntraced(function* (
     return yield* StorageError.of("move", [new StorageRefused({ path: to ?? metainfo.name, why })])
   }
   const moving = Effect.gen(function* () {
-    const { files: moved, leave } = yield* move({ infoHash, layout: metainfo.layout, from, to, isBegun })
-    if (yield* isAway(self, metainfo, files, moved)) {
+    const { files: moved, isOneFolder, leave } = yield* move({ infoHash, layout: metainfo.layout, from, to, isBegun })
+    if (!isOneFolder && (yield* isAway(self, metainfo, files, moved))) {
       const why = "none of the files is there"
       return yield* StorageError.of("move", [new StorageUnavailable({ path: from ?? metainfo.name, why })])
     }

@@ -354,6 +354,8 @@ export interface MovedFile {
 
 /** A torrent that is in two folders. */
 export interface Move {
+  /** Whether both folders are one, whatever their names: then nothing is moved, and no file is named. */
+  readonly isOneFolder: boolean
   /** Those of its files that exist, wherever they are set aside. A file of both kinds of place is here twice. */
   readonly files: ReadonlyArray<MovedFile>
   /** Removes its files and their empty folders from the old folder. Returns the paths that are left there. */

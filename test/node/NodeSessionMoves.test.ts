@@ -87,6 +87,9 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
         const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
         const tags = yield* hearing(until(torrent, "Complete"))
         const places = [isIn(directory, "films/new"), isIn(directory)]
+        // The same folder by another name.
+        yield* torrent.moveTo(Path.join(directory, "films", "new"))
+        yield* until(torrent, "Complete")
         yield* torrent.moveTo(undefined)
         yield* until(torrent, "Complete")
         return { tags, places, folder: (yield* torrent.status).options.folder }

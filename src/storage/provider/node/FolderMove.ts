@@ -301,7 +301,7 @@ const sync = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, { folder 
 })
 
 /** What has nothing to do. */
-const nothing: Move = { files: [], leave: Effect.succeed([]) }
+const nothing: Move = { isOneFolder: true, files: [], leave: Effect.succeed([]) }
 
 /** Puts a torrent in another folder; see `Storage.move`. */
 export const make = (
@@ -361,6 +361,6 @@ export const make = (
       ),
       (left) => left.flat()
     )
-    return { files, leave: Effect.uninterruptible(leave) }
+    return { isOneFolder: false, files, leave: Effect.uninterruptible(leave) }
   })
 }
