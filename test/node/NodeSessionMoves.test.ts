@@ -10,6 +10,7 @@ import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import { Engine } from "../../src/engine/Engine.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import * as NodeSession from "../../src/node/NodeSession.ts"
 import * as Session from "../../src/session/Session.ts"
@@ -223,6 +224,59 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       assert.strictEqual(found.folder, "films")
       assert.notInclude(found.tags, "FilesMissing")
       assert.deepStrictEqual([isIn(directory), isIn(directory, "films")], [false, true])
+    })
+  )
+
+  it.live("is finished if all files have left the old folder, also with names for other disks", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const other = Path.join(directory, "other")
+      // One file is there under the name that every file system can hold, and one is missing.
+      const two = yield* Effect.promise(() =>
+        make({
+          name: "t",
+          seed: 2,
+          pieceLength: 16_384,
+          files: [
+            { path: ["a:b"], length: 16_384 },
+            { path: ["c"], length: 16_384 }
+          ]
+        })
+      )
+      const { infoHash } = two.metainfo
+      const name = FileLayout.fileAt(two.metainfo.layout, 0).portable!.at(-1)!
+      NFS.mkdirSync(Path.join(directory, "t"))
+      NFS.mkdirSync(Path.join(other, "t"), { recursive: true })
+      for (const [file, path] of [name, "c"].entries())
+        NFS.writeFileSync(Path.join(directory, "t", path), two.fileContent(file))
+      const before = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ add }) =>
+          add({ metainfo: TorrentFile.encode(two.metainfo) })
+        )
+        yield* until(torrent, "Complete")
+        yield* torrent.pause
+        NFS.rmSync(Path.join(directory, "t", "c"))
+        const store = yield* SessionStore
+        const { commit } = store
+        // A kill behind the last file.
+        Object.assign(store, {
+          commit: (changes: Parameters<typeof commit>[0]) =>
+            changes.length === 2 ? Effect.die("a kill") : commit(changes)
+        })
+        yield* Effect.exit(torrent.moveTo(other))
+      })
+      const after = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        yield* torrent.resume()
+        yield* until(torrent, "Downloading")
+        const content = yield* Effect.flatMap(SessionStore, ({ content }) => content(infoHash))
+        const { options, progress } = yield* torrent.status
+        return [options.folder, progress?.missingBytes, content?.files.moving]
+      })
+      yield* inSession(directory, before)
+
+      assert.deepStrictEqual(NFS.readdirSync(Path.join(other, "t")), [name])
+      assert.deepStrictEqual(yield* inSession(directory, after), [other, 16_384, undefined])
     })
   )
 

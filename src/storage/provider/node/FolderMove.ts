@@ -110,9 +110,16 @@ const itemsOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, from
     const target = yield* FolderEntries.find(to.entries, path, parents[1])
     if (source !== undefined || target !== undefined) items.push({ file, path, keep, source, target })
   })
+  const nameIn = (side: Side, file: number) =>
+    Effect.mapBoth(FilePlaces.nameOn(side.places, file, "read"), {
+      onSuccess: ({ path }) => path,
+      onFailure: ({ reason }) => reason
+    })
   for (const file of FileLayout.realFiles(layout)) {
-    const place = Effect.mapError(FilePlaces.nameOn(from.places, file, "read"), ({ reason }) => reason)
-    yield* add(file, (yield* place).path, 0)
+    const path = yield* nameIn(from, file)
+    const isThere = (yield* FolderEntries.find(from.entries, path, parents[0])) !== undefined
+    // One that is not there may have left the old folder. The new one has it by the name that it had.
+    yield* add(file, isThere ? path : yield* nameIn(to, file), 0)
     yield* add(file, FilePlaces.asidePath(from.places, file), 1)
   }
   return items
