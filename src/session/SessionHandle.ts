@@ -1,7 +1,6 @@
 /**
  * What a program can do with a torrent of a session (`SessionTorrent.ts`), over the program of the session.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -137,7 +136,7 @@ const recheck = (self: Program, entry: Entry) =>
       : Effect.mapError(torrent.recheck, notOpened(entry))
   )
 
-/** Changes what is saved about the files of a torrent. */
+/** Changes what is saved about the files of a torrent, unless it was removed: it may have been added again. */
 const changeFiles = (
   { saving, store }: Program,
   entry: Entry,
@@ -284,9 +283,22 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
     })
   )
 
+/** Saves the metadata of a magnet link that the engine has fetched, and maybe stored files of. Pauses the torrent for that. */
+const saveMetadata = Effect.fnUntraced(function* (self: Program, entry: Entry) {
+  const { infoHash, opened } = entry
+  if (opened === undefined || opened.hasMetadata) return
+  yield* Opening.quiet(entry)
+  yield* SessionProgram.attend(self, entry)
+  const { totalBytes } = yield* opened.torrent.status
+  if (totalBytes > 0 && !opened.hasMetadata) {
+    return yield* new NotOpened({ infoHash, why: "its metadata could not be saved" })
+  }
+})
+
 const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
   const moving = Effect.gen(function* () {
     const { infoHash } = entry
+    yield* saveMetadata(self, entry)
     const content = yield* self.store.content(infoHash)
     // A move or a renaming that is still to be finished is finished by this.
     const found = content && (yield* Effect.mapError(Opening.sourceOf(self, entry, content), notOpened(entry)))
@@ -299,8 +311,11 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
     }
     yield* changeFiles(self, entry, (files) => ({ ...files, moving: { to } }))
     const after = (yield* self.store.content(infoHash))!
-    yield* Effect.onError(FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }), (cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
+    // After any other failure the files may have left the old folder, so the move is finished when it is opened.
+    yield* Effect.tapErrorTag(
+      FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }),
+      "piecewise/StorageError",
+      () => Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
     )
   })
   const work = alone(

@@ -125,9 +125,9 @@ export interface SessionTorrent {
    * a folder to that of the storage. An active torrent is out of the engine meanwhile, and its state is `Moving`. Its
    * pieces need not be verified again. Whoever waits for this may stop waiting: the move goes on.
    *
-   * Nothing is overwritten. If something exists at a new path, if there is no room, or if the storage has no folders, it
-   * fails with `StorageError`, and everything is where it was. A kill leaves each file in one folder or in both, and the
-   * move is finished when the torrent is opened the next time.
+   * Nothing is overwritten. If something exists at a new path, if there is no room, if the old folder is away, or if the
+   * storage has no folders, it fails with `StorageError`, and everything is where it was. A kill, or a `SessionStoreError`,
+   * leaves each file in one folder or in both, and the move is finished when the torrent is opened the next time.
    */
   readonly moveTo: (
     folder: string | undefined

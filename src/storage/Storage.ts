@@ -354,6 +354,8 @@ export interface MovedFile {
 
 /** A torrent that is in two folders. */
 export interface Move {
+  /** Whether both folders are one, whatever their names: then nothing is moved, and no file is named. */
+  readonly isOneFolder: boolean
   /** Those of its files that exist, wherever they are set aside. A file of both kinds of place is here twice. */
   readonly files: ReadonlyArray<MovedFile>
   /** Removes its files and their empty folders from the old folder. Returns the paths that are left there. */
@@ -370,8 +372,8 @@ export class Storage extends Context.Service<
      * Puts the files of a torrent, which must not be open, in another folder, flushed and without overwriting anything.
      * Until `leave` they are in the old folder too. The torrent is reserved in both until the scope closes.
      *
-     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, with
-     * `DiskFull` before anything is copied, and with `StorageUnavailable` if no file exists, as of a disk that is away. If it fails, the new folder is as it was, unless the move `isBegun`.
+     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, and
+     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was, unless the move `isBegun`.
      * Interrupted or killed, it may be begun again. Absent if the medium has no folders.
      */
     readonly move?: (options: MoveOptions) => Effect.Effect<Move, StorageError, Scope.Scope>

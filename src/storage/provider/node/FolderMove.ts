@@ -25,7 +25,6 @@ import {
   StorageError,
   type StorageReason,
   StorageRefused,
-  StorageUnavailable,
   type TorrentStorage
 } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -111,9 +110,16 @@ const itemsOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, from
     const target = yield* FolderEntries.find(to.entries, path, parents[1])
     if (source !== undefined || target !== undefined) items.push({ file, path, keep, source, target })
   })
+  const nameIn = (side: Side, file: number) =>
+    Effect.mapBoth(FilePlaces.nameOn(side.places, file, "read"), {
+      onSuccess: ({ path }) => path,
+      onFailure: ({ reason }) => reason
+    })
   for (const file of FileLayout.realFiles(layout)) {
-    const place = Effect.mapError(FilePlaces.nameOn(from.places, file, "read"), ({ reason }) => reason)
-    yield* add(file, (yield* place).path, 0)
+    const path = yield* nameIn(from, file)
+    const isThere = (yield* FolderEntries.find(from.entries, path, parents[0])) !== undefined
+    // One that is not there may have left the old folder. The new one has it by the name that it had.
+    yield* add(file, isThere ? path : yield* nameIn(to, file), 0)
     yield* add(file, FilePlaces.asidePath(from.places, file), 1)
   }
   return items
@@ -302,7 +308,7 @@ const sync = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, { folder 
 })
 
 /** What has nothing to do. */
-const nothing: Move = { files: [], leave: Effect.succeed([]) }
+const nothing: Move = { isOneFolder: true, files: [], leave: Effect.succeed([]) }
 
 /** Puts a torrent in another folder; see `Storage.move`. */
 export const make = (
@@ -336,10 +342,6 @@ export const make = (
         if (!isOne || !(yield* isOnePlace(fs, source.place, target.place))) items.push(item)
       }
       yield* check(fs, to, items, isBegun)
-      // A disk that is not mounted must not be taken for a torrent that has nothing.
-      if (found.length === 0) {
-        return yield* Effect.fail(new StorageUnavailable({ path: fromDirectory, why: "none of the files is there" }))
-      }
       for (const item of items) placed.push(yield* place(fs, to, item, clean))
       yield* sync(fs, to)
     })
@@ -366,6 +368,6 @@ export const make = (
       ),
       (left) => left.flat()
     )
-    return { files, leave: Effect.uninterruptible(leave) }
+    return { isOneFolder: false, files, leave: Effect.uninterruptible(leave) }
   })
 }
