@@ -26,6 +26,7 @@ import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import type { SessionStoreError } from "./SessionStore.ts"
 import {
+  type FileChoice,
   NotInSession,
   NotOpened,
   PathRefused,
@@ -152,14 +153,22 @@ const changeFiles = (
   )
 }
 
-const setFiles = (self: Program, entry: Entry, priorities: Parameters<SessionTorrent["setFiles"]>[0]) =>
-  withTorrent(self, entry, (torrent) =>
-    Effect.gen(function* () {
-      yield* torrent.setPriorities(priorities)
-      yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
-      yield* untilKnown(torrent)
-    })
-  )
+const setFiles = <E>(self: Program, entry: Entry, choice: FileChoice<E>) =>
+  withTorrent(self, entry, (torrent) => {
+    const choosing = Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const chosen = typeof choice === "function" ? choiceOf(self, entry, choice) : Effect.succeed(choice)
+        const priorities = yield* restore(Effect.flatMap(chosen, SessionInput.priorities))
+        yield* restore(torrent.setPriorities(priorities))
+        // Whoever asked may be gone meanwhile: the engine has it, so it is saved.
+        yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
+      })
+    )
+    return Effect.andThen(entry.choosing.withPermit(choosing), untilKnown(torrent))
+  })
+
+const choiceOf = <E>(self: Program, entry: Entry, choose: Extract<FileChoice<E>, (...args: never) => unknown>) =>
+  Effect.flatMap(SessionContent.files(self, entry), choose)
 
 /** Options that the engine can change, or that it does not have. */
 const changeable: ReadonlySet<string> = new Set(["goal", "limits", "peerLimits"])
@@ -343,8 +352,7 @@ export const make = (self: Program, entry: Entry): SessionTorrent => ({
   remove: (options) => remove(self, entry, options),
   renameFile: (file, path) => renameFile(self, entry, file, path),
   moveTo: (given) => Effect.flatMap(SessionInput.folder(given), (folder) => moveTo(self, entry, folder)),
-  setFiles: (given) =>
-    Effect.flatMap(SessionInput.priorities(given), (priorities) => setFiles(self, entry, priorities)),
+  setFiles: (choice) => setFiles(self, entry, choice),
   setOptions: (given) => Effect.flatMap(SessionInput.options(given), (options) => setOptions(self, entry, options)),
   setLabels: (given) =>
     Effect.flatMap(SessionInput.labels(given), (labels) =>

@@ -290,6 +290,22 @@ describe("a torrent", () => {
       assert.deepStrictEqual([labels, options.maxConnections], [["kept"], undefined])
     }))
 
+  test("has its files chosen by several clients at once, each of which says only what it wants", ({ add, client }) =>
+    Effect.gen(function* () {
+      yield* add(small, { isPaused: true })
+      const wanted = ["skip", "high", "skip"] as const
+      yield* Effect.forEach(
+        wanted,
+        (priority, index) => client.torrents.setFiles({ params, payload: { files: [{ index, priority }] } }),
+        { concurrency: "unbounded" }
+      )
+      const files = yield* client.torrents.files({ params })
+      assert.deepStrictEqual(
+        files.map(({ priority }) => priority),
+        [...wanted]
+      )
+    }))
+
   test("has its files chosen and renamed", ({ add, client, send }) =>
     Effect.gen(function* () {
       yield* add(small, { isPaused: true })
