@@ -4,6 +4,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Types from "effect/Types"
 
@@ -12,9 +13,13 @@ const answer = HttpServerResponse.jsonUnsafe(
   { status: 500 }
 )
 
-/** Whether a cause has a defect. Effect ends some handlers with an answer as one. */
+/** Effect ends some handlers with an answer, or with what has one, such as a body that is too long. */
+const isAnswer = (defect: unknown): boolean =>
+  HttpServerResponse.isHttpServerResponse(defect) || HttpServerRespondable.isRespondable(defect)
+
+/** Whether a cause has a defect that is no answer. */
 const isBug = ({ reasons }: Cause.Cause<unknown>): boolean =>
-  reasons.some((reason) => Cause.isDieReason(reason) && !HttpServerResponse.isHttpServerResponse(reason.defect))
+  reasons.some((reason) => Cause.isDieReason(reason) && !isAnswer(reason.defect))
 
 /** Logs defects of handlers, and answers instead of them. */
 export const layer = HttpRouter.middleware(
