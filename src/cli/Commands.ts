@@ -188,6 +188,7 @@ const serve: Arguments.Command = {
   options: [
     state,
     { name: "config", value: "FILE", about: "what to run and what to watch, as JSON; see docs/service.md" },
+    { name: "otlp", value: "URL", about: "send metrics, spans and logs to this OpenTelemetry collector" },
     { name: "http", value: "HOST:PORT", about: "where programs reach it (default: 127.0.0.1:6880)" },
     { name: "allow-host", value: "NAME", repeats: true, about: "a name by which it may be called, as localhost may" },
     { name: "allow-origin", value: "URL", repeats: true, about: "a web page elsewhere that may use it" },

@@ -146,7 +146,7 @@ export const layer = (options: Options) => {
       disableLogger: true,
       disableListenLog: true,
       routerConfig: ControlServer.routerConfig
-    }),
+    }).pipe(Layer.provide(ControlServer.tracing)),
     announcing(options),
     automatic(options)
   ).pipe(

@@ -9,6 +9,7 @@ import * as Security from "../../control/security/Security.ts"
 import * as NodeService from "../../node/NodeService.ts"
 import * as ServiceConfig from "../../node/ServiceConfig.ts"
 import * as ServiceFolder from "../../node/ServiceFolder.ts"
+import * as ServiceTelemetry from "../../node/ServiceTelemetry.ts"
 import * as PeerPolicy from "../../swarm/PeerPolicy.ts"
 import * as Arguments from "../Arguments.ts"
 import * as Blocklist from "../Blocklist.ts"
@@ -43,6 +44,15 @@ const readSecurity = (args: Arguments.Arguments) => {
   return why === undefined ? Effect.succeed(options) : wrong(why)
 }
 
+/** Reads `--otlp`, the URL of a collector. */
+const readCollector = (args: Arguments.Arguments) => {
+  const text = Arguments.get(args, "otlp")
+  if (text === undefined) return Effect.undefined
+  const protocol = URL.parse(text)?.protocol ?? ""
+  if (/^https?:$/.test(protocol)) return Effect.succeed(text)
+  return wrong(`--otlp ${text} is not the URL of a collector: it must be such as http://127.0.0.1:4318`)
+}
+
 const readConfig = (args: Arguments.Arguments, directory: string) => {
   const file = Arguments.get(args, "config")
   if (file === undefined) return Effect.succeed(ServiceConfig.none)
@@ -61,6 +71,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   if (buffer !== undefined && bufferBytes === undefined) return yield* wrong(`--buffer ${buffer} is not a size`)
   const state = Arguments.get(args, "state") ?? ServiceFolder.defaultFolder()
   const config = yield* readConfig(args, directory)
+  const collector = yield* readCollector(args)
   const service = NodeService.layer({
     directory,
     state,
@@ -80,7 +91,8 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
     output.print([`The service is at ${href}; its token is in ${Path.join(state, ServiceFolder.names.token)}`])
     return yield* Effect.never
   })
-  const program = policy === undefined ? service : Layer.provide(service, PeerPolicy.layer(policy))
+  const choosing = policy === undefined ? service : Layer.provide(service, PeerPolicy.layer(policy))
+  const program = collector === undefined ? choosing : Layer.provide(choosing, ServiceTelemetry.layer(collector))
   return yield* Effect.provide(announced, program).pipe(
     Effect.catch((error) => Effect.fail(new CommandFailed({ why: error.message })))
   )

@@ -2,6 +2,7 @@
  * A session as a service over HTTP: the routes of the API, of the files of torrents, of metrics, and of the
  * Transmission RPC.
  */
+import * as HttpMiddleware from "effect/http/HttpMiddleware"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
@@ -40,7 +41,21 @@ export interface Options extends Security.Options {
 /** How `HttpRouter.serve` has to read paths: a label of 128 characters is a component of up to 1,536. */
 export const routerConfig = { maxParamLength: 2_048 }
 
-/** The routes of a service, for `HttpRouter.serve` with `routerConfig`. */
+/** Whether a URL may be a link, whose ticket lets anybody read the files of a torrent, also if it is written oddly. */
+const mayHaveTicket = (url: string): boolean => {
+  try {
+    return decodeURIComponent(url).toLowerCase().includes("/stream/")
+  } catch {
+    return true
+  }
+}
+
+/** Keeps links out of the spans of requests, if the program has a tracer. Provide it to `HttpRouter.serve`. */
+export const tracing: Layer.Layer<never> = Layer.succeed(HttpMiddleware.TracerDisabledWhen)(({ url }) =>
+  mayHaveTicket(url)
+)
+
+/** The routes of a service, for `HttpRouter.serve` with `routerConfig` and `tracing`. */
 export const layer = (options: Options = {}) =>
   Layer.mergeAll(
     api,

@@ -57,6 +57,33 @@ const unread = (url: string, authorization: string) =>
     )
   )
 
+/** A collector that keeps what it is sent. */
+const collector = Effect.gen(function* () {
+  const bodies: Array<readonly [path: string, body: string]> = []
+  const server = yield* Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer((request, response) => {
+        let body = ""
+        request.setEncoding("utf8").on("data", (text: string) => {
+          body += text
+        })
+        request.on("end", () => {
+          bodies.push([request.url!, body])
+          response.end("{}")
+        })
+      })
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      return server
+    }),
+    (server) =>
+      Effect.sync(() => {
+        server.close()
+        server.closeAllConnections()
+      })
+  )
+  return { bodies, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+})
+
 const film = await make({
   name: "film",
   seed: 3,
@@ -138,6 +165,37 @@ describe("serve", () => {
         )
       }),
     { timeout: 30_000 }
+  )
+
+  it.live(
+    "sends metrics, spans and logs to a collector, and no secret in them",
+    () =>
+      Effect.gen(function* () {
+        const folders = yield* places
+        const received = yield* collector
+        yield* put(folders.directory, small)
+        const service = yield* serve(folders, "--otlp", received.url)
+        const { infoHash } = small.metainfo
+        const source = { _tag: "Metainfo", bytes: TorrentFile.encode(small.metainfo) } as const
+        yield* service.client.torrents.add({ payload: { source } })
+        const link = yield* service.client.torrents.link({ params: { infoHash }, payload: {} } as never)
+        const answer = yield* Effect.promise(() => fetch(`${service.url}${link.path}known/a.bin`))
+        assert.strictEqual((yield* Effect.promise(() => answer.arrayBuffer())).byteLength, 500_000)
+        service.child.kill("SIGTERM")
+        const { code, stderr } = yield* Effect.promise(() => service.ended)
+
+        assert.strictEqual(code, 0, stderr)
+        const all = received.bodies.map(([path, body]) => `${path} ${body}`)
+        const sent = (path: string, text: string) => all.some((line) => line.startsWith(path) && line.includes(text))
+        assert.isTrue(sent("/v1/metrics ", "piecewise_pieces_stored_total"))
+        assert.isTrue(sent("/v1/traces ", "piecewise.torrent"))
+        assert.isTrue(sent("/v1/traces ", "/v1/torrents"))
+        assert.isTrue(sent("/v1/logs ", "a torrent is added"))
+        const [, ticket] = /stream\/([^/]+)\//.exec(link.path)!
+        assert.notInclude(all.join(), ticket!)
+        assert.notInclude(all.join(), Redacted.value(service.token))
+      }),
+    { timeout: 20_000 }
   )
 
   it.live("ends at once after a second SIGTERM", () =>
