@@ -1,7 +1,8 @@
 /**
  * Moves the files of a torrent to another download folder. The torrent must not be in the engine.
  *
- * It has four steps: what is to be done is saved, the files are put in the new folder, resume data is told what they look
+ * It is checked first, so that a move that must be refused leaves nothing behind if the process is killed. Then it has
+ * four steps: what is to be done is saved, the files are put in the new folder, resume data is told what they look
  * like there, and they leave the old folder while the new one is saved. The storage can begin again after a kill at any
  * moment, and until the last step nothing is gone from the old folder.
  */
@@ -86,6 +87,18 @@ const isAway = Effect.fnUntraced(function* (
     return isKnown && !found.has(file)
   })
 })
+
+/** Fails as the move to another folder would, before anything is saved or changed. */
+export const check = (
+  { storage }: SessionRecord.SessionRecord,
+  { infoHash, saved }: Entry,
+  { layout }: Metainfo,
+  to: string | undefined
+): Effect.Effect<void, StorageError> => {
+  const { folder: from } = saved.options
+  const trial = storage.move?.({ infoHash, layout, from, to, isBegun: false, isTrial: true }) ?? Effect.void
+  return Effect.scoped(Effect.asVoid(trial))
+}
 
 /** The choice with no move under way. */
 export const cleared = ({ moving: _, ...files }: SavedFiles): SavedFiles => files

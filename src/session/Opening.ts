@@ -49,7 +49,20 @@ export const sourceOf = Effect.fnUntraced(function* (
   const { moving, renaming } = files
   if (moving !== undefined) {
     const found = FileRenaming.apply(metainfo, files)
-    yield* FolderMoving.run(self, entry, found, files, { to: moving.to, isBegun: true })
+    yield* Effect.catchIf(
+      FolderMoving.run(self, entry, found, files, { to: moving.to, isBegun: true }),
+      (error) => error._tag === "piecewise/StorageError" && error.reason._tag === "FileExists",
+      (error) =>
+        // Everything is in the old folder.
+        Effect.andThen(
+          Effect.logWarning("a move to another folder cannot be finished, and is taken back", error),
+          self.saving.withPermit(
+            Effect.flatMap(self.store.content(infoHash), (now) =>
+              self.store.commit([{ _tag: "SetFiles", infoHash, files: FolderMoving.cleared(now?.files ?? files) }])
+            )
+          )
+        )
+    )
     return found
   }
   if (renaming === undefined) return FileRenaming.apply(metainfo, files)

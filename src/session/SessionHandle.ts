@@ -318,6 +318,7 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
       yield* change(self, entry, (saved) => ({ ...saved, options: { ...saved.options, folder: to } }))
       return self.folders.set(infoHash, to)
     }
+    yield* FolderMoving.check(self, entry, found, to)
     yield* changeFiles(self, entry, (files) => ({ ...files, moving: { to } }))
     const after = (yield* self.store.content(infoHash))!
     // After any other failure the files may have left the old folder, so the move is finished when it is opened.

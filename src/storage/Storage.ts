@@ -341,6 +341,8 @@ export interface MoveOptions extends OpenOptions {
   readonly to: string | undefined
   /** Whether an earlier move of the same files between these folders may have been cut short. */
   readonly isBegun: boolean
+  /** Whether it is only found out if a move that is not begun would fail. Then nothing is changed; default false. */
+  readonly isTrial?: boolean | undefined
 }
 
 /** A file that is in the new folder. */
@@ -373,7 +375,8 @@ export class Storage extends Context.Service<
      * Until `leave` they are in the old folder too. The torrent is reserved in both until the scope closes.
      *
      * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, and
-     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was, unless the move `isBegun`.
+     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was. If the move `isBegun`, that is
+     * so only for `FileExists`: what was put there is taken back, because no file has left the old folder.
      * Interrupted or killed, it may be begun again. Absent if the medium has no folders.
      */
     readonly move?: (options: MoveOptions) => Effect.Effect<Move, StorageError, Scope.Scope>

@@ -110,6 +110,37 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
     })
   )
 
+  it.live("that a kill interrupted is taken back if a file of somebody else's is in the way", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      const first = Effect.gen(function* () {
+        const session = yield* Session.Session
+        yield* until(yield* session.add({ metainfo }), "Complete")
+        const moving = { to: "films" }
+        yield* SessionStore.use(({ commit }) =>
+          commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving } }])
+        )
+      })
+      const second = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        yield* until(torrent, "Complete")
+        const content = yield* SessionStore.use((store) => store.content(infoHash))
+        return { moving: content?.files.moving, folder: (yield* torrent.status).options.folder }
+      })
+
+      yield* inSession(directory, first)
+      const place = Path.join(directory, "films", "t", "a")
+      NFS.mkdirSync(Path.dirname(place), { recursive: true })
+      NFS.writeFileSync(place, "not this torrent's")
+      const found = yield* inSession(directory, second)
+
+      assert.deepStrictEqual(found, { moving: undefined, folder: undefined })
+      assert.isTrue(isIn(directory))
+      assert.strictEqual(NFS.readFileSync(place, "utf8"), "not this torrent's")
+    })
+  )
+
   it.live.skipIf(elsewhere === undefined)("takes them to another file system, and none is verified there either", () =>
     Effect.gen(function* () {
       const directory = yield* folder
