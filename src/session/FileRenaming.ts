@@ -16,6 +16,9 @@ import * as Adoption from "../torrent/Adoption.ts"
 import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
 import type { SessionRecord } from "./SessionRecord.ts"
 
+/** The most characters of a path in a message. */
+const maxShown = 200
+
 /** The metainfo with the paths that its files have. The info dictionary stays as it is. */
 export const apply = (metainfo: Metainfo, { renamed }: SavedFiles): Metainfo => ({
   ...metainfo,
@@ -51,14 +54,20 @@ export const fault = (layout: FileLayout.FileLayout, renamed: ReadonlyArray<Rena
   for (const { path } of renamed) {
     const safe = SafePath.path(path, "posix")
     if (Result.isFailure(safe)) return safe.failure.why
-    if (safe.success.join("/") !== path.join("/")) return `The name ${path.join("/")} is not safe.`
+    if (safe.success.join("/") !== path.join("/")) return `The name ${shown(path)} is not safe.`
   }
-  const files = FileLayout.realFiles(layout).map((file) => FileLayout.pathOf(layout, file).map(SafePath.alike))
-  const taken = new Set(files.map((path) => path.join("/")))
-  if (taken.size < files.length) return "Two files of the torrent have the same path."
-  const folders = files.flatMap((path) => path.slice(1).map((_, index) => path.slice(0, index + 1).join("/")))
-  return folders.some((folder) => taken.has(folder)) ? "A file cannot also be a folder." : undefined
+  // In this order, what lies below a path comes right behind it. No name has the separator, which is before all others.
+  const paths = FileLayout.realFiles(layout)
+    .map((file) => FileLayout.pathOf(layout, file).map(SafePath.alike).join("\0"))
+    .sort()
+  const isBehind = (test: (path: string, before: string) => boolean) =>
+    paths.some((path, index) => index > 0 && test(path, paths[index - 1]!))
+  if (isBehind((path, before) => path === before)) return "Two files of the torrent have the same path."
+  return isBehind((path, before) => path.startsWith(`${before}\0`)) ? "A file cannot also be a folder." : undefined
 }
+
+/** The beginning of a path that a stranger wrote. */
+const shown = (path: ReadonlyArray<string>): string => path.join("/").slice(0, maxShown).toWellFormed()
 
 /** The same text for paths that some file system may confuse. */
 const keyOf = (path: ReadonlyArray<string>): string => path.map(SafePath.alike).join("/")

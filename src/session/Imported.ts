@@ -50,6 +50,7 @@ export const hintedBytes = (
 
 /** Why files cannot have their paths, as a sentence; `undefined` if they can. */
 export const refusal = ({ layout }: Metainfo, renamed: ReadonlyArray<RenamedFile>): string | undefined => {
+  if (renamed.length === 0) return undefined
   const paths = new Map(renamed.map(({ file, path }) => [file, path]))
   if (paths.size < renamed.length) return "A file has two paths."
   const real = new Set(FileLayout.realFiles(layout))
