@@ -2,6 +2,7 @@
  * Implements `piecewise serve`, which keeps a session of torrents going, and lets programs control it over HTTP. It runs
  * until a signal stops it.
  */
+import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -13,10 +14,12 @@ import * as ServiceTelemetry from "../../node/ServiceTelemetry.ts"
 import * as PeerPolicy from "../../swarm/PeerPolicy.ts"
 import * as Arguments from "../Arguments.ts"
 import * as Blocklist from "../Blocklist.ts"
+import * as Failure from "../CommandFailed.ts"
 import { CommandFailed } from "../CommandFailed.ts"
 import * as LogOptions from "../LogOptions.ts"
 import type { Output } from "../Output.ts"
 import * as PeerOptions from "../PeerOptions.ts"
+import * as SystemErrors from "../SystemErrors.ts"
 import * as Units from "../Units.ts"
 
 const wrong = (why: string) => Effect.fail(new Arguments.WrongUsage(why))
@@ -59,10 +62,25 @@ const readConfig = (args: Arguments.Arguments, directory: string) => {
   return Effect.mapError(ServiceConfig.read(file, directory), ({ message }) => new CommandFailed({ why: message }))
 }
 
+/** Fails if something that is no folder has the path. A folder that is missing is made when a file is stored there. */
+const checkFolder = (directory: string) =>
+  Effect.tryPromise({
+    try: () => FileSystem.stat(directory),
+    catch: (cause) => cause
+  }).pipe(
+    Effect.matchEffect({
+      onSuccess: (stats) =>
+        stats.isDirectory() ? Effect.void : Effect.fail(new CommandFailed({ why: `${directory}: it is not a folder` })),
+      onFailure: (cause) =>
+        SystemErrors.codeOf(cause) === "ENOENT" ? Effect.void : Effect.fail(Failure.ofFile(directory, cause))
+    })
+  )
+
 /** Keeps the session of a folder going until it is interrupted. */
 export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, output: Output) {
   const [directory] = args.operands as [string]
   const { dht, encryption, from, listen, maxConnections, udp } = yield* PeerOptions.read(args)
+  yield* checkFolder(directory)
   const http = yield* readHttp(args)
   const security = yield* readSecurity(args)
   const policy = yield* Blocklist.read(args)

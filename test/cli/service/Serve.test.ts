@@ -232,4 +232,21 @@ describe("serve", () => {
       assert.deepStrictEqual([code, existsSync(state)], [1, false])
     })
   )
+
+  it.live("does not start with a file in place of the folder for torrents", () =>
+    Effect.gen(function* () {
+      const { base, state } = yield* places
+      const file = path.join(base, "file")
+      yield* Effect.promise(() => writeFile(file, ""))
+      const ended = yield* runScoped(["serve", file, "--state", state])
+      const below = yield* runScoped(["serve", path.join(file, "downloads"), "--state", state])
+
+      assert.deepStrictEqual([ended.code, ended.stderr], [1, `piecewise: ${file}: it is not a folder\n`])
+      assert.deepStrictEqual(
+        below.stderr,
+        `piecewise: ${path.join(file, "downloads")}: a file is in the way of a folder\n`
+      )
+      assert.isFalse(existsSync(state))
+    })
+  )
 })
