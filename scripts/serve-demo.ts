@@ -6,25 +6,16 @@
  * Everything happens in one temporary folder, which is always removed at the end. Exit code 0 means that the bytes that
  * were played are those of the film.
  */
-import { open, readFile, stat } from "node:fs/promises"
+import { open, stat } from "node:fs/promises"
 import * as path from "node:path"
-import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as InfoHash from "../src/base/InfoHash.ts"
-import * as PeerAddress from "../src/base/PeerAddress.ts"
 import * as Units from "../src/cli/Units.ts"
-import * as ControlClient from "../src/control/ControlClient.ts"
-import * as ServiceFolder from "../src/node/ServiceFolder.ts"
-import * as KnownTorrent from "../src/testing/KnownTorrent.ts"
 import * as Command from "./command.ts"
 import * as Demonstration from "./demonstration.ts"
 import * as Film from "./film.ts"
+import * as Service from "./service.ts"
 
 const { say } = Demonstration
-
-/** The rate of the seeder. */
-const bytesPerSecond = 4_000_000
 
 /** The length of the film. Its download takes a quarter of that. */
 const filmSeconds = 60
@@ -32,26 +23,12 @@ const filmSeconds = 60
 /** What is played of each part: a second of the film. */
 const playedBytes = Film.bytesPerSecond
 
-/** What stands in for a film where there is no ffmpeg: noise that no player can show. */
-const makeNoise = async (file: string): Promise<void> => {
-  const handle = await open(file, "w")
-  const block = new Uint8Array(Film.bytesPerSecond)
-  try {
-    for (let second = 0; second < filmSeconds; second++) {
-      KnownTorrent.fill(block, second * block.length, 1)
-      await handle.write(block)
-    }
-  } finally {
-    await handle.close()
-  }
-}
-
 const makeFilm = async (folder: string): Promise<{ readonly name: string; readonly isFilm: boolean }> => {
   const isFilm = await Film.isPossible()
   const name = isFilm ? "film.mp4" : "film.bin"
   const file = path.join(folder, name)
   if (isFilm) await Film.make(file, filmSeconds)
-  else await makeNoise(file)
+  else await Film.makeNoise(file, filmSeconds)
   const size = Units.bytes((await stat(file)).size)
   say(
     isFilm
@@ -60,15 +37,6 @@ const makeFilm = async (folder: string): Promise<{ readonly name: string; readon
   )
   return { name, isFilm }
 }
-
-/** Calls the API of the service. */
-const call = <A, E extends { readonly message: string }>(
-  options: ControlClient.Options,
-  use: (client: ControlClient.ControlClient["Service"]) => Effect.Effect<A, E>
-): Promise<A> =>
-  Effect.runPromise(
-    Effect.provide(Effect.flatMap(ControlClient.make(options), use), NodeHttpClient.layerUndici) as Effect.Effect<A, E>
-  )
 
 /** Reads a part of a file of the service. Returns it, and how long its first bytes took (milliseconds). */
 const play = async (url: string, begin: number) => {
@@ -95,10 +63,10 @@ const sourceBytes = async (file: string, begin: number): Promise<Buffer> => {
   }
 }
 
-const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(0)} %`
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
 
 const demo = async (self: Demonstration.Demonstration): Promise<boolean> => {
-  const { folder, piecewise, serve, stopped } = self
+  const { folder, stopped } = self
   const keeps = process.argv.includes("--keep")
   say("piecewise serves a film while it is downloaded from another process, over loopback.")
   say(`It uses the folder ${folder}, which is removed afterwards.`)
@@ -106,44 +74,8 @@ const demo = async (self: Demonstration.Demonstration): Promise<boolean> => {
   const film = path.join(folder, name)
   const { size } = await stat(film)
 
-  await piecewise(["create", name, "-o", "film.torrent", "--piece-length", "1MiB"])
-  const seeder = await Demonstration.seed(self, "film.torrent", ".", bytesPerSecond)
-  say(`\nA seeder in another process serves it at ${seeder.address}, at ${Units.bytes(bytesPerSecond)}/s.`)
-
-  say("\n$ piecewise serve downloads --state state --http 127.0.0.1:0")
-  const state = path.join(folder, "state")
-  const { line } = await serve("src/node/main.ts", [
-    ...["serve", "downloads", "--state", state, "--http", "127.0.0.1:0"],
-    ...["--log-level", "warning"]
-  ])
-  say(line)
-  const service = await Effect.runPromise(ServiceFolder.find(state))
-  const token = await Effect.runPromise(ServiceFolder.readToken(state))
-  if (service === undefined || token === undefined) throw new Error("the service has not said where it is")
-  const access = { url: service.url, token }
-
-  const bytes = await readFile(path.join(folder, "film.torrent"))
-  const { infoHash, path: below } = await call(access, (client) =>
-    Effect.gen(function* () {
-      const { infoHash } = yield* client.torrents.addFile({ query: {}, payload: Uint8Array.from(bytes) })
-      const addresses = [PeerAddress.parse(seeder.address)!]
-      // It is in the queue for a moment.
-      const trying = client.torrents.addPeers({ params: { infoHash }, payload: { addresses } })
-      yield* Effect.retry(trying, { times: 100, schedule: Schedule.spaced("50 millis") })
-      const { path } = yield* client.torrents.link({ params: { infoHash } })
-      return { infoHash, path }
-    })
-  )
-  const link = new URL(`${below}${name}`, service.url).href
+  const { infoHash, link, progress } = await Service.start(self, name)
   say(`Added torrent ${InfoHash.toHex(infoHash).slice(0, 8)} through the API, and made a link for a player:\n${link}\n`)
-
-  const progress = () =>
-    call(access, (client) =>
-      Effect.map(client.torrents.get({ params: { infoHash } }), ({ torrent }) => {
-        const { missingBytes = size, totalBytes = size } = torrent.progress ?? {}
-        return (totalBytes - missingBytes) / totalBytes
-      })
-    )
 
   let isEqual = true
   for (const [what, share] of [
@@ -153,20 +85,20 @@ const demo = async (self: Demonstration.Demonstration): Promise<boolean> => {
   ] as const) {
     const begin = Math.floor(size * share)
     const { bytes, millis } = await Promise.race([play(link, begin), stopped])
-    const done = await progress()
+    const { share: done } = await progress()
     const same = bytes.equals(await sourceBytes(film, begin))
     isEqual &&= same && done < 1
     const took = `first bytes after ${(millis / 1_000).toFixed(2)} s`
     const compared = same ? "equal to those of the film" : "DIFFERENT"
-    say(`  ${what.padEnd(10)}  ${took}, ${percent(done, 1)} downloaded, ${Units.bytes(bytes.length)} ${compared}`)
+    say(`  ${what.padEnd(10)}  ${took}, ${percent(done)} downloaded, ${Units.bytes(bytes.length)} ${compared}`)
   }
   if (isFilm) {
     const at = filmSeconds * 0.75
     const args = ["-v", "error", "-ss", String(at), "-i", link, "-t", "2", "-f", "framecrc", "-map", "0:v", "-"]
     const shown = await Promise.race([Command.capture("ffmpeg", args), stopped])
     const frames = shown.split("\n").filter((line) => /^\d/.test(line)).length
-    const done = await progress()
-    say(`  ffmpeg shows ${frames} pictures from second ${at} on, ${percent(done, 1)} downloaded`)
+    const { share: done } = await progress()
+    say(`  ffmpeg shows ${frames} pictures from second ${at} on, ${percent(done)} downloaded`)
     isEqual &&= frames === 50
   }
   say(isEqual ? "\nAll bytes are equal." : "\nSomething is wrong.")

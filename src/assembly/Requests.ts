@@ -185,6 +185,7 @@ const isNothingLeft = (self: Assembly.Assembly, now: number): boolean =>
  */
 export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): void => {
   const { pipeline } = supplier
+  pipeline.isHurried = self.order.due !== undefined
   if (supplier.standing.isPaused || (supplier.peerChoking && supplier.allowedFast.size === 0)) {
     RequestPipeline.rest(pipeline)
     return

@@ -1,14 +1,18 @@
 /**
  * Moves the files of a torrent to another download folder. The torrent must not be in the engine.
  *
- * It has four steps: what is to be done is saved, the files are put in the new folder, resume data is told what they look
+ * It is checked first, so that a move that must be refused leaves nothing behind if the process is killed. Then it has
+ * four steps: what is to be done is saved, the files are put in the new folder, resume data is told what they look
  * like there, and they leave the old folder while the new one is saved. The storage can begin again after a kill at any
  * moment, and until the last step nothing is gone from the old folder.
  */
 import * as Effect from "effect/Effect"
+import * as Bitfield from "../base/Bitfield.ts"
+import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import type { FileRecord, ResumeError } from "../resume/ResumeStore.ts"
-import { type Move, type MovedFile, StorageError, StorageRefused } from "../storage/Storage.ts"
+import type { FileRecord, ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
+import { type MovedFile, StorageError, StorageRefused, StorageUnavailable } from "../storage/Storage.ts"
+import * as Hint from "../torrent/Hint.ts"
 import type { SavedFiles } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -26,25 +30,33 @@ const isAs = (record: FileRecord, { before }: MovedFile): boolean =>
   record.length === before.length &&
   record.mtimeNs === before.mtimeNs
 
+/** Uses the resume data of a torrent that nobody else uses. */
+const withResume = <A, E>(
+  { resume }: SessionRecord.SessionRecord,
+  { infoHash, layout: { fileCount, geometry } }: Metainfo,
+  use: (resume: TorrentResume) => Effect.Effect<A, E>
+): Effect.Effect<A, E | ResumeError> =>
+  Effect.scoped(Effect.flatMap(resume.open({ infoHash, pieceCount: geometry.pieceCount, fileCount }), use))
+
 /**
  * Makes resume data say what the files look like in the new folder, if it knew them in the old one. A file that it knew
- * otherwise is verified.
+ * otherwise is verified, and one that was in neither folder is forgotten.
  */
 const tellResume = (
-  { resume }: SessionRecord.SessionRecord,
-  { infoHash, layout }: Metainfo,
+  self: SessionRecord.SessionRecord,
+  metainfo: Metainfo,
   moved: ReadonlyArray<MovedFile>
 ): Effect.Effect<void, ResumeError> =>
-  Effect.scoped(
+  withResume(self, metainfo, ({ load, save }) =>
     Effect.gen(function* () {
-      const { fileCount, geometry } = layout
-      const { load, save } = yield* resume.open({ infoHash, pieceCount: geometry.pieceCount, fileCount })
       const data = yield* load
       if (data === undefined) return
-      const files = new Map(data.files)
+      const files = new Map<number, FileRecord>()
       for (const one of moved) {
         const record = data.files.get(one.file)
-        if (record !== undefined && isAs(record, one)) files.set(one.file, { ...record, ...one.after })
+        if (record === undefined) continue
+        if (isAs(record, one)) files.set(one.file, { ...record, ...one.after })
+        else if (!files.has(one.file)) files.set(one.file, record)
       }
       // What is saved is trusted until the machine starts again, so it may only have what is trusted now.
       const stored = data.isSameBoot ? data.stored : data.flushed
@@ -52,19 +64,49 @@ const tellResume = (
     })
   )
 
-/** Whether nothing of a torrent is stored, as far as is known. */
-const hasNothing = ({ saved: { hintedBytes, progress } }: Entry): boolean =>
-  hintedBytes === undefined && (progress === undefined || progress.missingBytes === progress.wantedBytes)
+/**
+ * Whether the old folder is away, as on a drive that was unplugged: nothing of the torrent is in it, and files that
+ * should exist are in neither folder.
+ */
+const isAway = Effect.fnUntraced(function* (
+  self: SessionRecord.SessionRecord,
+  metainfo: Metainfo,
+  { hintedPieces }: SavedFiles,
+  moved: ReadonlyArray<MovedFile>
+) {
+  if (moved.some(({ before }) => before !== undefined)) return false
+  const { layout } = metainfo
+  const remembered = yield* withResume(self, metainfo, ({ load }) => load).pipe(
+    // Files that are not known are not missed.
+    Effect.orElseSucceed(() => undefined)
+  )
+  const hint = hintedPieces && Bitfield.fitted(hintedPieces, layout.geometry.pieceCount)
+  const found = new Set(moved.map(({ file }) => file))
+  return FileLayout.realFiles(layout).some((file) => {
+    const isKnown = remembered?.files.has(file) === true || (hint !== undefined && Hint.speaksFor(layout, hint, file))
+    return isKnown && !found.has(file)
+  })
+})
 
-/** A move of no file. */
-const nothing: Move = { files: [], leave: Effect.succeed([]) }
+/** Fails as the move to another folder would, before anything is saved or changed. */
+export const check = (
+  { storage }: SessionRecord.SessionRecord,
+  { infoHash, saved }: Entry,
+  { layout }: Metainfo,
+  to: string | undefined
+): Effect.Effect<void, StorageError> => {
+  const { folder: from } = saved.options
+  const trial = storage.move?.({ infoHash, layout, from, to, isBegun: false, isTrial: true }) ?? Effect.void
+  return Effect.scoped(Effect.asVoid(trial))
+}
 
 /** The choice with no move under way. */
 export const cleared = ({ moving: _, ...files }: SavedFiles): SavedFiles => files
 
 /**
  * Moves the files and saves that. `metainfo` has the paths that they have, and `files` what is saved of them. Fails with
- * `StorageError`: then all is in the old folder as it was, unless the move `isBegun`. An interruption is as a kill.
+ * `StorageError`: then all is in the old folder as it was, unless the move `isBegun`. An interruption is as a kill, and so
+ * is a `SessionStoreError`: the files may have left the old folder.
  */
 export const run = Effect.fnUntraced(function* (
   self: SessionRecord.SessionRecord,
@@ -72,7 +114,7 @@ export const run = Effect.fnUntraced(function* (
   metainfo: Metainfo,
   files: SavedFiles,
   { isBegun, to }: Moving
-): Effect.fn.Return<SavedFiles, StorageError | SessionStoreError> {
+): Effect.fn.Return<void, StorageError | SessionStoreError> {
   const { infoHash } = entry
   const { folder: from } = entry.saved.options
   const { move } = self.storage
@@ -80,13 +122,12 @@ export const run = Effect.fnUntraced(function* (
     const why = "this storage cannot move a torrent to another folder"
     return yield* StorageError.of("move", [new StorageRefused({ path: to ?? metainfo.name, why })])
   }
-  const done = cleared(files)
   const moving = Effect.gen(function* () {
-    const { files: moved, leave } = yield* Effect.catchIf(
-      move({ infoHash, layout: metainfo.layout, from, to, isBegun }),
-      ({ reason }) => reason._tag === "StorageUnavailable" && hasNothing(entry),
-      () => Effect.succeed(nothing)
-    )
+    const { files: moved, isOneFolder, leave } = yield* move({ infoHash, layout: metainfo.layout, from, to, isBegun })
+    if (!isOneFolder && (yield* isAway(self, metainfo, files, moved))) {
+      const why = "none of the files is there"
+      return yield* StorageError.of("move", [new StorageUnavailable({ path: from ?? metainfo.name, why })])
+    }
     return yield* Effect.uninterruptible(
       Effect.gen(function* () {
         yield* Effect.catch(tellResume(self, metainfo, moved), (error) =>
@@ -97,9 +138,14 @@ export const run = Effect.fnUntraced(function* (
           yield* Effect.logWarning("files that were moved could not be removed from the old folder", ...left)
         }
         yield* self.saving.withPermit(
-          SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, options: { ...saved.options, folder: to } }), [
-            { _tag: "SetFiles", infoHash, files: done }
-          ])
+          Effect.flatMap(self.store.content(infoHash), (now) =>
+            SessionRecord.updateHeld(
+              self,
+              entry,
+              (saved) => ({ ...saved, options: { ...saved.options, folder: to } }),
+              [{ _tag: "SetFiles", infoHash, files: cleared(now?.files ?? files) }]
+            )
+          )
         )
         self.folders.set(infoHash, to)
       })
@@ -118,5 +164,4 @@ export const run = Effect.fnUntraced(function* (
     () => Effect.scoped(moving),
     () => ended
   )
-  return done
 })

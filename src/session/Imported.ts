@@ -11,6 +11,11 @@ import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as FileRenaming from "./FileRenaming.ts"
 import { RenamedFile, Statistics } from "./SavedTorrent.ts"
 
+/** The latest time that a `Date` can have, in milliseconds since 1970. */
+export const maxMillis = 8_640_000_000_000_000
+
+const Time = Schema.Natural.check(Schema.isLessThanOrEqualTo(maxMillis))
+
 /** The schema of what another client knows of a torrent. */
 export const Imported = Schema.Struct({
   /** As `TorrentOptions.hintedPieces`. Kept until every hinted piece was verified. Has no effect for a magnet link. */
@@ -18,9 +23,9 @@ export const Imported = Schema.Struct({
   /** Files that have other paths than the metainfo says. Nothing is moved. Has no effect for a magnet link. */
   renamed: Schema.optional(Schema.Array(RenamedFile)),
   /** When it was added there, in milliseconds since 1970. */
-  addedAtMillis: Schema.optional(Schema.Natural),
+  addedAtMillis: Schema.optional(Time),
   /** When it was complete there for the first time. Then no `Completed` is reported for it. */
-  completedAtMillis: Schema.optional(Schema.Natural),
+  completedAtMillis: Schema.optional(Time),
   /** What it has done there. Counts for its seeding goal. */
   statistics: Schema.optional(Statistics)
 })

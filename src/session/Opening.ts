@@ -49,7 +49,20 @@ export const sourceOf = Effect.fnUntraced(function* (
   const { moving, renaming } = files
   if (moving !== undefined) {
     const found = FileRenaming.apply(metainfo, files)
-    yield* FolderMoving.run(self, entry, found, files, { to: moving.to, isBegun: true })
+    yield* Effect.catchIf(
+      FolderMoving.run(self, entry, found, files, { to: moving.to, isBegun: true }),
+      (error) => error._tag === "piecewise/StorageError" && error.reason._tag === "FileExists",
+      (error) =>
+        // Everything is in the old folder.
+        Effect.andThen(
+          Effect.logWarning("a move to another folder cannot be finished, and is taken back", error),
+          self.saving.withPermit(
+            Effect.flatMap(self.store.content(infoHash), (now) =>
+              self.store.commit([{ _tag: "SetFiles", infoHash, files: FolderMoving.cleared(now?.files ?? files) }])
+            )
+          )
+        )
+    )
     return found
   }
   if (renaming === undefined) return FileRenaming.apply(metainfo, files)
@@ -58,14 +71,30 @@ export const sourceOf = Effect.fnUntraced(function* (
   return FileRenaming.apply(metainfo, finished)
 })
 
-/** Adds a torrent to the engine. */
+/** Adds a torrent to the engine. A move that was interrupted is finished first: others are opened meanwhile. */
 export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Effect<void, OpenError> =>
+  Effect.flatMap(openUnlessMoving(self, entry, isPaused), (content) =>
+    content === undefined
+      ? Effect.void
+      : Effect.andThen(
+          sourceOf(self, entry, content),
+          Effect.suspend(() => open(self, entry, isPaused))
+        )
+  )
+
+/** Adds a torrent to the engine, unless its files are still to be moved: then it returns its content. */
+const openUnlessMoving = (
+  self: Session,
+  entry: Entry,
+  isPaused: boolean
+): Effect.Effect<SavedContent | undefined, OpenError> =>
   self.opening.withPermit(
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         if (self.isOver) return yield* Effect.interrupt
         const content = yield* self.store.content(entry.infoHash)
         if (content === undefined) return yield* new NotInSession({ infoHash: entry.infoHash })
+        if (content.files.moving !== undefined && content.source._tag === "Metainfo") return content
         const source = yield* restore(sourceOf(self, entry, content))
         SessionEntry.learnHosts(entry, source.trackers.flat())
         const { folder: _, goal: __, ...options } = entry.saved.options
@@ -93,6 +122,7 @@ export const open = (self: Session, entry: Entry, isPaused: boolean): Effect.Eff
           seedingSince: undefined
         }
         entry.once = {}
+        return undefined
       })
     )
   )

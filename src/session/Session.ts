@@ -59,7 +59,7 @@ export {
   SessionState,
   SessionStatus
 } from "./SessionStatus.ts"
-export type { Place, ResumeOptions, SessionTorrent } from "./SessionTorrent.ts"
+export type { FileChoice, Place, ResumeOptions, SessionTorrent } from "./SessionTorrent.ts"
 export { AlreadyInSession, NotInSession, NotOpened, PathRefused } from "./SessionTorrent.ts"
 
 /** How a torrent is added. */

@@ -44,6 +44,8 @@ export interface Entry {
   keptSeedingMillis: number
   /** Held by whoever opens, closes or removes it, or moves its files. */
   readonly lock: Semaphore.Semaphore
+  /** Held while it is changed how much its files are wanted, so that the engine and the store agree. */
+  readonly choosing: Semaphore.Semaphore
   /** Whether the queue has a place for it. */
   isChosen: boolean
   /** How often it could not be opened, one time after the other, because of the store. */
@@ -79,6 +81,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   isUnsaved: false,
   keptSeedingMillis: saved.statistics.seedingMillis,
   lock: Semaphore.makeUnsafe(1),
+  choosing: Semaphore.makeUnsafe(1),
   isChosen: false,
   failures: 0,
   isWaiting: false,

@@ -1,7 +1,6 @@
 /**
  * What a program can do with a torrent of a session (`SessionTorrent.ts`), over the program of the session.
  */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -27,6 +26,7 @@ import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import type { SessionStoreError } from "./SessionStore.ts"
 import {
+  type FileChoice,
   NotInSession,
   NotOpened,
   PathRefused,
@@ -137,7 +137,7 @@ const recheck = (self: Program, entry: Entry) =>
       : Effect.mapError(torrent.recheck, notOpened(entry))
   )
 
-/** Changes what is saved about the files of a torrent. */
+/** Changes what is saved about the files of a torrent, unless it was removed: it may have been added again. */
 const changeFiles = (
   { saving, store }: Program,
   entry: Entry,
@@ -153,14 +153,22 @@ const changeFiles = (
   )
 }
 
-const setFiles = (self: Program, entry: Entry, priorities: Parameters<SessionTorrent["setFiles"]>[0]) =>
-  withTorrent(self, entry, (torrent) =>
-    Effect.gen(function* () {
-      yield* torrent.setPriorities(priorities)
-      yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
-      yield* untilKnown(torrent)
-    })
-  )
+const setFiles = <E>(self: Program, entry: Entry, choice: FileChoice<E>) =>
+  withTorrent(self, entry, (torrent) => {
+    const choosing = Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const chosen = typeof choice === "function" ? choiceOf(self, entry, choice) : Effect.succeed(choice)
+        const priorities = yield* restore(Effect.flatMap(chosen, SessionInput.priorities))
+        yield* restore(torrent.setPriorities(priorities))
+        // Whoever asked may be gone meanwhile: the engine has it, so it is saved.
+        yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
+      })
+    )
+    return Effect.andThen(entry.choosing.withPermit(choosing), untilKnown(torrent))
+  })
+
+const choiceOf = <E>(self: Program, entry: Entry, choose: Extract<FileChoice<E>, (...args: never) => unknown>) =>
+  Effect.flatMap(SessionContent.files(self, entry), choose)
 
 /** Options that the engine can change, or that it does not have. */
 const changeable: ReadonlySet<string> = new Set(["goal", "limits", "peerLimits"])
@@ -284,9 +292,22 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
     })
   )
 
+/** Saves the metadata of a magnet link that the engine has fetched, and maybe stored files of. Pauses the torrent for that. */
+const saveMetadata = Effect.fnUntraced(function* (self: Program, entry: Entry) {
+  const { infoHash, opened } = entry
+  if (opened === undefined || opened.hasMetadata) return
+  yield* Opening.quiet(entry)
+  yield* SessionProgram.attend(self, entry)
+  const { totalBytes } = yield* opened.torrent.status
+  if (totalBytes > 0 && !opened.hasMetadata) {
+    return yield* new NotOpened({ infoHash, why: "its metadata could not be saved" })
+  }
+})
+
 const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
   const moving = Effect.gen(function* () {
     const { infoHash } = entry
+    yield* saveMetadata(self, entry)
     const content = yield* self.store.content(infoHash)
     // A move or a renaming that is still to be finished is finished by this.
     const found = content && (yield* Effect.mapError(Opening.sourceOf(self, entry, content), notOpened(entry)))
@@ -297,10 +318,14 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
       yield* change(self, entry, (saved) => ({ ...saved, options: { ...saved.options, folder: to } }))
       return self.folders.set(infoHash, to)
     }
+    yield* FolderMoving.check(self, entry, found, to)
     yield* changeFiles(self, entry, (files) => ({ ...files, moving: { to } }))
     const after = (yield* self.store.content(infoHash))!
-    yield* Effect.onError(FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }), (cause) =>
-      Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
+    // After any other failure the files may have left the old folder, so the move is finished when it is opened.
+    yield* Effect.tapErrorTag(
+      FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }),
+      "piecewise/StorageError",
+      () => Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
     )
   })
   const work = alone(
@@ -328,8 +353,7 @@ export const make = (self: Program, entry: Entry): SessionTorrent => ({
   remove: (options) => remove(self, entry, options),
   renameFile: (file, path) => renameFile(self, entry, file, path),
   moveTo: (given) => Effect.flatMap(SessionInput.folder(given), (folder) => moveTo(self, entry, folder)),
-  setFiles: (given) =>
-    Effect.flatMap(SessionInput.priorities(given), (priorities) => setFiles(self, entry, priorities)),
+  setFiles: (choice) => setFiles(self, entry, choice),
   setOptions: (given) => Effect.flatMap(SessionInput.options(given), (options) => setOptions(self, entry, options)),
   setLabels: (given) =>
     Effect.flatMap(SessionInput.labels(given), (labels) =>

@@ -68,12 +68,19 @@ export const Folder = Schema.String.check(
 const LabelNames = Schema.Array(LabelName).check(Schema.isMaxLength(maxLabels))
 const Priorities = Schema.Array(PiecePriority)
 
-/** The schema of a seeding goal: a ratio above 0, and a time that is not negative. */
+/** What is saved of a time in whole milliseconds is an integer. */
+const isSavable = (time: Duration.Duration): boolean => {
+  const millis = Duration.toMillis(time)
+  return millis <= Number.MAX_SAFE_INTEGER || millis === Number.POSITIVE_INFINITY
+}
+
+/** The schema of a seeding goal: a ratio above 0, and a time that is not negative and less than 285,000 years, or for ever. */
 export const Goal = Schema.Struct({
   ratio: SeedingGoal.fields.ratio,
   time: Schema.optional(
     Schema.Duration.check(
-      Schema.makeFilter((time: Duration.Duration) => !Duration.isNegative(time), { expected: "no negative time" })
+      Schema.makeFilter((time: Duration.Duration) => !Duration.isNegative(time), { expected: "no negative time" }),
+      Schema.makeFilter(isSavable, { expected: "less than 285,000 years" })
     )
   )
 })

@@ -7,6 +7,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
@@ -151,10 +152,19 @@ const starter = (self: Session): Effect.Effect<void> =>
       // Somebody waits for downloads.
       const entry = self.due.downloads.shift() ?? self.due.seeds.shift()
       if (entry === undefined) return void self.starters--
-      const starting = Effect.andThen(settleOrFail(self, entry), untilStarted(entry))
-      yield* Effect.catchDefect(starting, (defect) => Effect.logError("a torrent could not be started", defect))
+      const settling = Effect.catchDefect(settleOrFail(self, entry), (defect) =>
+        Effect.logError("a torrent could not be started", defect)
+      )
+      const settled = yield* Effect.forkIn(settling, self.scope, { startImmediately: true })
+      yield* Effect.raceFirst(Fiber.await(settled), untilMoving(entry))
+      yield* untilStarted(entry)
     }
   })
+
+/** Waits until the files of a torrent are being moved. That may take hours, and others are started meanwhile. */
+const untilMoving = Effect.fnUntraced(function* (entry: Entry) {
+  while (!entry.isMoving) yield* Effect.sleep(startLookMillis)
+})
 
 /** Waits until a torrent has started, or takes long. */
 const untilStarted = Effect.fnUntraced(function* (entry: Entry) {

@@ -63,6 +63,14 @@ export type ResumeOptions = Pick<TorrentOptions, "overwrite" | "startOver">
 export type Place = "first" | "last" | { readonly before: InfoHash.InfoHash }
 
 /**
+ * How much each file is wanted, in the order of the metainfo, or a function that says so of the files as they are, without
+ * padding.
+ */
+export type FileChoice<E = never> =
+  | ReadonlyArray<PiecePriority>
+  | ((files: ReadonlyArray<FileProgress>) => Effect.Effect<ReadonlyArray<PiecePriority>, E>)
+
+/**
  * A torrent of a session. Whatever changes it returns once that is saved, so that a kill does not undo it. Fails with
  * `NotInSession` if the torrent was removed meanwhile, and with `OptionRefused` if a value is not of its schema.
  */
@@ -125,20 +133,20 @@ export interface SessionTorrent {
    * a folder to that of the storage. An active torrent is out of the engine meanwhile, and its state is `Moving`. Its
    * pieces need not be verified again. Whoever waits for this may stop waiting: the move goes on.
    *
-   * Nothing is overwritten. If something exists at a new path, if there is no room, or if the storage has no folders, it
-   * fails with `StorageError`, and everything is where it was. A kill leaves each file in one folder or in both, and the
-   * move is finished when the torrent is opened the next time.
+   * Nothing is overwritten. If something exists at a new path, if there is no room, if the old folder is away, or if the
+   * storage has no folders, it fails with `StorageError`, and everything is where it was. A kill, or a `SessionStoreError`,
+   * leaves each file in one folder or in both, and the move is finished when the torrent is opened the next time.
    */
   readonly moveTo: (
     folder: string | undefined
   ) => Effect.Effect<void, OptionRefused | NotInSession | NotOpened | StorageError | SessionStoreError>
   /**
    * Sets how much each file is wanted, as `Torrent.setPriorities`. A torrent that does not run is in the engine
-   * meanwhile.
+   * meanwhile. Changes at the same time are made one after the other, so a function sees what the one before has set.
    */
-  readonly setFiles: (
-    priorities: ReadonlyArray<PiecePriority>
-  ) => Effect.Effect<void, OptionRefused | NotInSession | NotOpened | StorageError | SessionStoreError>
+  readonly setFiles: <E = never>(
+    choice: FileChoice<E>
+  ) => Effect.Effect<void, E | OptionRefused | NotInSession | NotOpened | StorageError | SessionStoreError>
   /**
    * Replaces the options that are given; `undefined` for the default. The folder stays. An active torrent whose options
    * the engine cannot change is out of the engine for a moment: all options except limits and the goal.

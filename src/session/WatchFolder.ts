@@ -38,12 +38,6 @@ export const defaultMaxBytes = 64 * 1_024 * 1_024
 /** The most bytes of a file with a magnet link. */
 const maxMagnetBytes = 65_536
 
-/** The most files that one scan handles. The next one goes on with the others. */
-const maxFiles = 1_000
-
-/** How many numbers are tried for a name that is taken. */
-const maxNumbers = 1_000
-
 type Kind = "torrent" | "magnet"
 
 /** What a file looked like. */
@@ -76,17 +70,22 @@ const kindOf = (name: string): Kind | undefined => {
   return extension?.toLowerCase() as Kind | undefined
 }
 
+/** What a file looks like; `undefined` if it is none, or gone. */
+const lookAt = Effect.fnUntraced(function* ({ fs, options, path }: Watch, name: string) {
+  const info = yield* Effect.option(fs.lstat(path.join(options.folder, name)))
+  if (Option.isNone(info) || info.value.type !== "File") return undefined
+  const modified = Option.match(info.value.mtime, { onNone: () => 0, onSome: (date) => date.getTime() })
+  const look: Look = { size: ByteSize.toBigInt(info.value.size), modified }
+  return look
+})
+
 /** The files that may be torrents, and what they look like. */
-const find = Effect.fnUntraced(function* ({ fs, options, path }: Watch) {
+const find = Effect.fnUntraced(function* (self: Watch) {
   const found = new Map<string, Look>()
-  for (const { name, type } of yield* fs.readDirectoryEntries(options.folder)) {
+  for (const { name, type } of yield* self.fs.readDirectoryEntries(self.options.folder)) {
     if (type !== "File" || kindOf(name) === undefined) continue
-    // It may be gone by now.
-    const info = yield* Effect.option(fs.lstat(path.join(options.folder, name)))
-    if (Option.isNone(info) || info.value.type !== "File") continue
-    const modified = Option.match(info.value.mtime, { onNone: () => 0, onSome: (date) => date.getTime() })
-    found.set(name, { size: ByteSize.toBigInt(info.value.size), modified })
-    if (found.size === maxFiles) break
+    const look = yield* lookAt(self, name)
+    if (look !== undefined) found.set(name, look)
   }
   return found
 })
@@ -115,18 +114,23 @@ const read = ({ fs }: Watch, file: string, size: number) =>
 
 /** A free name for a file that was handled. */
 const nameFor = Effect.fnUntraced(function* ({ fs }: Watch, file: string, end: string) {
-  for (let number = 1; number < maxNumbers; number++) {
+  for (let number = 1; ; number++) {
     const name = number === 1 ? `${file}.${end}` : `${file}.${number}.${end}`
     if (!(yield* fs.exists(name))) return name
   }
-  return `${file}.${end}`
 })
 
-/** Renames a file that was handled. If that fails, it is not handled again in this run. */
+/**
+ * Renames a file that was handled, unless it has changed meanwhile, so that it is handled again. If that fails, it is not
+ * handled again in this run.
+ */
 const rename = (self: Watch, name: string, look: Look, end: "added" | "refused"): Effect.Effect<void> => {
   const file = self.path.join(self.options.folder, name)
-  return nameFor(self, file, end).pipe(
-    Effect.flatMap((to) => self.fs.rename(file, to)),
+  return Effect.gen(function* () {
+    const to = yield* nameFor(self, file, end)
+    const now = yield* lookAt(self, name)
+    if (now !== undefined && isSame(look, now)) yield* self.fs.rename(file, to)
+  }).pipe(
     Effect.catch((error) => {
       self.handled.set(name, look)
       return Effect.logWarning("a file in a watched folder could not be renamed", { file, error: error.message })

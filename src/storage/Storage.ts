@@ -341,6 +341,8 @@ export interface MoveOptions extends OpenOptions {
   readonly to: string | undefined
   /** Whether an earlier move of the same files between these folders may have been cut short. */
   readonly isBegun: boolean
+  /** Whether it is only found out if a move that is not begun would fail. Then nothing is changed; default false. */
+  readonly isTrial?: boolean | undefined
 }
 
 /** A file that is in the new folder. */
@@ -354,6 +356,8 @@ export interface MovedFile {
 
 /** A torrent that is in two folders. */
 export interface Move {
+  /** Whether both folders are one, whatever their names: then nothing is moved, and no file is named. */
+  readonly isOneFolder: boolean
   /** Those of its files that exist, wherever they are set aside. A file of both kinds of place is here twice. */
   readonly files: ReadonlyArray<MovedFile>
   /** Removes its files and their empty folders from the old folder. Returns the paths that are left there. */
@@ -370,8 +374,9 @@ export class Storage extends Context.Service<
      * Puts the files of a torrent, which must not be open, in another folder, flushed and without overwriting anything.
      * Until `leave` they are in the old folder too. The torrent is reserved in both until the scope closes.
      *
-     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, with
-     * `DiskFull` before anything is copied, and with `StorageUnavailable` if no file exists, as of a disk that is away. If it fails, the new folder is as it was, unless the move `isBegun`.
+     * Fails with `FileExists` if something is at a new path, with `WriterConflict` if another torrent writes there, and
+     * with `DiskFull` before anything is copied. If it fails, the new folder is as it was. If the move `isBegun`, that is
+     * so only for `FileExists`: what was put there is taken back, because no file has left the old folder.
      * Interrupted or killed, it may be begun again. Absent if the medium has no folders.
      */
     readonly move?: (options: MoveOptions) => Effect.Effect<Move, StorageError, Scope.Scope>

@@ -4,7 +4,7 @@
  * A request is released on arrival, reject, choke, timeout and when the peer is gone, each time here, so that the block
  * is free for another peer, and its bytes, unless it arrived, for a peer that the rate limit holds up. The depth
  * follows the measured rate and delay of the peer: enough to keep it busy for the delay and another half a second, so
- * that a fast peer never waits for us and a slow one holds few blocks.
+ * that a fast peer never waits for us and a slow one holds few blocks. It is a quarter while somebody waits for pieces.
  *
  * Hot path: one call to send and one to release a block, 85 ns together (`test/bench/Pieces.bench.ts`, two shared x64
  * cores, Node 24). `now` is in milliseconds.
@@ -28,6 +28,15 @@ const deepDepth = 64
 
 /** Seconds of data that should be requested beyond the peer's delay. */
 export const reserveSeconds = 0.5
+
+/**
+ * The same while somebody waits for pieces of the torrent, such as a player. What is requested first is answered first,
+ * so it is how long a piece waits that was not requested before.
+ */
+export const hurriedReserveSeconds = 0.25
+
+/** Not fewer than so many requests because of that: what is requested of a slow peer is little, and keeps it busy. */
+const hurriedDepth = 8
 
 /** Milliseconds without any part of an answer after which a peer's requests time out. */
 export const timeoutAfter = 10_000
@@ -74,6 +83,8 @@ export interface RequestPipeline {
   depth: number
   /** How many there may be. */
   maxDepth: number
+  /** Whether somebody waits for pieces of the torrent, so that less is requested ahead. Counts when the depth is set. */
+  isHurried: boolean
   /** Whether the peer let requests time out and has sent nothing since (BEP 3 practice: snubbed). */
   isSnubbed: boolean
   /** When the last block arrived. */
@@ -102,6 +113,7 @@ export const make = (blocksPerPiece: number, now: number, limiter = RateLimiter.
   limiter,
   depth: initialDepth,
   maxDepth,
+  isHurried: false,
   isSnubbed: false,
   lastArrival: now,
   lastPart: now,
@@ -250,7 +262,10 @@ export const arrive = (self: RequestPipeline, piece: number, block: number, now:
     const rate = (self.measuredBlocks * 1000) / span
     // A longer memory on the way down than on the way up: one slow stretch does not empty the pipeline.
     self.blocksPerSecond = rate > self.blocksPerSecond ? rate : self.blocksPerSecond * 0.75 + rate * 0.25
-    const wanted = Math.ceil(self.blocksPerSecond * (self.delay / 1000 + reserveSeconds))
+    let wanted = Math.ceil(self.blocksPerSecond * (self.delay / 1000 + reserveSeconds))
+    if (self.isHurried && wanted > hurriedDepth) {
+      wanted = Math.max(hurriedDepth, Math.ceil(self.blocksPerSecond * (self.delay / 1000 + hurriedReserveSeconds)))
+    }
     self.depth = Math.min(self.maxDepth, Math.max(minDepth, wanted))
     self.measuredSince = now
     self.measuredBlocks = 0

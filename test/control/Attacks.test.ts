@@ -183,6 +183,28 @@ describe("a service at a port", () => {
     })
   )
 
+  attack(
+    "sends a listener the head at once, and is not held up by listeners that read nothing",
+    ({ bearer, port, send }) =>
+      Effect.gen(function* () {
+        const listen = Effect.callback<Http.IncomingMessage>((resume) => {
+          const request = Http.get({ host: "127.0.0.1", port, path: "/v1/events", headers: bearer, agent: false })
+          request.on("error", () => {})
+          request.on("response", (response) => resume(Effect.succeed(response.on("error", () => {}))))
+        })
+        const listening = Effect.acquireRelease(listen, (response) => Effect.sync(() => response.destroy()))
+        const listeners = yield* Effect.forEach(Array.from({ length: 200 }), () => listening, { concurrency: 50 })
+        assert.isTrue(listeners.every(({ statusCode }) => statusCode === 200))
+        const link = (index: number) => `magnet:?xt=urn:btih:${String(index).padStart(40, "0")}&dn=${"x".repeat(1_000)}`
+        for (let index = 0; index < 20; index++) {
+          const body = JSON.stringify({ source: { _tag: "Magnet", link: link(index) }, isPaused: true })
+          const { status } = yield* send({ method: "POST", path: "/v1/torrents", headers: json(bearer), body })
+          assert.strictEqual(status, 201)
+        }
+        assert.strictEqual((yield* send({ path: "/v1/torrents?limit=1" })).json.total, 20)
+      })
+  )
+
   attack("reads no more of a body than it takes", ({ bearer, lines, send }) =>
     Effect.gen(function* () {
       const MiB = new Uint8Array(1_048_576).fill(0x20)

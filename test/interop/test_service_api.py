@@ -29,6 +29,8 @@ from torrents import KIB, make_torrent, write_file
 EXAMPLES = int(os.environ.get("PIECEWISE_API_EXAMPLES", "12"))
 SEED = int(os.environ.get("PIECEWISE_SEED", "1"))
 
+HEAD_TOO_LONG = 431
+
 # A stream of events never ends. Logging in is limited, so that it refuses most requests (test/control/security).
 LEFT_OUT = {"service.events", "login.login"}
 
@@ -145,6 +147,9 @@ def test_does_what_its_document_says(service, tmp_path):
             known(data, torrents, case)
             response = case.call(base_url=service.url, headers=service.headers, session=service.session)
             seen[response.status_code] += 1
+            # Node answers a head that is too long, before the API is asked.
+            if response.status_code == HEAD_TOO_LONG:
+                return
             case.validate_response(response, checks=CHECKS)
 
         run()

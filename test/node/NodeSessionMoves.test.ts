@@ -10,10 +10,11 @@ import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import { Engine } from "../../src/engine/Engine.ts"
+import * as FileLayout from "../../src/metainfo/FileLayout.ts"
 import * as TorrentFile from "../../src/metainfo/TorrentFile.ts"
 import * as NodeSession from "../../src/node/NodeSession.ts"
 import * as Session from "../../src/session/Session.ts"
-import { SessionStore } from "../../src/session/SessionStore.ts"
+import { SessionStore, SessionStoreError, StoreFull } from "../../src/session/SessionStore.ts"
 import { make } from "../simulation/torrents.ts"
 
 const known = await make({ name: "t", seed: 1, pieceLength: 16_384, files: [{ path: ["a"], length: 40_000 }] })
@@ -87,6 +88,9 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
         const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
         const tags = yield* hearing(until(torrent, "Complete"))
         const places = [isIn(directory, "films/new"), isIn(directory)]
+        // The same folder by another name.
+        yield* torrent.moveTo(Path.join(directory, "films", "new"))
+        yield* until(torrent, "Complete")
         yield* torrent.moveTo(undefined)
         yield* until(torrent, "Complete")
         return { tags, places, folder: (yield* torrent.status).options.folder }
@@ -103,6 +107,37 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       assert.deepStrictEqual(after.places, [true, false])
       assert.isUndefined(after.folder)
       assert.deepStrictEqual([isIn(directory), NFS.existsSync(Path.join(directory, "films/new/t"))], [true, false])
+    })
+  )
+
+  it.live("that a kill interrupted is taken back if a file of somebody else's is in the way", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      const first = Effect.gen(function* () {
+        const session = yield* Session.Session
+        yield* until(yield* session.add({ metainfo }), "Complete")
+        const moving = { to: "films" }
+        yield* SessionStore.use(({ commit }) =>
+          commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving } }])
+        )
+      })
+      const second = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        yield* until(torrent, "Complete")
+        const content = yield* SessionStore.use((store) => store.content(infoHash))
+        return { moving: content?.files.moving, folder: (yield* torrent.status).options.folder }
+      })
+
+      yield* inSession(directory, first)
+      const place = Path.join(directory, "films", "t", "a")
+      NFS.mkdirSync(Path.dirname(place), { recursive: true })
+      NFS.writeFileSync(place, "not this torrent's")
+      const found = yield* inSession(directory, second)
+
+      assert.deepStrictEqual(found, { moving: undefined, folder: undefined })
+      assert.isTrue(isIn(directory))
+      assert.strictEqual(NFS.readFileSync(place, "utf8"), "not this torrent's")
     })
   )
 
@@ -187,6 +222,142 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       assert.deepStrictEqual([found.folder, found.moving], [other, undefined])
       assert.notInclude(found.tags, "Checking")
       assert.deepStrictEqual([isIn(directory), isIn(other)], [false, true])
+    })
+  )
+
+  it.live("is finished, and not forgotten, if the session cannot save that the files are in the new folder", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      put(directory)
+      const found = yield* inSession(
+        directory,
+        Effect.gen(function* () {
+          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
+          yield* until(torrent, "Complete")
+          yield* torrent.pause
+          const store = yield* SessionStore
+          const { commit } = store
+          // The disk is full at that moment, and has room a little later.
+          const full = new SessionStoreError({ operation: "commit", reason: new StoreFull({ path: "session.db" }) })
+          let failures = 0
+          Object.assign(store, {
+            commit: (changes: Parameters<typeof commit>[0]) =>
+              changes.length === 2 && failures++ === 0 ? Effect.fail(full) : commit(changes)
+          })
+          const error = yield* Effect.flip(torrent.moveTo("films"))
+          yield* torrent.resume()
+          const tags = yield* hearing(until(torrent, "Complete"))
+          return { error, tags, folder: (yield* torrent.status).options.folder }
+        })
+      )
+
+      assert.strictEqual(found.error._tag, "piecewise/SessionStoreError")
+      assert.strictEqual(found.folder, "films")
+      assert.notInclude(found.tags, "FilesMissing")
+      assert.deepStrictEqual([isIn(directory), isIn(directory, "films")], [false, true])
+    })
+  )
+
+  it.live("is finished if all files have left the old folder, also with names for other disks", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const other = Path.join(directory, "other")
+      // One file is there under the name that every file system can hold, and one is missing.
+      const two = yield* Effect.promise(() =>
+        make({
+          name: "t",
+          seed: 2,
+          pieceLength: 16_384,
+          files: [
+            { path: ["a:b"], length: 16_384 },
+            { path: ["c"], length: 16_384 }
+          ]
+        })
+      )
+      const { infoHash } = two.metainfo
+      const name = FileLayout.fileAt(two.metainfo.layout, 0).portable!.at(-1)!
+      NFS.mkdirSync(Path.join(directory, "t"))
+      NFS.mkdirSync(Path.join(other, "t"), { recursive: true })
+      for (const [file, path] of [name, "c"].entries())
+        NFS.writeFileSync(Path.join(directory, "t", path), two.fileContent(file))
+      const before = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ add }) =>
+          add({ metainfo: TorrentFile.encode(two.metainfo) })
+        )
+        yield* until(torrent, "Complete")
+        yield* torrent.pause
+        NFS.rmSync(Path.join(directory, "t", "c"))
+        const store = yield* SessionStore
+        const { commit } = store
+        // A kill behind the last file.
+        Object.assign(store, {
+          commit: (changes: Parameters<typeof commit>[0]) =>
+            changes.length === 2 ? Effect.die("a kill") : commit(changes)
+        })
+        yield* Effect.exit(torrent.moveTo(other))
+      })
+      const after = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        yield* torrent.resume()
+        yield* until(torrent, "Downloading")
+        const content = yield* Effect.flatMap(SessionStore, ({ content }) => content(infoHash))
+        const { options, progress } = yield* torrent.status
+        return [options.folder, progress?.missingBytes, content?.files.moving]
+      })
+      yield* inSession(directory, before)
+
+      assert.deepStrictEqual(NFS.readdirSync(Path.join(other, "t")), [name])
+      assert.deepStrictEqual(yield* inSession(directory, after), [other, 16_384, undefined])
+    })
+  )
+
+  it.live("does not end before all files are there, if the old folder is away", () =>
+    Effect.gen(function* () {
+      const directory = yield* folder
+      const [drive, away] = [Path.join(directory, "drive"), Path.join(directory, "away")]
+      put(drive)
+      const paused = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }, { folder: drive }))
+        yield* until(torrent, "Complete")
+        yield* torrent.pause
+      })
+      const moved = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const result = yield* Effect.result(torrent.moveTo("films"))
+        const { options } = yield* torrent.status
+        return [result._tag, options.folder]
+      })
+      yield* inSession(directory, paused)
+      const found: Array<unknown> = []
+      for (const isEmptied of [false, true]) {
+        NFS.renameSync(drive, away)
+        // What a drive is mounted on may be there without it.
+        if (isEmptied) NFS.mkdirSync(drive)
+        found.push(yield* inSession(directory, moved))
+        if (isEmptied) NFS.rmdirSync(drive)
+        NFS.renameSync(away, drive)
+      }
+      // Neither is one that a kill has interrupted.
+      const begun = Effect.gen(function* () {
+        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const { commit, content } = yield* SessionStore
+        yield* commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving: { to: "films" } } }])
+        yield* torrent.resume()
+        yield* until(torrent, "Failed")
+        return [(yield* content(infoHash))?.files.moving, (yield* torrent.status).options.folder]
+      })
+      NFS.renameSync(drive, away)
+      found.push(yield* inSession(directory, begun))
+      NFS.renameSync(away, drive)
+      found.push(yield* inSession(directory, moved))
+
+      assert.deepStrictEqual(found, [
+        ["Failure", drive],
+        ["Failure", drive],
+        [{ to: "films" }, drive],
+        ["Success", "films"]
+      ])
+      assert.deepStrictEqual([isIn(drive), isIn(directory, "films")], [false, true])
     })
   )
 

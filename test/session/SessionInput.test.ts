@@ -2,8 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as fc from "fast-check"
 import * as SessionInput from "../../src/session/SessionInput.ts"
 import { SessionStore } from "../../src/session/SessionStore.ts"
+import { SeedingGoal } from "../../src/torrent/SeedingGoal.ts"
 import { small } from "../simulation/torrents.ts"
 import { fileOf, session, test } from "./sessions.ts"
 
@@ -18,6 +21,9 @@ describe("SessionInput", () => {
     ["goal.ratio", { goal: { ratio: Number.POSITIVE_INFINITY } }],
     ["goal.time", { goal: { time: Duration.millis(-1) } }],
     ["goal.time", { goal: { time: "1 day" } }],
+    ["goal.time", { goal: { time: Duration.minutes(Number.MAX_SAFE_INTEGER) } }],
+    ["imported.addedAtMillis", { imported: { addedAtMillis: 8_640_000_000_000_001 } }],
+    ["imported.completedAtMillis", { imported: { completedAtMillis: Number.MAX_SAFE_INTEGER } }],
     ["folder", { folder: "" }],
     ["folder", { folder: ".." }],
     ["folder", { folder: "../films" }],
@@ -71,6 +77,23 @@ describe("SessionInput", () => {
     [{ host: "a.example" }]
   ])("refuses a tracker goal of %j", (given) => {
     assert.isDefined(isRefused(SessionInput.trackerGoal(given)))
+  })
+
+  it("takes no goal that cannot be saved", () => {
+    const numbers = fc.oneof(fc.double({ noNaN: true }), fc.nat(), fc.constant(Number.MAX_SAFE_INTEGER))
+    const times = fc.oneof(
+      fc.tuple(fc.constantFrom(Duration.millis, Duration.minutes, Duration.weeks), numbers).map(([of, n]) => of(n)),
+      fc.bigInt().map(Duration.nanos)
+    )
+    const goals = Schema.fromJsonString(Schema.toCodecJson(SeedingGoal))
+    fc.assert(
+      fc.property(fc.record({ ratio: numbers, time: times }, { requiredKeys: [] }), (goal) => {
+        fc.pre(isRefused(SessionInput.options({ goal })) === undefined)
+        const { ratio, time } = Schema.decodeSync(goals)(Schema.encodeSync(goals)(goal))
+        assert.strictEqual(ratio, goal.ratio)
+        if (goal.time !== undefined) assert.isTrue(Duration.equals(time!, goal.time))
+      })
+    )
   })
 
   it("drops what it does not know, and says nothing of a value", () => {

@@ -160,6 +160,33 @@ describe("the metadata of a magnet link", () => {
       assert.strictEqual((yield* store.load).torrents[0]?.name, "known")
     })
   )
+
+  test(
+    "is saved before the files of the torrent are moved",
+    Effect.gen(function* () {
+      yield* joinSmall
+      const full = new SessionStoreError({ operation: "commit", reason: new StoreFull({ path: "session.db" }) })
+      let isFull = true
+      const found = yield* committing(
+        session((session) =>
+          Effect.gen(function* () {
+            const torrent = yield* session.add({ magnet })
+            yield* until(torrent, "Active Complete")
+            const first = yield* Effect.flip(torrent.moveTo("films"))
+            isFull = false
+            const second = yield* Effect.flip(torrent.moveTo("films"))
+            return [first._tag, second._tag, (yield* torrent.status).options.folder]
+          })
+        ),
+        ({ commit }) =>
+          (changes) =>
+            isFull && isMetadata(changes) ? Effect.fail(full) : commit(changes)
+      )
+
+      // Files in memory are in no folder.
+      assert.deepStrictEqual(found, ["piecewise/NotOpened", "piecewise/StorageError", undefined])
+    })
+  )
 })
 
 describe("fault 106: a store that fails while a torrent is opened", () => {

@@ -4,9 +4,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as InfoHash from "../../src/base/InfoHash.ts"
 import { SessionStore } from "../../src/session/SessionStore.ts"
+import { Storage } from "../../src/storage/Storage.ts"
 import * as PeerBehaviour from "../../src/testing/PeerBehaviour.ts"
 import * as TestEngine from "../../src/testing/TestEngine.ts"
-import { small } from "../simulation/torrents.ts"
+import { make, small } from "../simulation/torrents.ts"
 import { fileOf, inEngine, session, statesOf, test, until } from "./sessions.ts"
 
 const { infoHash, layout } = small.metainfo
@@ -424,6 +425,46 @@ describe("what is chosen for a torrent of a session", () => {
           assert.deepInclude(options, { order: "sequential", limits: undefined })
         })
       )
+    })
+  )
+})
+
+describe("moves that take hours", () => {
+  /** Ten torrents without files. */
+  const many = Effect.promise(() =>
+    Promise.all(
+      Array.from({ length: 10 }, (_, index) =>
+        make({ name: `${index}`, seed: index + 10, pieceLength: 16_384, files: [{ path: [], length: 16_384 }] })
+      )
+    )
+  )
+  const moving = <A, E, R>(program: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(Storage, (storage) =>
+      Effect.provideService(program, Storage, Storage.of({ ...storage, move: () => Effect.never }))
+    )
+
+  test(
+    "keep no other torrent from being started, also after a kill",
+    Effect.gen(function* () {
+      const states = yield* moving(
+        session((session) =>
+          Effect.gen(function* () {
+            for (const known of yield* many) {
+              const torrent = yield* session.add(fileOf(known))
+              yield* Effect.forkChild(torrent.moveTo("elsewhere"))
+            }
+            yield* Effect.sleep("5 seconds")
+            yield* session.add(fileOf(small))
+            yield* Effect.sleep("5 seconds")
+            return yield* statesOf(session)
+          })
+        )
+      )
+      const after = yield* moving(session((session) => Effect.andThen(Effect.sleep("5 seconds"), statesOf(session))))
+
+      const expected = [...Array<string>(10).fill("Moving"), "Active Downloading"]
+      assert.deepStrictEqual(states, expected)
+      assert.deepStrictEqual(after, expected)
     })
   )
 })

@@ -27,6 +27,7 @@ interface Added {
 
 let added: Map<string, Added> = new Map()
 let failure: SessionStoreError | undefined
+let whileAdding = () => {}
 
 const add: Session.Session["Service"]["add"] = Effect.fnUntraced(function* (source, options) {
   const { infoHash, name } =
@@ -37,6 +38,7 @@ const add: Session.Session["Service"]["add"] = Effect.fnUntraced(function* (sour
   if (added.has(key)) return yield* new Session.AlreadyInSession({ infoHash: infoHash! })
   if (failure !== undefined) return yield* failure
   added.set(key, { name: name!, options })
+  whileAdding()
   return { infoHash: infoHash! } as Session.SessionTorrent
 })
 
@@ -158,6 +160,34 @@ describe("fault 109: a watched folder", () => {
 
       assert.deepStrictEqual(FileSystem.readdirSync(folder).sort(), ["a.torrent.2.added", "a.torrent.added"])
       assert.strictEqual(FileSystem.readFileSync(Path.join(folder, "a.torrent.added"), "utf8"), "mine")
+    }))
+
+  test("adds what is behind many files that it cannot add", (folder, scan) =>
+    Effect.gen(function* () {
+      // As of downloads that have not begun. A folder is listed in no order.
+      for (let file = 0; file < 1_100; file++) put(folder, `${file}.torrent`, "")
+      for (let file = 0; file < 20; file++)
+        put(folder, `x${file}.magnet`, `magnet:?xt=urn:btih:${`${file + 10}`.repeat(20)}&dn=${file}`)
+      yield* scan
+      yield* scan
+
+      assert.strictEqual(added.size, 20)
+    }))
+
+  test("takes a file for a new one that was replaced while the old one was added", (folder, scan) =>
+    Effect.gen(function* () {
+      put(folder, "a.torrent", bytesOf(small))
+      yield* scan
+      whileAdding = () => put(folder, "a.torrent", bytesOf(other))
+      yield* scan
+      whileAdding = () => {}
+      const between = FileSystem.readdirSync(folder)
+      yield* scan
+      yield* scan
+
+      assert.deepStrictEqual(between, ["a.torrent"])
+      assert.deepStrictEqual(names(), ["known", "other"])
+      assert.deepStrictEqual(FileSystem.readdirSync(folder), ["a.torrent.added"])
     }))
 
   test("keeps files that the store has no room for, says so once, and tries again", (folder, scan) =>

@@ -272,6 +272,42 @@ describe("fault 107: a move to another folder", () => {
     })
   )
 
+  for (const hasLeft of [false, true]) {
+    const what = hasLeft ? "nothing back once a file has left the old folder" : "back what it did"
+    it.live(`that is begun, and finds a file of somebody else's, takes ${what}`, () =>
+      Effect.gen(function* () {
+        const { from, to } = yield* world
+        const others = new Map([["t/sub/b", Buffer.from("other")]])
+        for (const [path, bytes] of others) put(to, path, bytes)
+        const place = Path.join(to, "t/a")
+        NFS.linkSync(Path.join(from, "t/a"), place)
+        if (hasLeft) NFS.rmSync(Path.join(from, "t/a"))
+        const { reason } = yield* Effect.flip(moveAll(yield* open(makeCalls(), from), asked(to, true)))
+
+        assert.strictEqual(reason._tag, hasLeft ? "FileChanged" : "FileExists")
+        assert.strictEqual(NFS.existsSync(place), hasLeft)
+        if (hasLeft) return
+        assertFiles(from, contents)
+        assertFiles(to, others)
+      })
+    )
+  }
+
+  it.live("that is only tried changes nothing, and fails as it would", () =>
+    Effect.gen(function* () {
+      const { from, to } = yield* world
+      const storage = yield* open(makeCalls(), from)
+      const tried = { ...asked(to), isTrial: true }
+      yield* Effect.scoped(storage.move!(tried))
+      assertFiles(from, contents)
+      assertFiles(to, nothing)
+      put(to, "t/gone", Buffer.from("another's"))
+      const { reason } = yield* Effect.flip(Effect.scoped(storage.move!(tried)))
+
+      assert.strictEqual(reason._tag, "FileExists")
+    })
+  )
+
   it.live("does not remove a file that has changed since it was copied", () =>
     Effect.gen(function* () {
       const { from, to } = yield* world

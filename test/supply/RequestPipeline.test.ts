@@ -21,8 +21,9 @@ const sent = (count: number, now = 0) => {
 const requestsOf = (buffer: PieceBuffer.PieceBuffer, count: number) => [...buffer.requests.subarray(0, count)]
 
 /** Simulates a peer that answers `perSecond` blocks a second, each no earlier than `delay` after its request. */
-const run = (perSecond: number, delay: number, seconds: number, most?: number) => {
+const run = (perSecond: number, delay: number, seconds: number, most?: number, isHurried = false) => {
   const pipeline = RequestPipeline.make(blocks, 0)
+  pipeline.isHurried = isHurried
   RequestPipeline.bound(pipeline, most)
   const buffer = bufferOf()
   let block = 0
@@ -106,6 +107,20 @@ describe("RequestPipeline", () => {
     const { pipeline } = run(400, 200, 20)
 
     assert.approximately(pipeline.depth, 400 * 0.7, 60)
+  })
+
+  it("grows to half of that time while somebody waits for pieces, and keeps the peer busy", () => {
+    const { idle, pipeline } = run(400, 200, 20, undefined, true)
+
+    assert.approximately(pipeline.depth, 400 * 0.45, 40)
+    assert.strictEqual(idle, 0)
+  })
+
+  it("requests as much of a slow peer while somebody waits as otherwise", () => {
+    for (const perSecond of [2, 10, 16]) {
+      const depths = [false, true].map((isHurried) => run(perSecond, 20, 60, undefined, isHurried).pipeline.depth)
+      assert.isAtLeast(depths[1]!, Math.min(8, depths[0]!))
+    }
   })
 
   it("keeps a fast peer busy once it is measured", () => {

@@ -103,14 +103,18 @@ const pause = HttpApiEndpoint.post("pause", "/:infoHash/pause", { params, error:
 
 const resume = HttpApiEndpoint.post("resume", "/:infoHash/resume", {
   params,
-  payload: Schema.Struct({
-    /** Overwrite files in the way that are not the torrent's. */
-    overwrite: Schema.optional(Schema.Boolean),
-    /** Download everything again if all files are gone. */
-    startOver: Schema.optional(Schema.Boolean)
-  }),
+  payload: [
+    Schema.Struct({
+      /** Overwrite files in the way that are not the torrent's. */
+      overwrite: Schema.optional(Schema.Boolean),
+      /** Download everything again if all files are gone. */
+      startOver: Schema.optional(Schema.Boolean)
+    }),
+    // No body.
+    Schema.Null
+  ],
   error: saved
-}).annotateMerge(describe("Resume a torrent"))
+}).annotateMerge(describe("Resume a torrent", "The body may be left out."))
 
 const recheck = HttpApiEndpoint.post("recheck", "/:infoHash/recheck", {
   params,

@@ -18,6 +18,7 @@ import * as NoRoute from "./NoRoute.ts"
 import * as ServiceHandlers from "./ServiceHandlers.ts"
 import * as Streaming from "./Streaming.ts"
 import * as TorrentHandlers from "./TorrentHandlers.ts"
+import * as Unexpected from "./Unexpected.ts"
 
 const handlers = Layer.mergeAll(
   TorrentHandlers.layer,
@@ -61,7 +62,8 @@ export const layer = (options: Options = {}) =>
     Streaming.layer,
     PrometheusMetrics.layerHttp(),
     TransmissionRpc.layer(options.transmission),
-    NoRoute.layer
+    NoRoute.layer,
+    Unexpected.layer
   ).pipe(
     Layer.provide(Security.layer(options)),
     Layer.provide(Security.services(options)),

@@ -29,10 +29,17 @@ const comment = ":\n\n"
 
 const encode = Schema.encodeSync(ServerEvent)
 
+/** The texts of events, each of which every client receives. */
+const texts = new WeakMap<object, string>()
+
 const textOf = (item: SessionEvent | EventsMissed): string => {
+  const known = texts.get(item)
+  if (known !== undefined) return known
   const { id } = item
   const event = encode("infoHash" in item ? { id, event: "torrent", data: item } : { id, event: "missed", data: item })
-  return Sse.encoder.write({ _tag: "Event", ...event })
+  const text = Sse.encoder.write({ _tag: "Event", ...event })
+  texts.set(item, text)
+  return text
 }
 
 const headers = {

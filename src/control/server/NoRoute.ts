@@ -33,12 +33,15 @@ const methodsOf = (path: string): ReadonlyArray<string> => {
 
 const encode = Schema.encodeSync(Schema.Union([MethodNotAllowed, RouteNotFound]))
 
+/** The answer to a request for something that is not there. */
+export const notFound = HttpServerResponse.jsonUnsafe(
+  encode(new RouteNotFound({ message: "The service has nothing at this path." })),
+  { status: 404 }
+)
+
 const answer = ({ method, url }: HttpServerRequest.HttpServerRequest): HttpServerResponse.HttpServerResponse => {
   const methods = methodsOf(url.split("?", 1)[0]!)
-  if (methods.length === 0) {
-    const error = new RouteNotFound({ message: "The service has nothing at this path." })
-    return HttpServerResponse.jsonUnsafe(encode(error), { status: 404 })
-  }
+  if (methods.length === 0) return notFound
   const allow = methods.join(", ")
   const error = new MethodNotAllowed({ message: `This path takes ${allow}, and not ${method}.` })
   return HttpServerResponse.jsonUnsafe(encode(error), { status: 405, headers: { allow } })

@@ -20,6 +20,7 @@ import { RequestRefused, TorrentNotFound, TorrentNotReady } from "../api/ApiErro
 import { Caller } from "../security/Caller.ts"
 import { Tickets } from "../security/Tickets.ts"
 import * as Failing from "./Failing.ts"
+import * as NoRoute from "./NoRoute.ts"
 
 const encode = {
   refused: Schema.encodeSync(Schema.toCodecJson(RequestRefused)),
@@ -139,9 +140,8 @@ const routes = HttpRouter.use((router) =>
       "GET",
       "/v1/stream/:ticket/*",
       Effect.flatMap(Caller, (caller) =>
-        caller._tag === "Ticket"
-          ? serveBelow(session, 3, caller.infoHash)
-          : Effect.die(new Error("without a ticket nobody gets here"))
+        // The router reads `/v1/%73tream/` in the same way, which is no link for whoever decides about tickets.
+        caller._tag === "Ticket" ? serveBelow(session, 3, caller.infoHash) : Effect.succeed(NoRoute.notFound)
       )
     )
   })

@@ -89,14 +89,6 @@ export const layer = HttpApiBuilder.group(
         })
       )
 
-    /** How much each file is wanted, in the order of the metainfo. */
-    const prioritiesOf = Effect.fnUntraced(function* (torrent: SessionTorrent) {
-      const { layout } = yield* metainfoOf(torrent)
-      const priorities: Array<PiecePriority> = layout.files.map(() => "normal")
-      for (const { index, priority } of yield* torrent.files) priorities[index] = priority
-      return priorities
-    })
-
     const noFile = ({ infoHash }: SessionTorrent, file: number) =>
       new Errors.FileNotFound({ infoHash, file, message: `the torrent has no file ${file}` })
 
@@ -133,7 +125,7 @@ export const layer = HttpApiBuilder.group(
         ),
       remove: ({ params, query }) => withTorrent(params, (torrent) => torrent.remove({ data: query.data ?? false })),
       pause: ({ params }) => withTorrent(params, (torrent) => torrent.pause),
-      resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload)),
+      resume: ({ params, payload }) => withTorrent(params, (torrent) => torrent.resume(payload ?? {})),
       recheck: ({ params }) =>
         withTorrent(params, (torrent) => Effect.asVoid(Effect.andThen(metainfoOf(torrent), beginRecheck(torrent)))),
       move: ({ params, payload }) => withTorrent(params, (torrent) => torrent.move(payload.place)),
@@ -146,12 +138,14 @@ export const layer = HttpApiBuilder.group(
       setFiles: ({ params, payload }) =>
         withTorrent(params, (torrent) =>
           Effect.gen(function* () {
-            const priorities = yield* prioritiesOf(torrent)
-            for (const { index, priority } of payload.files) {
-              if (index >= priorities.length) return yield* noFile(torrent, index)
-              priorities[index] = priority
-            }
-            yield* torrent.setFiles(priorities)
+            const { layout } = yield* metainfoOf(torrent)
+            const wrong = payload.files.find(({ index }) => index >= layout.files.length)
+            if (wrong !== undefined) return yield* noFile(torrent, wrong.index)
+            yield* torrent.setFiles((files) => {
+              const priorities = layout.files.map((): PiecePriority => "normal")
+              for (const { index, priority } of [...files, ...payload.files]) priorities[index] = priority
+              return Effect.succeed(priorities)
+            })
           })
         ),
       renameFile: ({ params, payload }) =>

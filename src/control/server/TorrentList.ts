@@ -49,13 +49,13 @@ export const fractionOf = ({ progress }: SessionStatus): number => {
   return wantedBytes === 0 ? 1 : 1 - missingBytes / wantedBytes
 }
 
-const numberBy: { readonly [Key in Exclude<SortKey, "name">]: (status: SessionStatus) => number } = {
+/** The numbers that keys sort by; `undefined` puts a torrent after all others, in either order. */
+const numberBy: { readonly [Key in Exclude<SortKey, "name">]: (status: SessionStatus) => number | undefined } = {
   queue: ({ position }) => position,
   size: ({ progress }) => progress?.totalBytes ?? 0,
   progress: fractionOf,
   added: ({ addedAtMillis }) => addedAtMillis,
-  // Those that are not complete yet come after all others.
-  completed: ({ completedAtMillis }) => completedAtMillis ?? Number.POSITIVE_INFINITY,
+  completed: ({ completedAtMillis }) => completedAtMillis,
   ratio: ({ shareRatio }) => shareRatio,
   download: ({ downloadBytesPerSecond }) => downloadBytesPerSecond,
   upload: ({ uploadBytesPerSecond }) => uploadBytesPerSecond
@@ -63,12 +63,18 @@ const numberBy: { readonly [Key in Exclude<SortKey, "name">]: (status: SessionSt
 
 const names = new Intl.Collator("en", { numeric: true, sensitivity: "base" })
 
-const comparing = (sort: SortKey): ((one: SessionStatus, other: SessionStatus) => number) => {
-  if (sort === "name") return (one, other) => names.compare(one.name, other.name)
+const comparing = (
+  sort: SortKey,
+  order: NonNullable<Query["order"]>
+): ((one: SessionStatus, other: SessionStatus) => number) => {
+  const sign = order === "ascending" ? 1 : -1
+  if (sort === "name") return (one, other) => sign * names.compare(one.name, other.name)
   const number = numberBy[sort]
   return (one, other) => {
     const [left, right] = [number(one), number(other)]
-    return left === right ? 0 : left < right ? -1 : 1
+    if (left === right) return 0
+    if (left === undefined || right === undefined) return left === undefined ? 1 : -1
+    return left < right ? -sign : sign
   }
 }
 
@@ -84,8 +90,7 @@ export const pageOf = (list: SessionList, query: Query): TorrentPage => {
   )
   // The list is in the order of the queue already.
   if (sort !== "queue") {
-    const compare = comparing(sort)
-    found.sort(order === "ascending" ? compare : (one, other) => compare(other, one))
+    found.sort(comparing(sort, order))
   } else if (order === "descending") found.reverse()
   const { revision, unreadable } = list
   return { revision, total: found.length, torrents: found.slice(offset, offset + limit), unreadable }

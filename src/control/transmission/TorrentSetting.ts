@@ -95,11 +95,12 @@ export const refusalOf = (asked: Partial<RpcArguments.TorrentSet>): string | und
 }
 
 const setFiles = Effect.fnUntraced(function* (torrent: SessionTorrent, asked: FileChoice.Asked) {
-  const files = yield* torrent.files
-  if (files.length === 0) return yield* RpcRefused.because("the files of the torrent are not known yet")
-  const priorities = FileChoice.apply(files, asked)
-  if (priorities instanceof RpcRefused.RpcRefused) return yield* priorities
-  yield* torrent.setFiles(priorities)
+  const known = yield* torrent.files
+  if (known.length === 0) return yield* RpcRefused.because("the files of the torrent are not known yet")
+  yield* torrent.setFiles((files) => {
+    const priorities = FileChoice.apply(files, asked)
+    return priorities instanceof RpcRefused.RpcRefused ? Effect.fail(priorities) : Effect.succeed(priorities)
+  })
 })
 
 /** A limit that is asked for, in bytes a second; `undefined` for none. */

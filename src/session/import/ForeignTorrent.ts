@@ -12,7 +12,7 @@ import * as Bencode from "../../bencode/Bencode.ts"
 import * as FileLayout from "../../metainfo/FileLayout.ts"
 import * as Magnet from "../../metainfo/Magnet.ts"
 import * as Metainfo from "../../metainfo/Metainfo.ts"
-import type * as Imported from "../Imported.ts"
+import * as Imported from "../Imported.ts"
 import * as Saved from "../SavedTorrent.ts"
 import * as SessionInput from "../SessionInput.ts"
 
@@ -74,10 +74,14 @@ export const integers = (value: Bencode.Value | undefined): ReadonlyArray<number
 export const natural = (value: number | undefined): number | undefined =>
   value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : undefined
 
-/** A time in seconds as milliseconds; `undefined` if it is 0, as other clients write for never. */
+/**
+ * A time in seconds as milliseconds; `undefined` if it is 0, as other clients write for never, or later than any date.
+ */
 export const millis = (seconds: number | undefined): number | undefined => {
   const time = natural(seconds)
-  return time === undefined || time === 0 ? undefined : natural(time * 1_000)
+  if (time === undefined || time === 0) return undefined
+  const millis = time * 1_000
+  return millis <= Imported.maxMillis ? millis : undefined
 }
 
 /** Numbers of another client, in which what is missing counts as 0. */

@@ -28,6 +28,9 @@ export interface Files {
 /** What the name of a file may end in while it is not complete. */
 const suffix = ".!qB"
 
+/** The longest limit of a time that is taken over: as long as none. */
+const maxMinutes = 2 ** 31
+
 const fail = (why: string) => Result.fail(new Foreign.ForeignError({ why }))
 
 /** Reads a torrent. */
@@ -148,7 +151,7 @@ const goalOf = (root: Bencode.Dictionary): SavedOptions["goal"] => {
   const minutes = Bencode.getInt(root, "qBt-seedingTimeLimit") ?? -1
   const goal = {
     ...(Number.isFinite(ratio) && ratio > 0 && { ratio }),
-    ...(minutes > 0 && { time: Duration.minutes(minutes) })
+    ...(minutes > 0 && minutes <= maxMinutes && { time: Duration.minutes(minutes) })
   }
   return Object.keys(goal).length === 0 ? undefined : goal
 }

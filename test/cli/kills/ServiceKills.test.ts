@@ -251,6 +251,7 @@ const program = Effect.gen(function* () {
         if (operation._tag !== "Look") state.isIdle = false
         onOperation(operation)
         const { has } = state
+        const possible = Known.possible(torrent, { ...state, pending })
         const answer = yield* Operations.run(client, torrent, operation)
         Known.note(state, answer._tag)
         figures.operations++
@@ -270,8 +271,12 @@ const program = Effect.gen(function* () {
         }
         Known.confirm(state, torrent, operation)
         if (operation._tag === "Look") Object.assign(state, { stored: answer.stored, isIdle })
-        if (operation._tag === "Remove" && !operation.data) {
-          if (has !== undefined) Operations.deleteFiles(downloads, has)
+        if (operation._tag === "Remove") {
+          const left = possible.flatMap((one) => (one === undefined ? [] : Operations.existing(downloads, one)))
+          if (operation.data && left.length > 0) {
+            throw new Error(`${torrent.name}: removed with its data, but there is ${left}: ${state.history.join(", ")}`)
+          }
+          for (const one of possible) if (one !== undefined) Operations.deleteFiles(downloads, one)
         }
         if (Prng.integer(random, 2) === 0) yield* Effect.sleep(Prng.integer(random, 60))
       }

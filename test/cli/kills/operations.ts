@@ -88,6 +88,10 @@ export const folderOf = (downloads: string, folder: string | undefined): string 
 export const placesOf = (downloads: string, { folder, paths }: Known.Has): ReadonlyArray<string> =>
   paths.map((path) => Path.join(folderOf(downloads, folder), path))
 
+/** The files of a torrent that exist. */
+export const existing = (downloads: string, has: Known.Has): ReadonlyArray<string> =>
+  placesOf(downloads, has).filter((place) => FileSystem.existsSync(place))
+
 /** Deletes the files of a torrent, which a service has left where they are. */
 export const deleteFiles = (downloads: string, has: Known.Has): void => {
   for (const place of placesOf(downloads, has)) FileSystem.rmSync(place, { force: true })

@@ -187,11 +187,28 @@ describe("commands for a service", () => {
       assert.include(yield* why(Limits.run, "limits", "--seeds", "1.5"), "--seeds 1.5 is not a number of torrents")
       assert.include(yield* why(Add.run, "add", "magnet:?x", "--limit-up", "0"), "--limit-up 0 is not a rate")
       const long = "x".repeat(5_000)
-      assert.include(yield* why(Add.run, "add", "magnet:?x", "--label", "a", "--label", long), "--label is too long")
-      assert.include(yield* why(Add.run, "add", "magnet:?x", "--output", long), "--output is too long")
+      assert.include(
+        yield* why(Add.run, "add", "magnet:?x", "--label", "a", "--label", long),
+        "--label cannot be used: Expected a value with a length of at most 128"
+      )
+      assert.include(
+        yield* why(Add.run, "add", "magnet:?x", "--output", long),
+        "--output cannot be used: Expected a value with"
+      )
       assert.include(yield* why(Add.run, "add", `http://a.example/${long}${long}`), "...: this is too long")
-      assert.include(yield* why(Label.run, "label", "Beta", "--add", long), "--add is too long")
-      assert.include(yield* why(List.run, "list", "--search", long), "--search is too long")
+      assert.include(
+        yield* why(Label.run, "label", "Beta", "--add", long),
+        "--add cannot be used: Expected a value with"
+      )
+      assert.include(
+        yield* why(Label.run, "label", "Beta", "--add", "a/b"),
+        "--add cannot be used: Expected text without /"
+      )
+      assert.include(
+        yield* why(Add.run, "add", "magnet:?x", "--output", "a/../b"),
+        "Expected a folder without .. in its path"
+      )
+      assert.include(yield* why(List.run, "list", "--search", long), "--search cannot be used: Expected a value with")
     })
   )
 

@@ -231,6 +231,11 @@ describe("a torrent", () => {
       const torrent = yield* add(other, { isPaused: true })
       yield* client.torrents.resume({ params: { infoHash: torrent.infoHash }, payload: { startOver: true } })
       yield* until(torrent, "Active Downloading")
+      yield* client.torrents.pause({ params })
+      for (const body of [undefined, {}, null]) {
+        assert.strictEqual((yield* send(`/v1/torrents/${hex}/resume`, post(body))).status, 204)
+      }
+      assert.notStrictEqual(nameOf((yield* (yield* session.get(params.infoHash)).status).state), "Paused")
       assert.strictEqual((yield* send(`/v1/torrents/${hex}/recheck`, post())).status, 202)
       const names = Effect.map(session.list, ({ torrents }) => torrents.map(({ name }) => name))
       yield* client.torrents.move({ params, payload: { place: "last" } })
@@ -283,6 +288,22 @@ describe("a torrent", () => {
       }
       const { labels, options } = yield* (yield* session.get(params.infoHash)).status
       assert.deepStrictEqual([labels, options.maxConnections], [["kept"], undefined])
+    }))
+
+  test("has its files chosen by several clients at once, each of which says only what it wants", ({ add, client }) =>
+    Effect.gen(function* () {
+      yield* add(small, { isPaused: true })
+      const wanted = ["skip", "high", "skip"] as const
+      yield* Effect.forEach(
+        wanted,
+        (priority, index) => client.torrents.setFiles({ params, payload: { files: [{ index, priority }] } }),
+        { concurrency: "unbounded" }
+      )
+      const files = yield* client.torrents.files({ params })
+      assert.deepStrictEqual(
+        files.map(({ priority }) => priority),
+        [...wanted]
+      )
     }))
 
   test("has its files chosen and renamed", ({ add, client, send }) =>

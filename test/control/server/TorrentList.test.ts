@@ -48,7 +48,7 @@ describe("TorrentList.pageOf", () => {
     for (const key of sortKeys) assert.strictEqual(sorted(key), orders[key], key)
     assert.strictEqual(sorted("queue", "descending"), "4321")
     assert.strictEqual(sorted("name", "descending"), "4123")
-    assert.strictEqual(sorted("completed", "descending"), "1324")
+    assert.strictEqual(sorted("completed", "descending"), "2413")
   })
 
   it("keeps the order of the queue between equals, and the list as it was", () => {

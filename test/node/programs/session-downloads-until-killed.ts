@@ -31,6 +31,9 @@ const program = Effect.gen(function* () {
   const session = yield* Session.make
   yield* session.setLimits({ downloadBytesPerSecond: bytesPerSecond })
   yield* say("opened")
+  // What an earlier kill has interrupted is finished first: nobody can do anything with such a torrent.
+  const removing = Effect.map(session.list, ({ torrents }) => torrents.some(({ state }) => state._tag === "Removing"))
+  while (yield* removing) yield* Effect.sleep("10 millis")
   for (let adding = true; ; ) {
     const { torrents } = yield* session.list
     const hashes = new Set(torrents.map(({ infoHash }) => InfoHash.toHex(infoHash)))

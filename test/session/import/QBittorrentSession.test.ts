@@ -93,13 +93,21 @@ describe("QBittorrentSession", () => {
     ["of all torrents", { "qBt-ratioLimit": -2_000, "qBt-seedingTimeLimit": -2 }, undefined],
     ["none", { "qBt-ratioLimit": -1_000, "qBt-seedingTimeLimit": -1 }, undefined],
     ["a text, as old versions wrote", { "qBt-ratioLimit": "1.25", "qBt-seedingTimeLimit": -1 }, { ratio: 1.25 }],
-    ["nonsense", { "qBt-ratioLimit": "much", "qBt-seedingTimeLimit": "long" }, undefined]
+    ["nonsense", { "qBt-ratioLimit": "much", "qBt-seedingTimeLimit": "long" }, undefined],
+    ["more than all time", { "qBt-ratioLimit": 1_000, "qBt-seedingTimeLimit": Number.MAX_SAFE_INTEGER }, { ratio: 1 }]
   ]
   for (const [name, values, goal] of goals) {
     it(`reads a goal that is ${name}`, () => {
       assert.deepStrictEqual(Result.getOrThrow(withValues(values)).options.goal, goal)
     })
   }
+
+  it("reads no time that is later than any date", () => {
+    const late = { added_time: 9_000_000_000_000, completed_time: Number.MAX_SAFE_INTEGER, seeding_time: -1 }
+    const { addedAtMillis, completedAtMillis, statistics } = Result.getOrThrow(withValues(late)).imported
+
+    assert.deepStrictEqual([addedAtMillis, completedAtMillis, statistics?.seedingMillis], [undefined, undefined, 0])
+  })
 
   it("says what it does not take over", () => {
     const torrent = Result.getOrThrow(

@@ -7,7 +7,8 @@
  * - The files leave the old folder when the caller says so, and each only if it is still what was linked or copied.
  *
  * After a kill all of it is begun again (`isBegun`). A file that has the new name already is used if it is the same file,
- * or has the same bytes; and a file that has left the old folder is where it should be.
+ * or has the same bytes; and a file that has left the old folder is where it should be. If another file has a new name
+ * and nothing has left the old folder, what was put in the new one is taken back.
  */
 import * as NFS from "node:fs"
 import * as Path from "node:path"
@@ -25,7 +26,6 @@ import {
   StorageError,
   type StorageReason,
   StorageRefused,
-  StorageUnavailable,
   type TorrentStorage
 } from "../../Storage.ts"
 import * as DownloadFolder from "./DownloadFolder.ts"
@@ -111,9 +111,16 @@ const itemsOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, from
     const target = yield* FolderEntries.find(to.entries, path, parents[1])
     if (source !== undefined || target !== undefined) items.push({ file, path, keep, source, target })
   })
+  const nameIn = (side: Side, file: number) =>
+    Effect.mapBoth(FilePlaces.nameOn(side.places, file, "read"), {
+      onSuccess: ({ path }) => path,
+      onFailure: ({ reason }) => reason
+    })
   for (const file of FileLayout.realFiles(layout)) {
-    const place = Effect.mapError(FilePlaces.nameOn(from.places, file, "read"), ({ reason }) => reason)
-    yield* add(file, (yield* place).path, 0)
+    const path = yield* nameIn(from, file)
+    const isThere = (yield* FolderEntries.find(from.entries, path, parents[0])) !== undefined
+    // One that is not there may have left the old folder. The new one has it by the name that it had.
+    yield* add(file, isThere ? path : yield* nameIn(to, file), 0)
     yield* add(file, FilePlaces.asidePath(from.places, file), 1)
   }
   return items
@@ -236,6 +243,51 @@ const copy = (
   )
 }
 
+/** Removes a file that is still what it was. Returns its path if it could not be removed, or is another one. */
+const removeFile = Effect.fnUntraced(function* (
+  fs: NodeFile.NodeFileSystem,
+  { entries, folder }: Side,
+  { path, keep }: Item,
+  entry: FolderEntries.Entry
+) {
+  const removed = yield* Effect.gen(function* () {
+    if (!isUnchanged(entry.stats, yield* lookAt(fs, entry.place))) return false
+    yield* FolderEntries.unlink(entries, entry.place, entry.place)
+    return true
+  }).pipe(Effect.orElseSucceed(() => false))
+  if (!removed) return [entry.place]
+  DownloadFolder.markChanged(folder, Path.dirname(entry.place))
+  yield* FolderEntries.removeEmpty(entries, path.slice(0, -1), keep)
+  return []
+})
+
+/** Whether an item has its new name only kept for it: on a disk without links, a kill may leave an empty file there. */
+const isKept = ({ source, target }: Item): boolean =>
+  target?.stats.size === 0n && source !== undefined && source.stats.size > 0n
+
+/**
+ * Fails with `FileExists` if a move that is begun cannot be finished, because another file has a new name, and takes back
+ * what was put in the new folder. If files have left the old folder already, it fails with `FileChanged`, and takes
+ * nothing back.
+ */
+const checkBegun = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, to: Side, items: ReadonlyArray<Item>) {
+  const placed: Array<readonly [Item, FolderEntries.Entry]> = []
+  let conflict: string | undefined
+  for (const item of items) {
+    const { path, source, target } = item
+    if (source === undefined || target === undefined) continue
+    const isOurs = isKept(item) || isSameEntry(source.stats, target.stats) || (yield* isSameContent(fs, source, target))
+    if (isOurs) placed.push([item, target])
+    else conflict ??= DownloadFolder.nameOf(to.folder, path)
+  }
+  if (conflict === undefined) return
+  if (items.some(({ source }) => source === undefined)) {
+    return yield* Effect.fail<StorageReason>(new FileChanged({ path: conflict, why: "is another file than was moved" }))
+  }
+  for (const [item, target] of placed) yield* removeFile(fs, to, item, target)
+  return yield* Effect.fail<StorageReason>(new FileExists({ path: conflict }))
+})
+
 /** Puts a file in the new folder. */
 const place = Effect.fnUntraced(function* (
   fs: NodeFile.NodeFileSystem,
@@ -245,16 +297,11 @@ const place = Effect.fnUntraced(function* (
 ) {
   const { path, source, target } = item
   const name = DownloadFolder.nameOf(to.folder, path)
-  // On a disk without links, a kill may leave the empty file that keeps a name.
-  const isEmpty = target?.stats.size === 0n && source !== undefined && source.stats.size > 0n
-  if (isEmpty) yield* FolderEntries.unlink(to.entries, target.place, name)
-  if (target !== undefined && !isEmpty) {
+  if (target !== undefined && isKept(item)) yield* FolderEntries.unlink(to.entries, target.place, name)
+  else if (target !== undefined) {
+    // `checkBegun` has found that it is the same file.
     yield* clean(target.place) ?? Effect.void
-    const isTheSame =
-      source === undefined || isSameEntry(source.stats, target.stats) || (yield* isSameContent(fs, source, target))
-    return isTheSame
-      ? { ...item, target, isNew: false }
-      : yield* Effect.fail<StorageReason>(new FileExists({ path: name }))
+    return { ...item, target, isNew: false }
   }
   const parent = yield* Effect.mapError(
     DownloadFolder.resolve(to.folder, path.slice(0, -1), "write"),
@@ -274,24 +321,6 @@ const place = Effect.fnUntraced(function* (
   return { ...item, target: { place, stats }, isNew: true }
 })
 
-/** Removes a file that is still what it was. Returns its path if it could not be removed, or is another one. */
-const removeFile = Effect.fnUntraced(function* (
-  fs: NodeFile.NodeFileSystem,
-  { entries, folder }: Side,
-  { path, keep }: Item,
-  entry: FolderEntries.Entry
-) {
-  const removed = yield* Effect.gen(function* () {
-    if (!isUnchanged(entry.stats, yield* lookAt(fs, entry.place))) return false
-    yield* FolderEntries.unlink(entries, entry.place, entry.place)
-    return true
-  }).pipe(Effect.orElseSucceed(() => false))
-  if (!removed) return [entry.place]
-  DownloadFolder.markChanged(folder, Path.dirname(entry.place))
-  yield* FolderEntries.removeEmpty(entries, path.slice(0, -1), keep)
-  return []
-})
-
 const sync = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, { folder }: Side) {
   for (const path of DownloadFolder.changed(folder)) {
     yield* Effect.mapError(NodeFile.syncFolder(fs, path, false), (error) =>
@@ -302,7 +331,7 @@ const sync = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, { folder 
 })
 
 /** What has nothing to do. */
-const nothing: Move = { files: [], leave: Effect.succeed([]) }
+const nothing: Move = { isOneFolder: true, files: [], leave: Effect.succeed([]) }
 
 /** Puts a torrent in another folder; see `Storage.move`. */
 export const make = (
@@ -312,7 +341,7 @@ export const make = (
   toDirectory: string
 ): Effect.Effect<Move, StorageError, Scope.Scope> => {
   const { fs } = options
-  const { isBegun, layout } = asked
+  const { isBegun, isTrial = false, layout } = asked
   const asError = (reason: StorageReason) => StorageError.of("move", [reason])
   return Effect.gen(function* () {
     const stats = yield* Effect.mapError(lookAt(fs, fromDirectory, true), asError)
@@ -336,10 +365,8 @@ export const make = (
         if (!isOne || !(yield* isOnePlace(fs, source.place, target.place))) items.push(item)
       }
       yield* check(fs, to, items, isBegun)
-      // A disk that is not mounted must not be taken for a torrent that has nothing.
-      if (found.length === 0) {
-        return yield* Effect.fail(new StorageUnavailable({ path: fromDirectory, why: "none of the files is there" }))
-      }
+      if (isBegun) yield* checkBegun(fs, to, items)
+      if (isTrial) return
       for (const item of items) placed.push(yield* place(fs, to, item, clean))
       yield* sync(fs, to)
     })
@@ -366,6 +393,6 @@ export const make = (
       ),
       (left) => left.flat()
     )
-    return { files, leave: Effect.uninterruptible(leave) }
+    return { isOneFolder: false, files, leave: Effect.uninterruptible(leave) }
   })
 }
