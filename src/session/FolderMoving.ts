@@ -24,11 +24,11 @@ export interface Moving {
   readonly isBegun: boolean
 }
 
+/** Whether a file is as it was remembered. One that was being written has another length and time since. */
 const isAs = (record: FileRecord, { before }: MovedFile): boolean =>
   before !== undefined &&
   record.identity === before.identity &&
-  record.length === before.length &&
-  record.mtimeNs === before.mtimeNs
+  (record.isWriting || (record.length === before.length && record.mtimeNs === before.mtimeNs))
 
 /** Uses the resume data of a torrent that nobody else uses. */
 const withResume = <A, E>(

@@ -34,14 +34,20 @@ export const ofKnown = Effect.fnUntraced(function* (
   return existing.filter((file) => !isOwn.has(file)).map((file) => KnownFiles.pathOf(known, file))
 })
 
-/** Deletes the files of a torrent that does not run, as far as resume data proves that they are its own. */
+/**
+ * Deletes the files of a torrent that does not run, as far as resume data proves that they are its own. As for one that
+ * runs, a file to which no byte was ever written counts as its own: nothing remembers one that a kill has left.
+ */
 export const ofRemembered = Effect.fnUntraced(function* (
   storage: TorrentStorage,
   layout: FileLayout.FileLayout,
   resume: ResumeData | undefined
 ): Effect.fn.Return<Kept, StorageError> {
   const seen = (yield* storage.look(FileLayout.realFiles(layout))).filter((facts) => facts !== undefined)
-  const isOwn = (facts: (typeof seen)[number]) => Adoption.isRemembered(resume?.files.get(facts.file), facts)
+  const isUnwritten = ({ file, isHole, length }: (typeof seen)[number]) =>
+    isHole && length <= FileLayout.lengthOf(layout, file)
+  const isOwn = (facts: (typeof seen)[number]) =>
+    Adoption.isRemembered(resume?.files.get(facts.file), facts) || isUnwritten(facts)
   yield* remove(
     storage,
     seen.filter(isOwn).map(({ file }) => file)

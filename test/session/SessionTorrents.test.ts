@@ -73,6 +73,24 @@ describe("removing a torrent of a session", () => {
   }
 
   test(
+    "that a kill has ended before its first byte was written deletes the file that was made for it",
+    Effect.gen(function* () {
+      const { medium } = yield* TestEngine.TestEngine
+      medium.put("known/a.bin", new Uint8Array())
+      yield* session((session) =>
+        Effect.gen(function* () {
+          const torrent = yield* session.add(fileOf(small), { isPaused: true })
+          const { keptPaths } = yield* torrent.remove({ data: true })
+
+          assert.deepStrictEqual(keptPaths, [])
+        })
+      )
+
+      assert.deepStrictEqual(yield* paths, [])
+    })
+  )
+
+  test(
     "goes on in the next run if a kill has interrupted it",
     Effect.gen(function* () {
       yield* download
