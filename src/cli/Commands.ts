@@ -12,8 +12,6 @@ const followLinks: Arguments.Option = {
   name: "follow-links",
   about: "use what symbolic links point to, wherever that is"
 }
-const { json, limitDown, limitUp, seedLimits } = CommonOptions
-
 /** The values of `--storage`. */
 export const storages = ["filesystem", "io-daemon", "memory"] as const
 
@@ -84,13 +82,13 @@ const download: Arguments.Command = {
     { name: "start-over", about: "download everything again if all stored files are gone" },
     { name: "state", value: "DIR", about: "where to keep resume data, also after completion" },
     CommonOptions.sequential,
-    limitDown,
-    limitUp,
+    CommonOptions.limitDown,
+    CommonOptions.limitUp,
     ...listening,
     blocklist,
     { name: "give-up", value: "TIME", about: "fail if no piece was completed for this time, such as 90s, 30m or 2h" },
     { name: "seed", about: "upload after completion, until Ctrl-C or a limit below" },
-    ...seedLimits,
+    ...CommonOptions.seedLimits,
     { name: "json", about: "write each event as a line of JSON" },
     { name: "quiet", short: "q", about: "write nothing but errors" },
     logLevel
@@ -111,8 +109,8 @@ const seed: Arguments.Command = {
     blocklist,
     { name: "peer", value: "HOST:PORT", repeats: true, about: "a peer to connect to besides those that are found" },
     { name: "max-connections", value: "N", about: "most peers to be connected to at once (default: 50)" },
-    limitUp,
-    ...seedLimits,
+    CommonOptions.limitUp,
+    ...CommonOptions.seedLimits,
     followLinks,
     { name: "super", about: "offer each peer a few pieces at a time; for the first seed of a torrent" },
     { name: "json", about: "write each event as a line of JSON" },
@@ -143,21 +141,21 @@ const info: Arguments.Command = {
   name: "info",
   about: "show what a torrent or magnet link contains",
   operands: [{ name: "TORRENT", about: "a torrent file, its http(s) URL, or a magnet link" }],
-  options: [json]
+  options: [CommonOptions.json]
 }
 
 const verify: Arguments.Command = {
   name: "verify",
   about: "compare stored files with a torrent",
   operands: [torrent, { name: "PATH", about: "the folder it was downloaded to, or the torrent's own file or folder" }],
-  options: [followLinks, json, { name: "quiet", short: "q", about: "write nothing but errors" }]
+  options: [followLinks, CommonOptions.json, { name: "quiet", short: "q", about: "write nothing but errors" }]
 }
 
 const scrape: Arguments.Command = {
   name: "scrape",
   about: "ask trackers, or the DHT, how many peers a torrent has",
   operands: [{ name: "TORRENT", about: "a torrent file, its http(s) URL, or a magnet link" }],
-  options: [...dht, json],
+  options: [...dht, CommonOptions.json],
   notes: ["The DHT is asked for a torrent without trackers, unless it is private, and for any other with --dht."]
 }
 
@@ -168,7 +166,7 @@ const doctor: Arguments.Command = {
   options: [
     { name: "output", short: "o", value: "DIR", about: "the folder to check (default: here)" },
     ...listening,
-    json
+    CommonOptions.json
   ],
   notes: ["It takes about ten seconds, joins no swarm, and says what to do about what does not work."]
 }

@@ -44,14 +44,12 @@ const session = (state: string) => {
   return Session.layer.pipe(Layer.provide(engine), Layer.provide(store), Layer.provide(TorrentFolders.layer))
 }
 
-const { clean } = TerminalText
-
 const words = { Added: "added", AlreadyThere: "was there", Failed: "failed" } as const
 
 /** What people read of a torrent. */
 const describe = ({ file, name = file, notes, outcome }: SessionImport.ImportedTorrent): ReadonlyArray<string> => [
-  clean(`${words[outcome._tag]}: ${name}${outcome._tag === "Failed" ? `: ${outcome.why}` : ""}`),
-  ...notes.map((note) => clean(`  ${note}`))
+  TerminalText.clean(`${words[outcome._tag]}: ${name}${outcome._tag === "Failed" ? `: ${outcome.why}` : ""}`),
+  ...notes.map((note) => TerminalText.clean(`  ${note}`))
 ]
 
 const countOf = ({ torrents }: SessionImport.Report, tag: SessionImport.Outcome["_tag"]): number =>
@@ -79,7 +77,7 @@ export const run = Effect.fnUntraced(function* (args: Arguments.Arguments, outpu
   else {
     output.print([
       ...report.torrents.flatMap(describe),
-      `${report.torrents.length} in ${clean(report.folder)}: ${added} added, ${there} there already, ${failed} failed`
+      `${report.torrents.length} in ${TerminalText.clean(report.folder)}: ${added} added, ${there} there already, ${failed} failed`
     ])
   }
   if (failed === 0) return

@@ -20,8 +20,6 @@ export const sortKeys = [
 /** The values of `--kind`, as `control/api/TorrentModel.ts` has them. */
 export const kinds = ["downloading", "seeding", "checking", "queued", "paused", "finished", "failed"] as const
 
-const { json } = CommonOptions
-
 const connection: ReadonlyArray<Arguments.Option> = [
   { name: "service", value: "URL", about: "where it is (default: the one that uses the state folder)" },
   {
@@ -66,7 +64,7 @@ const add: Arguments.Command = {
     CommonOptions.limitDown,
     CommonOptions.limitUp,
     ...CommonOptions.seedLimits,
-    json,
+    CommonOptions.json,
     ...connection
   ],
   notes: [
@@ -85,7 +83,7 @@ const list: Arguments.Command = {
     { name: "search", value: "TEXT", about: "only those with this in their names, in either case" },
     { name: "sort", value: "KEY", choices: sortKeys, about: "the order (default: queue)" },
     { name: "reverse", short: "r", about: "the last one first" },
-    json,
+    CommonOptions.json,
     ...connection
   ],
   notes: [`KIND is one of ${kinds.join(", ")}.`, `KEY is one of ${sortKeys.join(", ")}.`]
@@ -99,7 +97,7 @@ const show: Arguments.Command = {
     { name: "files", about: "its files" },
     { name: "trackers", about: "its trackers, and other sources of peers" },
     { name: "peers", about: "the peers that it is connected to" },
-    json,
+    CommonOptions.json,
     ...connection
   ],
   notes: ["Without --files, --trackers and --peers, it shows the first files and the trackers."]
@@ -117,7 +115,7 @@ const pause: Arguments.Command = {
   name: "pause",
   about: "pause torrents",
   operands: [someTorrents],
-  options: [every, json, ...connection]
+  options: [every, CommonOptions.json, ...connection]
 }
 
 const resume: Arguments.Command = {
@@ -128,7 +126,7 @@ const resume: Arguments.Command = {
     every,
     { name: "overwrite", about: "overwrite existing files that are in the way; keep matching pieces" },
     { name: "start-over", about: "download everything again if all stored files are gone" },
-    json,
+    CommonOptions.json,
     ...connection
   ]
 }
@@ -137,7 +135,7 @@ const recheck: Arguments.Command = {
   name: "recheck",
   about: "verify the files of torrents again",
   operands: [torrents],
-  options: [json, ...connection]
+  options: [CommonOptions.json, ...connection]
 }
 
 const remove: Arguments.Command = {
@@ -147,7 +145,7 @@ const remove: Arguments.Command = {
   options: [
     { name: "data", about: "delete their files too" },
     { name: "yes", short: "y", about: "do not ask before files are deleted" },
-    json,
+    CommonOptions.json,
     ...connection
   ]
 }
@@ -156,7 +154,12 @@ const move: Arguments.Command = {
   name: "move",
   about: "move torrents to the front or the end of the queue",
   operands: [torrents],
-  options: [{ name: "first", about: "to the front" }, { name: "last", about: "to the end" }, json, ...connection]
+  options: [
+    { name: "first", about: "to the front" },
+    { name: "last", about: "to the end" },
+    CommonOptions.json,
+    ...connection
+  ]
 }
 
 const label: Arguments.Command = {
@@ -166,7 +169,7 @@ const label: Arguments.Command = {
   options: [
     { name: "add", value: "NAME", repeats: true, about: "a label to add" },
     { name: "remove", value: "NAME", repeats: true, about: "a label to remove" },
-    json,
+    CommonOptions.json,
     ...connection
   ]
 }
@@ -175,7 +178,7 @@ const link: Arguments.Command = {
   name: "link",
   about: "print a URL with which a media player can read the files",
   operands: [oneTorrent],
-  options: [json, ...connection],
+  options: [CommonOptions.json, ...connection],
   notes: ["Whoever has the URL can read the files of this torrent until it expires."]
 }
 
@@ -188,7 +191,7 @@ const limits: Arguments.Command = {
     { name: "up", value: "RATE", about: "upload no faster than this, all together; none for no limit" },
     { name: "downloads", value: "N", about: "most torrents to download at once; none for no limit" },
     { name: "seeds", value: "N", about: "most torrents to seed at once; none for no limit" },
-    json,
+    CommonOptions.json,
     ...connection
   ]
 }

@@ -5,8 +5,6 @@
 import type * as Arguments from "../Arguments.ts"
 import * as CommonOptions from "../CommonOptions.ts"
 
-const { json } = CommonOptions
-
 /** The clients whose sessions can be imported, as `session/import/SessionImport.ts` has them. The help needs no Effect. */
 export const clients = ["qbittorrent", "transmission"] as const
 
@@ -23,7 +21,7 @@ const importing: Arguments.Command = {
     { name: "CLIENT", isNoPath: true, about: clients.join(" or ") },
     { name: "FOLDER", about: "the folder of its session, such as ~/.local/share/qBittorrent" }
   ],
-  options: [json, state],
+  options: [CommonOptions.json, state],
   notes: [
     "Stop the other client and the service before. Files stay where they are. What the other client has",
     "stored is seeded at once, and verified before. It may be run again."
@@ -35,7 +33,7 @@ const backup: Arguments.Command = {
   about: "save what a service remembers to one file",
   operands: [{ name: "FILE", about: "where to write it; an earlier backup is replaced" }],
   options: [
-    json,
+    CommonOptions.json,
     { name: "service", value: "URL", about: "where it is (default: the one that uses the state folder)" },
     state
   ],
@@ -46,7 +44,7 @@ const restore: Arguments.Command = {
   name: "restore",
   about: "put a backup into an empty state folder",
   operands: [{ name: "FILE", about: "the backup" }],
-  options: [json, state],
+  options: [CommonOptions.json, state],
   notes: ["What has changed in the files of torrents since the backup is verified when the service starts."]
 }
 
