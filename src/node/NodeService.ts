@@ -141,23 +141,20 @@ export const layer = (options: Options) => {
   const routes = ControlServer.layer({ ...options, transmission }).pipe(
     Layer.provide([facts(options), fetching(options), NodeServiceBackup.layer(state)])
   )
-  return Layer.mergeAll(
-    HttpRouter.serve(routes, {
-      disableLogger: true,
-      disableListenLog: true,
-      routerConfig: ControlServer.routerConfig
-    }).pipe(Layer.provide(ControlServer.tracing)),
-    announcing(options),
-    automatic(options)
-  ).pipe(
+  const served = HttpRouter.serve(routes, {
+    disableLogger: true,
+    disableListenLog: true,
+    routerConfig: ControlServer.routerConfig
+  }).pipe(Layer.provide(ControlServer.tracing))
+  const session = NodeSession.layer({
+    ...options,
+    resumeDirectory: ServiceFolder.resumeIn(state),
+    database: ServiceFolder.sessionIn(state)
+  })
+  return Layer.merge(served, announcing(options)).pipe(
     Layer.provideMerge(server(options)),
-    Layer.provideMerge(
-      NodeSession.layer({
-        ...options,
-        resumeDirectory: ServiceFolder.resumeIn(state),
-        database: ServiceFolder.sessionIn(state)
-      })
-    ),
+    // Before anything else, so that no torrent is complete before its hooks listen.
+    Layer.provideMerge(Layer.provideMerge(automatic(options), session)),
     Layer.provideMerge(NodeCredentials.layer({ directory: state }))
   )
 }
