@@ -131,7 +131,7 @@ describe("the log of actions", () => {
     ({ client, send }) =>
       Effect.gen(function* () {
         const answer = yield* send("/v1/limits", { method: "PUT", body: {} })
-        assert.deepStrictEqual([answer.status, answer.text], [500, ""])
+        assert.deepStrictEqual([answer.status, answer.json._tag], [500, "piecewise/ServiceFailed"])
         assert.strictEqual((yield* client.service.actions({ query: {} }))[0]?.failure, "Defect")
       }),
     { session: (session) => ({ ...session, setLimits: () => Effect.die(new Error("a secret of the machine")) }) }
