@@ -54,9 +54,9 @@ export const layer = (state: string): Layer.Layer<ServiceBackup, never, SessionC
             ),
             () => Effect.promise(() => FileSystem.rm(file, { force: true }).catch(() => {}))
           )
-          return NodeStream.fromReadable<Uint8Array, unknown>({
+          return NodeStream.fromReadable<Uint8Array, BackupFailed>({
             evaluate: () => NFS.createReadStream(file),
-            onError: (cause) => cause
+            onError: (cause) => new BackupFailed({ message: `the backup cannot be read: ${(cause as Error).message}` })
           })
         })
       })

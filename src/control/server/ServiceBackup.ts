@@ -18,6 +18,6 @@ export class ServiceBackup extends Context.Service<
      * Makes a backup, and returns its bytes, which are there until the scope closes. One is made at a time: fails if
      * another scope has one.
      */
-    readonly make: Effect.Effect<Stream.Stream<Uint8Array, unknown>, BackupFailed, Scope.Scope>
+    readonly make: Effect.Effect<Stream.Stream<Uint8Array, BackupFailed>, BackupFailed, Scope.Scope>
   }
 >()("piecewise/control/ServiceBackup") {}
