@@ -56,7 +56,7 @@ export const layer = (state: string): Layer.Layer<ServiceBackup, never, SessionC
           )
           return NodeStream.fromReadable<Uint8Array, BackupFailed>({
             evaluate: () => NFS.createReadStream(file),
-            onError: (cause) => new BackupFailed({ message: `the backup cannot be read: ${String(cause)}` })
+            onError: (cause) => new BackupFailed({ message: `the backup cannot be read: ${(cause as Error).message}` })
           })
         })
       })

@@ -14,7 +14,8 @@ const analyze = (...words: ReadonlyArray<string>) => {
 }
 
 /** A newcomer may have no systemd. */
-const isLeftOut = process.env["CI"] === undefined && spawnSync("systemd-analyze", ["--version"]).error !== undefined
+const { CI } = process.env
+const isLeftOut = CI === undefined && spawnSync("systemd-analyze", ["--version"]).error !== undefined
 
 describe("the unit for systemd", () => {
   it.skipIf(isLeftOut)("is a valid one", () => {
