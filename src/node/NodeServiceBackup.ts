@@ -8,6 +8,7 @@ import * as Path from "node:path"
 import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Semaphore from "effect/Semaphore"
 import { BackupFailed, ServiceBackup } from "../control/server/ServiceBackup.ts"
 import * as SessionBackup from "../session/provider/node/SessionBackup.ts"
 import { SessionCopy } from "../session/SessionCopy.ts"
@@ -15,6 +16,9 @@ import * as ServiceFolder from "./ServiceFolder.ts"
 
 /** How the names of backups begin that are being sent. */
 const temporaryStart = "backup-for-"
+
+/** How long a backup waits for another one: the one before it may still be removing its file. */
+const patience = "2 seconds"
 
 /** Backups that a killed service was sending. */
 const removeLeftovers = async (state: string): Promise<void> => {
@@ -30,22 +34,15 @@ export const layer = (state: string): Layer.Layer<ServiceBackup, never, SessionC
     ServiceBackup,
     Effect.gen(function* () {
       const session = yield* SessionCopy
-      let isBusy = false
+      const oneByOne = Semaphore.makeUnsafe(1)
       yield* Effect.ignore(Effect.tryPromise(() => removeLeftovers(state)))
-      const busy = Effect.acquireRelease(
-        Effect.suspend(() => {
-          if (isBusy) return Effect.fail(new BackupFailed({ message: "another backup is being made" }))
-          isBusy = true
-          return Effect.void
-        }),
-        () =>
-          Effect.sync(() => {
-            isBusy = false
-          })
-      )
+      const alone = Effect.timeoutOrElse(oneByOne.takeScoped(1), {
+        duration: patience,
+        orElse: () => Effect.fail(new BackupFailed({ message: "another backup is being made" }))
+      })
       return ServiceBackup.of({
         make: Effect.gen(function* () {
-          yield* busy
+          yield* alone
           const file = Path.join(state, temporaryStart + Crypto.randomBytes(8).toString("hex"))
           yield* Effect.acquireRelease(
             Effect.mapError(
