@@ -256,7 +256,7 @@ const wallClockReaders = [
   "control/transmission/TorrentMethods.ts",
   // Note when torrents were added and completed, for people to read.
   "session/Session.ts",
-  "session/SessionProgram.ts",
+  "session/SessionAttention.ts",
   // Provides the clock that simulations control.
   "testing/Simulation.ts"
 ]

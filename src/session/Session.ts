@@ -26,6 +26,7 @@ import * as EventLog from "../torrent/EventLog.ts"
 import * as Imported from "./Imported.ts"
 import * as Revisions from "./Revisions.ts"
 import * as Saved from "./SavedTorrent.ts"
+import * as SessionAttention from "./SessionAttention.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionHandle from "./SessionHandle.ts"
@@ -315,7 +316,7 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
       changes: (since) => Effect.map(SessionLooks.refresh(program), () => Revisions.since(program.revisions, since)),
       events: EventLog.events(program.events.log),
       eventsSince: (id) => SessionEvents.since(program.events, id),
-      onCompleted: (use) => SessionProgram.onCompleted(program, use),
+      onCompleted: (use) => SessionAttention.onCompleted(program, use),
       lastEvent: Effect.sync(() => SessionEvents.lastId(program.events)),
       labels: Effect.sync(() => [...labels.values()]),
       setLabel: (given) =>

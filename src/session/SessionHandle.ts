@@ -16,6 +16,7 @@ import * as FolderMoving from "./FolderMoving.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
 import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
+import * as SessionAttention from "./SessionAttention.ts"
 import * as SessionContent from "./SessionContent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
@@ -72,7 +73,7 @@ const pause = (self: Program, entry: Entry) =>
           entry.isChosen = false
           // An operation that needs it there goes on.
           const closing = entry.needs > 0 ? Opening.quiet(entry) : Opening.close(self, entry)
-          return Effect.andThen(closing, SessionProgram.attend(self, entry))
+          return Effect.andThen(closing, SessionAttention.attend(self, entry))
         })
       )
     })
@@ -110,7 +111,7 @@ const withTorrent = <A, E>(
     () => here(entry).pipe(Effect.andThen(opening), Effect.andThen(here(entry)), Effect.andThen(using)),
     () =>
       Effect.andThen(
-        SessionProgram.attend(self, entry),
+        SessionAttention.attend(self, entry),
         Effect.sync(() => {
           entry.needs--
           Signal.set(self.planning)
@@ -297,7 +298,7 @@ const saveMetadata = Effect.fnUntraced(function* (self: Program, entry: Entry) {
   const { infoHash, opened } = entry
   if (opened === undefined || opened.hasMetadata) return
   yield* Opening.quiet(entry)
-  yield* SessionProgram.attend(self, entry)
+  yield* SessionAttention.attend(self, entry)
   const { totalBytes } = yield* opened.torrent.status
   if (totalBytes > 0 && !opened.hasMetadata) {
     return yield* new NotOpened({ infoHash, why: "its metadata could not be saved" })

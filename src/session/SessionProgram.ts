@@ -13,27 +13,21 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import * as InfoHash from "../base/InfoHash.ts"
 import * as Signal from "../base/Signal.ts"
-import { Engine, type EngineEvent } from "../engine/Engine.ts"
-import * as MagnetFetch from "../engine/MagnetFetch.ts"
+import { Engine } from "../engine/Engine.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
-import * as Magnet from "../metainfo/Magnet.ts"
-import * as TorrentFile from "../metainfo/TorrentFile.ts"
 import { ResumeStore } from "../resume/ResumeStore.ts"
 import { Storage } from "../storage/Storage.ts"
-import type { TorrentFailure } from "../torrent/TorrentStatus.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedTorrent, SessionLimits, Unreadable } from "./SavedTorrent.ts"
+import type { SessionLimits, Unreadable } from "./SavedTorrent.ts"
+import * as SessionAttention from "./SessionAttention.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import * as SessionEvents from "./SessionEvents.ts"
 import * as SessionLooks from "./SessionLooks.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import * as SessionRecord from "./SessionRecord.ts"
-import type * as SessionStatus from "./SessionStatus.ts"
 import * as SessionStore from "./SessionStore.ts"
-import * as SettledHint from "./SettledHint.ts"
 import { TorrentFolders } from "./TorrentFolders.ts"
-import * as TrackerHosts from "./TrackerHosts.ts"
 
 /** How often the numbers of active torrents are saved: a kill loses what they counted since. */
 export const saveEvery = "30 seconds"
@@ -94,7 +88,7 @@ export const make = Effect.gen(function* () {
   if (hasRates(limits)) yield* self.engine.setLimits(limits)
   yield* Effect.addFinalizer(() => closeAll(self))
   yield* Signal.attend(self.planning, plan(self))
-  const hearing = Stream.runForEach(self.engine.events, (event) => hear(self, event))
+  const hearing = Stream.runForEach(self.engine.events, (event) => SessionAttention.hear(self, event))
   yield* Effect.forkScoped(hearing, { startImmediately: true })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(goalEvery), lookAtGoals(self))))
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(saveEvery), saveNumbers(self))))
@@ -195,7 +189,7 @@ export const settle = (self: Session, entry: Entry): Effect.Effect<void, Opening
           yield* isChosen ? opened.torrent.resume : opened.torrent.pause
         }
       }
-      yield* attend(self, entry)
+      yield* SessionAttention.attend(self, entry)
     })
   )
 
@@ -216,7 +210,7 @@ const settleOrFail = (self: Session, entry: Entry): Effect.Effect<void> =>
     onFailure: (error) =>
       error._tag === "piecewise/SessionStoreError" && SessionStore.isPassing(error)
         ? retry(self, entry, error)
-        : fail(self, entry, error)
+        : SessionAttention.fail(self, entry, error)
   })
 
 const retry = Effect.fnUntraced(function* (self: Session, entry: Entry, error: SessionStore.SessionStoreError) {
@@ -248,7 +242,7 @@ const saveNumbers = (self: Session) =>
   Effect.suspend(() => {
     const entries = [...self.entries.values()]
     return Effect.andThen(
-      Effect.forEach(entries, (entry) => attend(self, entry), { discard: true }),
+      Effect.forEach(entries, (entry) => SessionAttention.attend(self, entry), { discard: true }),
       Effect.suspend(() => SessionRecord.save(self, entries, seedingMillis))
     )
   })
@@ -265,145 +259,3 @@ const lookAtGoals = (self: Session) =>
       { discard: true }
     )
   })
-
-/** Looks at a torrent, and does what follows from what it does. */
-export const attend = (self: Session, entry: Entry): Effect.Effect<void> =>
-  Effect.flatMap(SessionLooks.lookAt(self, entry), (status) => {
-    SessionLooks.noteState(self, entry, status)
-    if (status === undefined) return Effect.void
-    if (status.state._tag === "Failed") return fail(self, entry, status.state.error)
-    const learning = status.totalBytes > 0 ? learn(self, entry) : Effect.void
-    const completing = status.state._tag === "Complete" && !entry.hasCompleted ? complete(self, entry) : Effect.void
-    const settling = SettledHint.is(entry, status) ? SettledHint.forget(self, entry) : Effect.void
-    return learning.pipe(Effect.andThen(completing), Effect.andThen(settling))
-  })
-
-/** Events after which a torrent may be in another state, or have other pieces. */
-const telling: ReadonlySet<EngineEvent["event"]["_tag"]> = new Set([
-  "Checking",
-  "Started",
-  "StorageFailed",
-  "StorageRecovered",
-  "FilesMissing",
-  "FilesChanged",
-  "PiecesLost",
-  "FlushFailed",
-  "Flushing",
-  "Completed",
-  "Paused",
-  "Resumed",
-  "Failed"
-])
-
-const hear = (self: Session, { event, infoHash }: EngineEvent): Effect.Effect<void> => {
-  const entry = self.entries.get(InfoHash.toHex(infoHash))
-  if (entry?.opened === undefined) return Effect.void
-  if (event._tag === "MetadataFetched") return Effect.asVoid(Effect.forkIn(learn(self, entry), self.scope))
-  if (event._tag === "Checking") entry.opened.isBusy = true
-  return telling.has(event._tag) ? attend(self, entry) : Effect.void
-}
-
-/** Saves the metadata of a magnet link and which files the link selects, unless that was done. */
-const learn = Effect.fnUntraced(
-  function* (self: Session, entry: Entry) {
-    const { infoHash, opened } = entry
-    if (opened === undefined || opened.hasMetadata) return
-    const metainfo = yield* opened.torrent.metainfo
-    yield* self.saving.withPermit(
-      Effect.gen(function* () {
-        const content = yield* self.store.content(infoHash)
-        if (content?.source._tag !== "Magnet" || opened.hasMetadata) return
-        const link = yield* Effect.fromResult(Magnet.parse(content.source.link))
-        const priorities = content.files.priorities ?? MagnetFetch.filesOf({ ...link, infoHash })?.(metainfo)
-        const source = { _tag: "Metainfo", bytes: TorrentFile.encode(metainfo) } as const
-        const trackerHosts = TrackerHosts.of(metainfo.trackers.flat())
-        yield* SessionRecord.updateHeld(self, entry, (saved) => ({ ...saved, name: metainfo.name, trackerHosts }), [
-          { _tag: "SetSource", infoHash, source },
-          { _tag: "SetFiles", infoHash, files: { ...content.files, priorities } }
-        ])
-        opened.hasMetadata = true
-      })
-    )
-  },
-  // It is tried again with the next event, or when the numbers are saved.
-  (effect) => Effect.catch(effect, (error) => Effect.logWarning("the metadata of a torrent could not be saved", error))
-)
-
-/** Notes that everything that is wanted is stored. */
-const complete = Effect.fnUntraced(
-  function* (self: Session, entry: Entry) {
-    const { infoHash } = entry
-    entry.hasCompleted = true
-    const completedAtMillis = yield* Clock.currentTimeMillis
-    const isCompletionDue = self.completion !== undefined || undefined
-    yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis, isCompletionDue }))
-    SessionEvents.report(self.events, { infoHash, event: { _tag: "Completed" } })
-    yield* tellOfCompletion(self, entry)
-  },
-  (effect, _, entry) =>
-    Effect.catch(effect, (error) => {
-      entry.hasCompleted = false
-      return Effect.logWarning("the completion of a torrent could not be saved", error)
-    })
-)
-
-/** Tells whoever waits for completions of a torrent's, if that is due, and saves when that has ended. */
-const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { completion } = self
-    if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
-    const telling = Effect.flatMap(SessionLooks.statusOf(self, entry), completion.use)
-    const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
-    // If that cannot be saved, or it is interrupted, it is told again in the next run.
-    const told = Effect.andThen(
-      Effect.catchDefect(telling, (defect) => Effect.logError(defect)),
-      saving
-    )
-    const logged = Effect.catch(told, (error) =>
-      Effect.logWarning("it could not be saved that the completion of a torrent was told", error)
-    )
-    return Effect.asVoid(Effect.forkIn(logged, completion.scope))
-  })
-
-/** See `Session.onCompleted`. */
-export const onCompleted = Effect.fnUntraced(function* (
-  self: Session,
-  use: (status: SessionStatus.SessionStatus) => Effect.Effect<void>
-) {
-  const completion = { use, scope: yield* Effect.scope }
-  yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      self.completion = completion
-    }),
-    () =>
-      Effect.sync(() => {
-        if (self.completion === completion) self.completion = undefined
-      })
-  )
-  yield* Effect.forEach([...self.entries.values()], (entry) => tellOfCompletion(self, entry), { discard: true })
-})
-
-/** Notes that an error has ended a torrent, or kept it from the engine. */
-const fail = (self: Session, entry: Entry, error: Opening.OpenError | TorrentFailure): Effect.Effect<void> => {
-  const { _tag, message } = error
-  const failed = { _tag: "Failed" as const, error: _tag, message }
-  const { wanted } = entry.saved
-  // It stays in the engine until the plan has it removed.
-  if (wanted._tag === "Failed") return Effect.void
-  if (wanted._tag !== "Running") return Effect.logWarning("a torrent could not be used", error)
-  // Somebody may pause or remove it while that waits to be saved.
-  const fails = (saved: SavedTorrent): SavedTorrent =>
-    saved.wanted._tag === "Running" ? { ...saved, wanted: failed } : saved
-  return SessionRecord.update(self, entry, fails).pipe(
-    Effect.catch((cause) =>
-      // It must not be tried again and again, whether or not that can be saved.
-      Effect.andThen(
-        Effect.sync(() => {
-          entry.saved = fails(entry.saved)
-        }),
-        Effect.logWarning("the failure of a torrent could not be saved", cause)
-      )
-    ),
-    Effect.andThen(Effect.sync(() => Signal.set(self.planning)))
-  )
-}
