@@ -18,7 +18,7 @@ class Service(Piecewise):
         arguments = ["serve", str(folder), "--state", str(state), "--http", "127.0.0.1:0", "--no-dht", *options]
         super().__init__(arguments, home)
         first = self.next_line()
-        found = re.match(r"The service is at (http://127\.0\.0\.1:(\d+)/)", first or "")
+        found = re.match(r"The service is at (http://127\.0\.0\.1:(\d+)/[^;]*);", first or "")
         assert found is not None, f"it does not start: {first} {self.errors}"
         self.url = found[1]
         self.port = int(found[2])

@@ -13,37 +13,10 @@ from pathlib import Path
 import libtorrent
 import pytest
 from conftest import leave_out
+from nginx import start_nginx
 from processes import DEADLINE
 from torrents import KIB, MIB, Torrent, assert_same, info_hash_of, make_torrent, write_file
 from web_files import Ranged, serve
-
-NGINX = """
-daemon off;
-master_process off;
-pid {home}/nginx.pid;
-error_log {home}/error.log;
-events {{}}
-http {{
-    limit_conn_zone $server_name zone=all:1m;
-    access_log {home}/access.log;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        root {root};
-        {options}
-    }}
-}}
-"""
-
-
-def free_port() -> int:
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        return server.server_address[1]
-
 
 class Plain(http.server.SimpleHTTPRequestHandler):
     """Python's own handler of files, without ranges."""
@@ -59,28 +32,9 @@ def python(running: ExitStack, source: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def nginx(tmp_path: Path, source: Path) -> Iterator[Callable[..., str]]:
+def nginx(running: ExitStack, tmp_path: Path, source: Path) -> Callable[..., str]:
     """Serves the folder `source` from nginx. Returns its URL."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if program is None:
-        leave_out("nginx is not installed")
-    with ExitStack() as stack:
-
-        def start(options: str = "") -> str:
-            home = tmp_path / "nginx"
-            home.mkdir()
-            port = free_port()
-            (home / "nginx.conf").write_text(NGINX.format(home=home, port=port, root=source, options=options))
-            process = subprocess.Popen([program, "-c", str(home / "nginx.conf"), "-p", str(home)])
-            stack.callback(process.wait, DEADLINE)
-            stack.callback(process.terminate)
-            deadline = time.monotonic() + DEADLINE
-            while not (home / "nginx.pid").exists():
-                assert process.poll() is None and time.monotonic() < deadline, "nginx does not start"
-                time.sleep(0.02)
-            return f"http://127.0.0.1:{port}/"
-
-        yield start
+    return lambda options="": start_nginx(running, tmp_path / "nginx", source, options)
 
 
 @pytest.fixture

@@ -104,6 +104,14 @@ describe("the password", () => {
       assert.isFalse(yield* isPassword("a".repeat(1_025)))
     }))
 
+  test("is there at once when another process sets the first one", (directory) =>
+    Effect.gen(function* () {
+      const [credentials, other] = [yield* open(directory), yield* open(directory)]
+      assert.isFalse((yield* credentials.password).isSet)
+      yield* other.setPassword(password)
+      assert.isTrue((yield* credentials.password).isSet)
+    }))
+
   test("has another revision after each change, also by another process", (directory) =>
     Effect.gen(function* () {
       const [credentials, other] = [yield* open(directory), yield* open(directory)]

@@ -161,7 +161,8 @@ const make = Effect.fnUntraced(function* ({ cost = PasswordHash.defaultCost, dir
     token: Redacted.make(token),
     isToken: (text) => Crypto.timingSafeEqual(digest(text), tokenDigest),
     password: Effect.gen(function* () {
-      const isFresh = known !== undefined && (yield* Monotonic.now) - known.at < stateAge
+      // Whoever has just set one may log in at once.
+      const isFresh = known?.hash !== undefined && (yield* Monotonic.now) - known.at < stateAge
       return stateOf(isFresh ? known! : yield* load)
     }),
     isPassword,
