@@ -5,18 +5,17 @@ from __future__ import annotations
 import http.server
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import libtorrent
 import pytest
 from conftest import leave_out
-from nginx import start_nginx
-from processes import DEADLINE
+from nginx import free_port, start_nginx
 from torrents import KIB, MIB, Torrent, assert_same, info_hash_of, make_torrent, write_file
 from web_files import Ranged, serve
+
 
 class Plain(http.server.SimpleHTTPRequestHandler):
     """Python's own handler of files, without ranges."""
