@@ -9,6 +9,7 @@ import * as HttpApi from "effect/http-api/HttpApi"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Version from "../../base/Version.ts"
 import { Access, Anybody, Form } from "./Access.ts"
+import * as ApiDocument from "./ApiDocument.ts"
 import { HealthApi } from "./HealthApi.ts"
 import { LabelsApi } from "./LabelsApi.ts"
 import { LoginApi } from "./LoginApi.ts"
@@ -28,7 +29,8 @@ export const ControlApi = HttpApi.make("piecewise")
     OpenApi.annotations({
       title: "piecewise",
       version: Version.version,
-      description: "Controls a service that downloads and seeds torrents."
+      description: "Controls a service that downloads and seeds torrents.",
+      transform: ApiDocument.complete
     })
   )
 
