@@ -351,7 +351,10 @@ describe("docs/configuration.md", () => {
 
   it("lists every variable that a config reads, and no other", () => {
     const read = new Set<string>()
+    // Keeps secrets from commands, and reads none.
+    const keeper = "src/session/CompletionHooks.ts"
     for (const file of globSync("src/**/*.ts", { cwd: root })) {
+      if (file === keeper) continue
       if (file.startsWith("src/cli") || file.startsWith("src/testing") || file.endsWith("NodeIoDaemon.ts")) continue
       const text = readFileSync(path.join(root, file), "utf8")
       for (const [, name] of text.matchAll(/"(PIECEWISE_[A-Z_]+)"/g)) read.add(name!)
