@@ -134,12 +134,15 @@ const setFolder = HttpApiEndpoint.post("setFolder", "/:infoHash/folder", {
     /** Absent for the download folder of the service. */
     folder: Schema.optional(Folder)
   }),
-  success: HttpApiSchema.Accepted,
+  success: Schema.Struct({
+    /** Whether that is done. If not, it goes on; the state is `Moving`, and the folder is the new one when it has ended. */
+    isDone: Schema.Boolean
+  }),
   error: [...opened, Errors.PathTaken, Errors.DiskFailed]
 }).annotateMerge(
   describe(
     "Move the files of a torrent to another folder",
-    "Returns when that is done, or after two seconds. The state says when it ends."
+    "Answers when that is done, or after two seconds while it goes on."
   )
 )
 

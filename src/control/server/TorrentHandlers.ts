@@ -132,7 +132,9 @@ export const layer = HttpApiBuilder.group(
       setFolder: ({ params, payload }) =>
         withTorrent(params, (torrent) =>
           // The move goes on when nobody waits for it. What fails at once is said at once.
-          Effect.asVoid(Effect.timeoutOption(torrent.moveTo(payload.folder), patience))
+          Effect.map(Effect.timeoutOption(torrent.moveTo(payload.folder), patience), (done) => ({
+            isDone: Option.isSome(done)
+          }))
         ),
       files: ({ params }) => withTorrent(params, (torrent) => Effect.andThen(metainfoOf(torrent), torrent.files)),
       setFiles: ({ params, payload }) =>

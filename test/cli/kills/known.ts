@@ -155,13 +155,18 @@ export const draw = (
     const foreign = foreignIn(torrent, elsewhere)[file === 2 ? 1 : 0] ?? foreignIn(torrent, folder)[0]!
     return { _tag: "Rename", file, path: number % 5 === 0 ? foreign : path }
   }
+  const move = (): Operation => {
+    const moved: Operation = { _tag: "Move", folder }
+    // Without metadata nothing is in the way yet: it would fail once that is known.
+    return !hasMetadata && isHindered(torrent, has, moved) ? { _tag: "Pause" } : moved
+  }
   const made: { readonly [Tag in Operation["_tag"]]?: () => Operation } = {
     Remove: () => ({ _tag: "Remove", data: number % 4 > 0 }),
     Pause: () => ({ _tag: "Pause" }),
     Resume: () => ({ _tag: "Resume" }),
     Label: () => ({ _tag: "Label", labels }),
     Limit: () => ({ _tag: "Limit", uploadLimit: number < 50 ? undefined : 1_000 * number }),
-    Move: () => ({ _tag: "Move", folder }),
+    Move: move,
     ...(hasMetadata && {
       Rename: rename,
       Recheck: () => ({ _tag: "Recheck" }),

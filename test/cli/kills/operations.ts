@@ -16,15 +16,11 @@ export type Answer =
   /** There was no answer. */
   | { readonly _tag: "Unknown" }
 
-/** Moves a torrent, and waits until that is done. */
+/** Moves a torrent, and waits until that is done: to ask again waits for what goes on, and then does nothing. */
 const move = (client: Client, infoHash: Torrents.Torrent["infoHash"], folder: string | undefined) =>
   Effect.gen(function* () {
-    yield* client.torrents.setFolder({ params: { infoHash }, payload: { folder } })
-    while (true) {
-      const { torrent } = yield* client.torrents.get({ params: { infoHash } })
-      if (torrent.state._tag !== "Moving") return
-      yield* Effect.sleep(20)
-    }
+    const asked = { params: { infoHash }, payload: { folder } }
+    while (!(yield* client.torrents.setFolder(asked)).isDone) yield* Effect.sleep(20)
   })
 
 const request = (client: Client, torrent: Torrents.Torrent, operation: Known.Operation) => {
