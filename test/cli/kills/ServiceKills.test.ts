@@ -272,7 +272,11 @@ const program = Effect.gen(function* () {
         Known.confirm(state, torrent, operation)
         if (operation._tag === "Look") Object.assign(state, { stored: answer.stored, isIdle })
         if (operation._tag === "Remove") {
-          const left = possible.flatMap((one) => (one === undefined ? [] : Operations.existing(downloads, one)))
+          // What a kill has left may be nobody's as far as anything proves. Then it is left alone, and named.
+          const { kept = [] } = answer
+          const left = possible
+            .flatMap((one) => (one === undefined ? [] : Operations.existing(downloads, one)))
+            .filter((path) => !kept.some((name) => path.endsWith(`/${name}`)))
           if (operation.data && left.length > 0) {
             throw new Error(`${torrent.name}: removed with its data, but there is ${left}: ${state.history.join(", ")}`)
           }

@@ -11,7 +11,12 @@ import * as Torrents from "./torrents.ts"
 
 /** What a service said to an operation. */
 export type Answer =
-  | { readonly _tag: "Confirmed"; readonly stored?: Bitfield.Bitfield | undefined }
+  | {
+      readonly _tag: "Confirmed"
+      readonly stored?: Bitfield.Bitfield | undefined
+      /** Files that it says it has left alone when it removed a torrent with its data, below the folder of the torrent. */
+      readonly kept?: ReadonlyArray<string> | undefined
+    }
   | { readonly _tag: "Refused"; readonly error: string }
   /** There was no answer. */
   | { readonly _tag: "Unknown" }
@@ -68,9 +73,12 @@ export const run = (client: Client, torrent: Torrents.Torrent, operation: Known.
   Effect.match(
     request(client, torrent, operation) as Effect.Effect<unknown, { readonly _tag: string; message: string }>,
     {
-      onSuccess: (stored): Answer => ({
+      onSuccess: (answer): Answer => ({
         _tag: "Confirmed",
-        ...(operation._tag === "Look" && { stored: stored as Bitfield.Bitfield })
+        ...(operation._tag === "Look" && { stored: answer as Bitfield.Bitfield }),
+        ...(operation._tag === "Remove" && {
+          kept: (answer as { readonly keptPaths: ReadonlyArray<string> }).keptPaths
+        })
       }),
       onFailure: ({ _tag, message }): Answer =>
         _tag.startsWith("piecewise/") ? { _tag: "Refused", error: `${_tag}: ${message}` } : { _tag: "Unknown" }
