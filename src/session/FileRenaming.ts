@@ -11,7 +11,7 @@ import * as Result from "effect/Result"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as SafePath from "../metainfo/SafePath.ts"
-import type { Storage, StorageError } from "../storage/Storage.ts"
+import type { FileFacts, Storage, StorageError } from "../storage/Storage.ts"
 import * as Adoption from "../torrent/Adoption.ts"
 import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
 import type { SessionRecord } from "./SessionRecord.ts"
@@ -134,7 +134,34 @@ export const finish = Effect.fnUntraced(function* (
     Effect.as(done),
     Effect.catchIf(
       ({ reason }) => reason._tag === "FileExists",
-      () => Effect.succeed(cleared(files))
+      () =>
+        Effect.map(leave(self.storage, before, apply(metainfo, done), found), (hasLeft) =>
+          hasLeft ? done : cleared(files)
+        )
     )
   )
 })
+
+/**
+ * Removes the old name of a file that has both names, as a kill leaves it: a disk gives it the new one before it takes
+ * the old one away. Returns whether that is so. Names that a disk may confuse are one, so they are left alone.
+ */
+const leave = (
+  storage: Storage["Service"],
+  before: Metainfo,
+  after: Metainfo,
+  { file, identity }: FileFacts
+): Effect.Effect<boolean, StorageError> =>
+  Effect.gen(function* () {
+    const [there] = yield* Effect.scoped(Effect.flatMap(storage.open(after), ({ look }) => look([file])))
+    const isOne = keyOf(FileLayout.pathOf(before.layout, file)) === keyOf(FileLayout.pathOf(after.layout, file))
+    if (isOne || there === undefined || there.identity !== identity || there.otherNames === 0) return false
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const torrent = yield* storage.open(before)
+        yield* torrent.reserve([file])
+        yield* torrent.remove([file])
+      })
+    )
+    return true
+  })
