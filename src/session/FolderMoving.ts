@@ -152,11 +152,11 @@ export const run = Effect.fnUntraced(function* (
     )
   })
   const started = Effect.sync(() => {
-    entry.isMoving = true
+    entry.moving.openUnsafe()
     entry.hasChanged = true
   })
   const ended = Effect.sync(() => {
-    entry.isMoving = false
+    entry.moving.closeUnsafe()
     entry.hasChanged = true
   })
   yield* Effect.acquireUseRelease(

@@ -2,6 +2,7 @@
  * What a session knows of one torrent: what is saved of it, and that it is in the engine if it is. Plain code.
  */
 
+import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as InfoHash from "../base/InfoHash.ts"
@@ -57,8 +58,8 @@ export interface Entry {
   /** How many operations need it in the engine. */
   needs: number
   opened: Opened | undefined
-  /** Whether its files are being moved to another folder. */
-  isMoving: boolean
+  /** Open while its files are being moved to another folder. */
+  readonly moving: Latch.Latch
   /** Bytes of wanted pieces that are on the medium as far as is known, and have to be verified before they count. */
   unverifiedBytes: number
   /** What the engine is told once, when it is added there the next time. */
@@ -88,7 +89,7 @@ export const make = (saved: SavedTorrent): Entry => ({
   isDue: false,
   needs: 0,
   opened: undefined,
-  isMoving: false,
+  moving: Latch.makeUnsafe(),
   unverifiedBytes: saved.hintedBytes ?? 0,
   once: {},
   reported: undefined,
@@ -194,7 +195,7 @@ export const stateOf = (self: Entry, defaults: Defaults, status: TorrentStatus |
   const { opened, saved } = self
   const { wanted } = saved
   if (wanted._tag === "Removing") return { _tag: "Removing" }
-  if (self.isMoving) return { _tag: "Moving" }
+  if (self.moving.isOpen()) return { _tag: "Moving" }
   const isActive = opened?.isPaused === false || status?.state._tag === "Checking"
   if (isActive && status !== undefined) return { _tag: "Active", state: status.state }
   if (wanted._tag === "Failed") return wanted

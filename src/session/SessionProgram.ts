@@ -150,15 +150,11 @@ const starter = (self: Session): Effect.Effect<void> =>
         Effect.logError("a torrent could not be started", defect)
       )
       const settled = yield* Effect.forkIn(settling, self.scope, { startImmediately: true })
-      yield* Effect.raceFirst(Fiber.await(settled), untilMoving(entry))
+      // To move its files may take hours. Others are started meanwhile.
+      yield* Effect.raceFirst(Fiber.await(settled), entry.moving.await)
       yield* untilStarted(entry)
     }
   })
-
-/** Waits until the files of a torrent are being moved. That may take hours, and others are started meanwhile. */
-const untilMoving = Effect.fnUntraced(function* (entry: Entry) {
-  while (!entry.isMoving) yield* Effect.sleep(startLookMillis)
-})
 
 /** Waits until a torrent has started, or takes long. */
 const untilStarted = Effect.fnUntraced(function* (entry: Entry) {
