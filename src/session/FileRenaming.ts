@@ -6,13 +6,13 @@
  * path then may be somebody else's.
  */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as SafePath from "../metainfo/SafePath.ts"
 import type { FileFacts, Storage, StorageError } from "../storage/Storage.ts"
 import * as Adoption from "../torrent/Adoption.ts"
+import * as SavedResume from "./SavedResume.ts"
 import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
 import type { SessionRecord } from "./SessionRecord.ts"
 
@@ -97,20 +97,18 @@ export const move = (
 
 /** Whether the file at the new path is the torrent's own, which an interrupted renaming has moved there. */
 const wasMoved = (
-  { resume, storage }: Pick<SessionRecord, "resume" | "storage">,
-  { infoHash, layout }: Metainfo,
+  self: Pick<SessionRecord, "resume" | "storage">,
+  metainfo: Metainfo,
   file: number
 ): Effect.Effect<boolean, StorageError> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const torrent = yield* storage.open({ infoHash, layout })
+      const torrent = yield* self.storage.open(metainfo)
       const [facts] = yield* torrent.look([file])
       // It did not exist yet, so it will be made at its new path.
       if (facts === undefined) return true
-      const { fileCount, geometry } = layout
-      const opened = yield* Effect.option(resume.open({ infoHash, pieceCount: geometry.pieceCount, fileCount }))
-      const data = Option.isNone(opened) ? Option.none() : yield* Effect.option(opened.value.load)
-      return Adoption.isRemembered(Option.getOrUndefined(data)?.files.get(file), facts)
+      const data = yield* Effect.orElseSucceed(SavedResume.load(self, metainfo), () => undefined)
+      return Adoption.isRemembered(data?.files.get(file), facts)
     })
   )
 

@@ -10,9 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Bitfield from "../base/Bitfield.ts"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
-import type { FileRecord, ResumeError, TorrentResume } from "../resume/ResumeStore.ts"
+import type { FileRecord, ResumeError } from "../resume/ResumeStore.ts"
 import { type MovedFile, StorageError, StorageRefused, StorageUnavailable } from "../storage/Storage.ts"
 import * as Hint from "../torrent/Hint.ts"
+import * as SavedResume from "./SavedResume.ts"
 import type { SavedFiles } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -30,14 +31,6 @@ const isAs = (record: FileRecord, { before }: MovedFile): boolean =>
   record.identity === before.identity &&
   (record.isWriting || (record.length === before.length && record.mtimeNs === before.mtimeNs))
 
-/** Uses the resume data of a torrent that nobody else uses. */
-const withResume = <A, E>(
-  { resume }: SessionRecord.SessionRecord,
-  { infoHash, layout: { fileCount, geometry } }: Metainfo,
-  use: (resume: TorrentResume) => Effect.Effect<A, E>
-): Effect.Effect<A, E | ResumeError> =>
-  Effect.scoped(Effect.flatMap(resume.open({ infoHash, pieceCount: geometry.pieceCount, fileCount }), use))
-
 /**
  * Makes resume data say what the files look like in the new folder, if it knew them in the old one. A file that it knew
  * otherwise is verified, and one that was in neither folder is forgotten.
@@ -47,7 +40,7 @@ const tellResume = (
   metainfo: Metainfo,
   moved: ReadonlyArray<MovedFile>
 ): Effect.Effect<void, ResumeError> =>
-  withResume(self, metainfo, ({ load, save }) =>
+  SavedResume.use(self, metainfo, ({ load, save }) =>
     Effect.gen(function* () {
       const data = yield* load
       if (data === undefined) return
@@ -59,8 +52,7 @@ const tellResume = (
         else if (!files.has(one.file)) files.set(one.file, record)
       }
       // What is saved is trusted until the machine starts again, so it may only have what is trusted now.
-      const stored = data.isSameBoot ? data.stored : data.flushed
-      yield* save({ stored, flushed: data.flushed, files })
+      yield* save({ stored: SavedResume.trusted(data), flushed: data.flushed, files })
     })
   )
 
@@ -76,7 +68,7 @@ const isAway = Effect.fnUntraced(function* (
 ) {
   if (moved.some(({ before }) => before !== undefined)) return false
   const { layout } = metainfo
-  const remembered = yield* withResume(self, metainfo, ({ load }) => load).pipe(
+  const remembered = yield* SavedResume.load(self, metainfo).pipe(
     // Files that are not known are not missed.
     Effect.orElseSucceed(() => undefined)
   )

@@ -7,10 +7,10 @@ import * as Option from "effect/Option"
 import * as Bitfield from "../base/Bitfield.ts"
 import { PieceHasher } from "../hash/PieceHasher.ts"
 import * as Metainfo from "../metainfo/Metainfo.ts"
-import type { ResumeError } from "../resume/ResumeStore.ts"
 import * as FileProgress from "../torrent/FileProgress.ts"
 import type { Torrent } from "../torrent/Torrent.ts"
 import * as FileRenaming from "./FileRenaming.ts"
+import * as SavedResume from "./SavedResume.ts"
 import type { SavedContent } from "./SavedTorrent.ts"
 import type { Entry } from "./SessionEntry.ts"
 import type { SessionRecord } from "./SessionRecord.ts"
@@ -64,19 +64,12 @@ export const metainfo = (
   })
 
 /** The pieces that resume data trusts. */
-const remembered = ({ resume }: SessionRecord, metainfo: Metainfo.Metainfo) => {
+const remembered = (self: SessionRecord, metainfo: Metainfo.Metainfo) => {
   const { infoHash, layout } = metainfo
-  const { fileCount, geometry } = layout
-  const { pieceCount } = geometry
-  return resume.open({ infoHash, pieceCount, fileCount }).pipe(
-    Effect.flatMap(({ load }) => load),
-    Effect.map((data) => {
-      if (data === undefined) return Bitfield.make(pieceCount)
-      return data.isSameBoot ? data.stored : data.flushed
-    }),
-    Effect.mapError(({ message }: ResumeError) => new NotOpened({ infoHash, why: message })),
-    Effect.scoped
-  )
+  return Effect.mapBoth(SavedResume.load(self, metainfo), {
+    onSuccess: (data) => (data === undefined ? Bitfield.make(layout.geometry.pieceCount) : SavedResume.trusted(data)),
+    onFailure: ({ message }) => new NotOpened({ infoHash, why: message })
+  })
 }
 
 /** How something of a torrent is read: of one in the engine, or of what is saved; `none` if its metadata is not known. */
