@@ -106,8 +106,14 @@ const lookAt = (fs: NodeFile.NodeFileSystem, path: string, follows = false) =>
 const itemsOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, from: Side, to: Side) {
   const parents: readonly [FolderEntries.KnownParents, FolderEntries.KnownParents] = [new Map(), new Map()]
   const items: Array<Item> = []
-  const add = Effect.fnUntraced(function* (file: number, path: ReadonlyArray<string>, keep: number) {
-    const source = yield* FolderEntries.find(from.entries, path, parents[0])
+  const sourceAt = (path: ReadonlyArray<string>) => FolderEntries.find(from.entries, path, parents[0])
+  const add = Effect.fnUntraced(function* (
+    file: number,
+    path: ReadonlyArray<string>,
+    keep: number,
+    found?: FolderEntries.Entry
+  ) {
+    const source = found ?? (yield* sourceAt(path))
     const target = yield* FolderEntries.find(to.entries, path, parents[1])
     if (source !== undefined || target !== undefined) items.push({ file, path, keep, source, target })
   })
@@ -118,9 +124,9 @@ const itemsOf = Effect.fnUntraced(function* (layout: FileLayout.FileLayout, from
     })
   for (const file of FileLayout.realFiles(layout)) {
     const path = yield* nameIn(from, file)
-    const isThere = (yield* FolderEntries.find(from.entries, path, parents[0])) !== undefined
+    const found = yield* sourceAt(path)
     // One that is not there may have left the old folder. The new one has it by the name that it had.
-    yield* add(file, isThere ? path : yield* nameIn(to, file), 0)
+    yield* add(file, found === undefined ? yield* nameIn(to, file) : path, 0, found)
     yield* add(file, FilePlaces.asidePath(from.places, file), 1)
   }
   return items
