@@ -279,22 +279,23 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
     const isUnreadable = (what: Saved.Unreadable["what"], key: string): boolean =>
       program.unreadable.some((entry) => entry.what === what && entry.key === key)
 
-    /** Notes that something was replaced, or removed, that could not be read. */
-    const replaced = (what: Saved.Unreadable["what"], key = "") =>
-      Effect.sync(() => {
-        program.unreadable = program.unreadable.filter((entry) => entry.what !== what || entry.key !== key)
-      })
-
-    /** Changes something of the session itself. */
-    const commit = (change: Parameters<typeof store.commit>[0][number], apply: Effect.Effect<unknown>) =>
+    /** Changes something of the session itself. If what the store had of it could not be read, that is gone. */
+    const commit = (
+      change: Parameters<typeof store.commit>[0][number],
+      { key = "", what }: { readonly what: Saved.Unreadable["what"]; readonly key?: string },
+      apply: Effect.Effect<unknown>
+    ) =>
       program.saving.withPermit(
-        store
-          .commit([change])
-          .pipe(
-            Effect.andThen(apply),
-            Effect.andThen(Effect.sync(() => Signal.set(program.planning))),
-            Effect.uninterruptible
-          )
+        store.commit([change]).pipe(
+          Effect.andThen(
+            Effect.sync(() => {
+              program.unreadable = program.unreadable.filter((entry) => entry.what !== what || entry.key !== key)
+            })
+          ),
+          Effect.andThen(apply),
+          Effect.andThen(Effect.sync(() => Signal.set(program.planning))),
+          Effect.uninterruptible
+        )
       )
 
     return Session.of({
@@ -323,39 +324,31 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         Effect.flatMap(SessionInput.label(given), (label) =>
           commit(
             { _tag: "SetLabel", label },
-            Effect.andThen(
-              replaced("label", label.name),
-              Effect.sync(() => labels.set(label.name, label))
-            )
+            { what: "label", key: label.name },
+            Effect.sync(() => labels.set(label.name, label))
           )
         ),
       removeLabel: (name) =>
         commit(
           { _tag: "RemoveLabel", name },
-          Effect.andThen(
-            replaced("label", name),
-            Effect.sync(() => labels.delete(name))
-          )
+          { what: "label", key: name },
+          Effect.sync(() => labels.delete(name))
         ),
       trackerGoals: Effect.sync(() => [...trackerGoals.values()]),
       setTrackerGoal: (given) =>
         Effect.flatMap(SessionInput.trackerGoal(given), (goal) =>
           commit(
             { _tag: "SetTrackerGoal", goal },
-            Effect.andThen(
-              replaced("tracker goal", goal.host),
-              Effect.sync(() => trackerGoals.set(goal.host, goal))
-            )
+            { what: "tracker goal", key: goal.host },
+            Effect.sync(() => trackerGoals.set(goal.host, goal))
           )
         ),
       removeTrackerGoal: (given) => {
         const host = TrackerHosts.parse(given) ?? given
         return commit(
           { _tag: "RemoveTrackerGoal", host },
-          Effect.andThen(
-            replaced("tracker goal", host),
-            Effect.sync(() => trackerGoals.delete(host))
-          )
+          { what: "tracker goal", key: host },
+          Effect.sync(() => trackerGoals.delete(host))
         )
       },
       limits: Effect.sync(() => program.limits),
@@ -363,13 +356,11 @@ export const make: Effect.Effect<Session["Service"], SessionStoreError, Requirem
         Effect.flatMap(SessionInput.limits(given), (limits) =>
           commit(
             { _tag: "SetLimits", limits },
-            Effect.andThen(
-              replaced("limits"),
-              Effect.suspend(() => {
-                program.limits = limits
-                return program.engine.setLimits(limits)
-              })
-            )
+            { what: "limits" },
+            Effect.suspend(() => {
+              program.limits = limits
+              return program.engine.setLimits(limits)
+            })
           )
         )
     })
