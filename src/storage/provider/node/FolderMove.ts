@@ -218,7 +218,8 @@ const copy = (
     Effect.gen(function* () {
       const to = yield* made
       const from = yield* Effect.mapError(openToRead(fs, source.place), failed)
-      yield* Effect.mapError(OwnCopy.fill(fs, { from, to, stats: source.stats }), failed)
+      const { stats } = source
+      yield* Effect.mapError(OwnCopy.fill(fs, { from, to, stats, length: Number(stats.size) }), failed)
       const [copied, now] = [
         yield* call<NFS.BigIntStats>((done) => fs.fstatExact(to, done)),
         yield* lookAt(fs, source.place)

@@ -127,13 +127,10 @@ export const replace = Effect.fnUntraced(function* (options: {
     if (bavail * bsize < needed) return yield* Effect.fail(new DiskFull({ path: name }))
   }
 
-  const fill = (to: number) =>
+  const from = isCloned ? undefined : options.fd
+  const finish = (to: number) =>
     Effect.gen(function* () {
-      // Before it holds bytes that the mode hides from others.
-      yield* keepOwner(fs, to, stats)
-      if (!isCloned) yield* Effect.mapError(copyBytes(fs, options.fd, to, options.length), failed)
-      yield* keepTimes(fs, to, stats)
-      yield* call((done) => fs.fsync(to, done))
+      yield* Effect.mapError(fill(fs, { from, to, stats, length: options.length }), failed)
       const now = yield* Effect.mapError(NodeFile.lookAt(fs, path), failed)
       const why =
         now === undefined
@@ -151,19 +148,29 @@ export const replace = Effect.fnUntraced(function* (options: {
   const flags = NFS.constants.O_RDWR | (isCloned ? 0 : NFS.constants.O_CREAT | NFS.constants.O_EXCL)
   const to = yield* Effect.onError(open(flags), () => (isCloned ? unlink : Effect.void))
   const close = (fd: number) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))
-  yield* Effect.onError(fill(to), () => Effect.andThen(close(to), unlink))
+  yield* Effect.onError(finish(to), () => Effect.andThen(close(to), unlink))
   yield* close(options.fd)
   return to
 })
 
-/** Makes `to`, an empty file, a flushed copy of `from`, with its mode, times and, if permitted, owner. */
+/**
+ * Makes `to` a flushed copy of the file with these `stats`, with its mode, times and, if permitted, owner. At least the
+ * first `length` bytes are copied from `from`; none if that is `undefined`, because `to` shares them already.
+ */
 export const fill = (
   fs: NodeFileSystem,
-  { from, stats, to }: { readonly from: number; readonly to: number; readonly stats: NFS.BigIntStats }
+  options: {
+    readonly from: number | undefined
+    readonly to: number
+    readonly stats: NFS.BigIntStats
+    readonly length: number
+  }
 ): Effect.Effect<void, SystemError> =>
   Effect.gen(function* () {
+    const { from, length, stats, to } = options
+    // Before it holds bytes that the mode hides from others.
     yield* Effect.uninterruptible(keepOwner(fs, to, stats))
-    yield* copyBytes(fs, from, to, Number(stats.size))
+    if (from !== undefined) yield* copyBytes(fs, from, to, length)
     yield* Effect.uninterruptible(keepTimes(fs, to, stats))
     yield* Effect.uninterruptible(NodeFile.call((done) => fs.fsync(to, done)))
   })
