@@ -94,6 +94,27 @@ describe("a skipped file", () => {
   )
 
   test(
+    "leaves nothing at its place if it cannot be moved there on a file system without hard links",
+    Effect.gen(function* () {
+      const { calls } = yield* Disk
+      const torrent = yield* open(abc)
+      yield* torrent.prepare([a])
+      yield* write(torrent, abc, 1)
+      calls.failWhen = (operation) => (operation === "link" ? "EPERM" : operation === "rename" ? "EIO" : undefined)
+
+      const error = yield* Effect.flip(torrent.prepare([a, b]))
+      const between = yield* names
+      calls.failWhen = () => undefined
+      yield* torrent.prepare([a, b])
+
+      assert.strictEqual(error.operation, "prepare")
+      assert.deepStrictEqual(between, [".piecewise/parts/t/b/b", "t/a"])
+      assert.deepStrictEqual(yield* names, ["t/a", "t/b/b"])
+      assert.deepStrictEqual(yield* read(torrent, abc, 1), right(abc, 1))
+    })
+  )
+
+  test(
     "stays set aside if it cannot be moved",
     Effect.gen(function* () {
       const { calls } = yield* Disk

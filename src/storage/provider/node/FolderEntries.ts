@@ -4,7 +4,7 @@
  *
  * Nothing is overwritten by a move: the new name is linked first, which fails if something has it.
  */
-import * as NFS from "node:fs"
+import type * as NFS from "node:fs"
 import * as Path from "node:path"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -106,15 +106,8 @@ export const move = Effect.fnUntraced(function* (
   )
   yield* (isMade ? replace : linked).pipe(
     Effect.catchIf(
-      // Not every file system has further names. An empty file keeps others from the name until the file has it.
       ({ code }) => NodeFile.cannotLink.has(code),
-      () =>
-        NodeFile.call<number>((done) =>
-          fs.open(to, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
-        ).pipe(
-          Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
-          Effect.andThen(replace)
-        )
+      () => NodeFile.moveWithoutLinks(fs, from, to)
     ),
     Effect.mapError(
       (error): StorageReason =>

@@ -228,21 +228,10 @@ const copy = (
         return yield* Effect.fail<StorageReason>(new FileChanged({ path: source.place, why: "was changed" }))
       }
       const link = NodeFile.call((done) => fs.link(beside, place, done))
-      const reserve = NodeFile.call<number>((done) =>
-        fs.open(place, NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL, done)
-      ).pipe(
-        Effect.flatMap((fd) => Effect.ignore(NodeFile.call((done) => fs.close(fd, done)))),
-        Effect.andThen(
-          Effect.onError(
-            NodeFile.call((done) => fs.rename(beside, place, done)),
-            () => Effect.ignore(NodeFile.call((done) => fs.unlink(place, done)))
-          )
-        )
-      )
       const named = Effect.catchIf(
         link,
         ({ code }) => NodeFile.cannotLink.has(code),
-        () => reserve
+        () => NodeFile.moveWithoutLinks(fs, beside, place)
       )
       yield* Effect.uninterruptible(Effect.mapError(named, failed))
       return copied

@@ -355,3 +355,21 @@ export const cannotLink: ReadonlySet<string | undefined> = new Set([
   "ENOSYS",
   "EMLINK"
 ])
+
+/**
+ * Moves a file to a free path on a file system without hard links; fails with EEXIST if something is there. An empty file
+ * keeps others from the path until the file has it, and goes again if that fails.
+ */
+export const moveWithoutLinks = (fs: NodeFileSystem, from: string, to: string): Effect.Effect<void, SystemError> => {
+  const flags = NFS.constants.O_WRONLY | NFS.constants.O_CREAT | NFS.constants.O_EXCL
+  return call<number>((done) => fs.open(to, flags, done)).pipe(
+    Effect.flatMap((fd) => Effect.ignore(call((done) => fs.close(fd, done)))),
+    Effect.andThen(
+      Effect.onError(
+        call((done) => fs.rename(from, to, done)),
+        () => Effect.ignore(call((done) => fs.unlink(to, done)))
+      )
+    ),
+    Effect.uninterruptible
+  )
+}
