@@ -59,6 +59,10 @@ export const resultCode = ({ reason }: SqlError.SqlError): number | undefined =>
   return cause?.errno === undefined ? undefined : cause.errno & 0xff
 }
 
+/** What SQLite says of a failure; `undefined` if it says nothing. */
+export const messageOf = ({ reason }: SqlError.SqlError): string | undefined =>
+  (reason as { readonly message?: string | undefined }).message
+
 const connectionOf = (db: DatabaseSync): SqlConnection.Connection => {
   const statements = new Map<string, StatementSync>()
   const prepare = (sql: string): StatementSync => {

@@ -10,7 +10,7 @@ import * as FileSystem from "node:fs/promises"
 import * as Path from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as NodeBoundedFile from "../../../storage/provider/node/NodeBoundedFile.ts"
 import * as NodeSqlite from "./NodeSqlite.ts"
@@ -68,7 +68,7 @@ const whyOf = (error: SqlError): string => {
     case 26: // SQLITE_NOTADB
       return "it is no session of piecewise"
     default:
-      return (error.reason as { readonly message?: string }).message ?? error.message
+      return NodeSqlite.messageOf(error) ?? error.message
   }
 }
 
@@ -177,17 +177,15 @@ export const ofFile = (file: string, resume: string, database: string): Effect.E
 
 /** Fails if a database is no session that this version can read. Returns what is in it. */
 const check = Effect.fnUntraced(function* (path: string, sql: SqlClient.SqlClient) {
-  const found = yield* Effect.provideService(SessionMigrations.describe, SqlClient.SqlClient, sql)
+  const { isOurs, version } = yield* SessionMigrations.describe(sql)
   const latest = SessionMigrations.all.length
-  if (found.applicationId !== SessionMigrations.applicationId) {
-    return yield* new BackupError({ path, why: "it is no session of piecewise" })
-  }
-  if (found.version > latest) {
-    const why = `it has version ${found.version}, and this version of piecewise reads up to ${latest}: use a newer one`
+  if (!isOurs) return yield* new BackupError({ path, why: "it is no session of piecewise" })
+  if (version > latest) {
+    const why = `it has version ${version}, and this version of piecewise reads up to ${latest}: use a newer one`
     return yield* new BackupError({ path, why })
   }
   const [count] = yield* sql<{ count: number }>`SELECT count(*) AS count FROM torrents`
-  return { torrents: count!.count, version: found.version } satisfies Contents
+  return { torrents: count!.count, version } satisfies Contents
 })
 
 /** Fails unless a database is a whole and undamaged backup. Returns what is in it. */

@@ -61,19 +61,17 @@ export const all: ReadonlyArray<Migration> = [
   )
 ]
 
-/** The version of a database, and what kind of database it is. */
-export const describe = SqlClient.SqlClient.use((sql) =>
-  Effect.gen(function* () {
-    const [application] = yield* sql<{ application_id: number }>`PRAGMA application_id`
-    const [version] = yield* sql<{ user_version: number }>`PRAGMA user_version`
-    const [tables] = yield* sql<{ count: number }>`SELECT count(*) AS count FROM sqlite_schema`
-    return {
-      applicationId: application!.application_id,
-      version: version!.user_version,
-      isEmpty: tables!.count === 0
-    }
-  })
-)
+/** Whether a database is a session of piecewise, which version it has, and whether anything is in it. */
+export const describe = Effect.fnUntraced(function* (sql: SqlClient.SqlClient) {
+  const [application] = yield* sql<{ application_id: number }>`PRAGMA application_id`
+  const [version] = yield* sql<{ user_version: number }>`PRAGMA user_version`
+  const [tables] = yield* sql<{ count: number }>`SELECT count(*) AS count FROM sqlite_schema`
+  return {
+    isOurs: application!.application_id === applicationId,
+    version: version!.user_version,
+    isEmpty: tables!.count === 0
+  }
+})
 
 /** Makes the changes after `version`. */
 export const run = Effect.fnUntraced(function* (version: number, migrations: ReadonlyArray<Migration> = all) {

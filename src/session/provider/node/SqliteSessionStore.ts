@@ -62,7 +62,7 @@ const limitsName = "limits"
 
 /** SQLite's result codes (https://sqlite.org/rescode.html), and what they mean for a session. */
 const reasonOf = (file: string, error: SqlError): StoreReason => {
-  const { message } = error.reason as { readonly message?: string | undefined }
+  const message = NodeSqlite.messageOf(error)
   switch (NodeSqlite.resultCode(error)) {
     case 5: // SQLITE_BUSY
       return new StoreInUse({ path: file })
@@ -103,17 +103,16 @@ const whyNotMade = (cause: unknown): string => {
 const take = Effect.fnUntraced(function* (file: string, sql: SqlClient.SqlClient, latest: number) {
   const asReason = Effect.mapError((error: SqlError) => reasonOf(file, error))
   yield* asReason(sql`PRAGMA locking_mode = EXCLUSIVE`)
-  const found = yield* asReason(Effect.provideService(SessionMigrations.describe, SqlClient.SqlClient, sql))
-  const isOurs = found.applicationId === SessionMigrations.applicationId
-  if (!isOurs && !(found.isEmpty && found.version === 0)) return yield* Effect.fail(new StoreForeign({ path: file }))
-  if (found.version > latest) return yield* Effect.fail(new StoreTooNew({ path: file, version: found.version, latest }))
+  const { isEmpty, isOurs, version } = yield* asReason(SessionMigrations.describe(sql))
+  if (!isOurs && !(isEmpty && version === 0)) return yield* Effect.fail(new StoreForeign({ path: file }))
+  if (version > latest) return yield* Effect.fail(new StoreTooNew({ path: file, version, latest }))
   if (!isOurs) return 0
   // Only the table that a start reads: to check the metainfo of thousands of torrents takes seconds.
   const [first] = yield* asReason(sql<{ quick_check: string }>`PRAGMA quick_check(torrents)`)
   if (first?.quick_check !== "ok") {
     return yield* Effect.fail(new StoreDamaged({ path: file, why: first?.quick_check ?? "SQLite cannot check it" }))
   }
-  return found.version
+  return version
 })
 
 const decodeContent = Schema.decodeUnknownEffect(SessionRows.ContentRow)
@@ -182,8 +181,8 @@ const torrentRows = (sql: SqlClient.SqlClient, unreadable: Array<Unreadable>) =>
               Effect.catchIf(
                 sql`SELECT * FROM torrents WHERE info_hash = ${info_hash}`,
                 (error) => NodeSqlite.resultCode(error) === undefined,
-                ({ reason }) => {
-                  const why = (reason as { readonly message?: string }).message ?? "SQLite cannot read it"
+                (error) => {
+                  const why = NodeSqlite.messageOf(error) ?? "SQLite cannot read it"
                   unreadable.push({ what: "torrent", key: Bytes.toHex(info_hash), why })
                   return Effect.succeed([])
                 }
