@@ -180,8 +180,9 @@ const isNothingLeft = (self: Assembly.Assembly, now: number): boolean =>
 
 /**
  * Sends requests to the supplier while its pipeline has room: for pieces with a deadline, then for blocks of active
- * pieces, then for a piece that it starts, then for blocks that slower suppliers hold up. Marks the supplier idle if there is none of those, or no buffer
- * for the piece. Sends nothing if the rate limit is reached, or if nothing may be requested from the supplier now.
+ * pieces, then for a piece that it starts, then for blocks that slower suppliers hold up. Marks the supplier idle if
+ * there is none of those, or no buffer for the piece. Sends nothing if the rate limit is reached, or if nothing may be
+ * requested from the supplier now.
  */
 export const refill = (self: Assembly.Assembly, supplier: Supplier.Supplier, now: number): void => {
   const { pipeline } = supplier

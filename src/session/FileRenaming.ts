@@ -2,8 +2,8 @@
  * Gives files of a torrent other paths than its metainfo says. The torrent must not be in the engine.
  *
  * A file is moved in three steps: what is to be done is saved, the file is moved, and what was done is saved. After a
- * kill in between, `finish` looks where the file is. A file that does not exist yet may be renamed too, so what is at the new
- * path then may be somebody else's.
+ * kill in between, `finish` looks where the file is. A file that does not exist yet may be renamed too, so what is at the
+ * new path then may be somebody else's.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

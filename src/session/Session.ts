@@ -168,7 +168,10 @@ export class Session extends Context.Service<
     readonly setLabel: (label: Saved.SavedLabel) => Effect.Effect<void, OptionRefused | SessionStoreError>
     /** Removes what a label means. Torrents keep its name. */
     readonly removeLabel: (name: string) => Effect.Effect<void, SessionStoreError>
-    /** When seeding ends for torrents with a tracker at a host, in any order. The goal of a torrent, or of a label, is first. */
+    /**
+     * When seeding ends for torrents with a tracker at a host, in any order. The goal of a torrent or of a label comes
+     * before it.
+     */
     readonly trackerGoals: Effect.Effect<ReadonlyArray<Saved.TrackerGoal>>
     /**
      * Adds the goal of a host, or replaces it. The host is a name or an IP address, without a port; its case does not

@@ -293,7 +293,10 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
     })
   )
 
-/** Saves the metadata of a magnet link that the engine has fetched, and maybe stored files of. Pauses the torrent for that. */
+/**
+ * Saves the metadata of a magnet link, if the engine has fetched it: it may have stored files since. Pauses the torrent for
+ * that.
+ */
 const saveMetadata = Effect.fnUntraced(function* (self: Program, entry: Entry) {
   const { infoHash, opened } = entry
   if (opened === undefined || opened.hasMetadata) return

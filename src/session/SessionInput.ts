@@ -74,7 +74,7 @@ const isSavable = (time: Duration.Duration): boolean => {
   return millis <= Number.MAX_SAFE_INTEGER || millis === Number.POSITIVE_INFINITY
 }
 
-/** The schema of a seeding goal: a ratio above 0, and a time that is not negative and less than 285,000 years, or for ever. */
+/** The schema of a seeding goal: a ratio above 0, and a time of 0 to less than 285,000 years, or for ever. */
 export const Goal = Schema.Struct({
   ratio: SeedingGoal.fields.ratio,
   time: Schema.optional(

@@ -124,8 +124,8 @@ const isUnsaved = (
   !isGone && (isUnsaved || hasNewHosts || saved.statistics.seedingMillis - keptSeedingMillis > seedingMillis)
 
 /**
- * Saves the numbers of torrents that the store does not have, and the hosts of their trackers. A torrent that has only seeded since is left out, unless
- * that was for more than `seedingMillis`. What fails is tried again with the next save.
+ * Saves the numbers of torrents that the store does not have, and the hosts of their trackers. A torrent that has only
+ * seeded since is left out, unless that was for more than `seedingMillis`. If it fails, the next save tries it again.
  */
 export const save = (
   { store }: SessionRecord,

@@ -29,8 +29,9 @@ export type SessionState = typeof SessionState.Type
 const { wanted: _, isCompletionDue: __, ...saved } = SavedTorrent.fields
 
 /**
- * The schema of a snapshot: what is saved, and what it is doing in place of what it should do. Times are milliseconds since 1970, and statistics those of all runs. What is not read from
- * the engine is as it was when the torrent was last active.
+ * The schema of a snapshot: what is saved, and what the torrent is doing in place of what it should do. Times are
+ * milliseconds since 1970, and statistics those of all runs. What is not read from the engine is as it was when the
+ * torrent was last active.
  */
 export const SessionStatus = Schema.Struct({
   ...saved,

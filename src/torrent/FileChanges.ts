@@ -5,8 +5,10 @@
  * If a file looks different (its size, its time, or another file by that name), its pieces become suspect. Each is
  * digested once, in the background or when a peer requests it, before it is uploaded or counted. Pieces that are wrong
  * or gone are dropped and count as missing. Pieces that are only hinted at (`Hint.ts`) are suspect from the start. They
- * are verified a few at a time, in turn with all other torrents, so that a request need not wait long. A file that is being written changes its size and time all the time, so of
- * such a file only a replacement is noticed. A change that leaves size and time as they were is never noticed.
+ * are verified a few at a time, in turn with all other torrents, so that a request need not wait long.
+ *
+ * A file that is being written changes its size and time all the time, so of such a file only a replacement is noticed. A
+ * change that leaves size and time as they were is never noticed.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

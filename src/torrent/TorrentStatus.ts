@@ -133,7 +133,10 @@ export const TorrentStatus = Schema.Struct({
   resumedBytes: Schema.Natural,
   /** Bytes received since it was added, including wasted ones. */
   downloadedBytes: Schema.Natural,
-  /** Received bytes that were of no use: late, duplicate, of a piece with the wrong digest, or of one that gave up its buffer. */
+  /**
+   * Received bytes that were of no use: late, duplicate, of a piece with the wrong digest, or of one that gave up its
+   * buffer.
+   */
   wastedBytes: Schema.Natural,
   downloadBytesPerSecond: Schema.Finite,
   /** Bytes uploaded since it was added. */

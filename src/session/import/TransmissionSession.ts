@@ -1,7 +1,8 @@
 /**
  * The session of Transmission as it is on disk: below its configuration folder, `resume/NAME.resume` for each torrent,
  * and `torrents/NAME.torrent`. As long as the metadata is not known, the latter has `magnet-info` instead of `info`, or is
- * `torrents/NAME.magnet` with a link. The first is bencoded. Keys of several words are written with hyphens, and in later versions with underscores. Pure.
+ * `torrents/NAME.magnet` with a link. The first is bencoded. Keys of several words are written with hyphens, and in later
+ * versions with underscores. Pure.
  *
  * `progress` has `blocks`, the blocks of 16 KiB that are stored: a bitfield, `all` or `none`. `destination` is where the
  * files are, and `incomplete-dir` where they are until the torrent is complete. `files` has the path of each file. A

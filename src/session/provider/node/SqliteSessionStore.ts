@@ -336,8 +336,8 @@ export const make = (
   Effect.map(open(options, migrations), ({ store }) => store)
 
 /**
- * Keeps a session in a database, and copies it (`SessionCopy`) while it is used. The layer fails with `SessionStoreError` if another process has it, if a newer version
- * has written it, if it is damaged, or if it cannot be read or made.
+ * Keeps a session in a database, and copies it (`SessionCopy`) while it is used. The layer fails with `SessionStoreError`
+ * if another process has it, if a newer version has written it, if it is damaged, or if it cannot be read or made.
  */
 export const layer = (options: Options): Layer.Layer<SessionStore | SessionCopy, SessionStoreError> =>
   Layer.effectContext(
