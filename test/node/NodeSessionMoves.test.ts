@@ -55,6 +55,17 @@ const until = Effect.fnUntraced(function* (torrent: Session.SessionTorrent, name
   }
 })
 
+/** Adds the torrent, whose files are there, and waits until it is complete. */
+const seed = Effect.fnUntraced(function* (options?: Session.AddOptions) {
+  const session = yield* Session.Session
+  const torrent = yield* session.add({ metainfo }, options)
+  yield* until(torrent, "Complete")
+  return torrent
+})
+
+/** The torrent in a later run. */
+const again = Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+
 /** The tags of the engine's events while a program runs. */
 const hearing = <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
@@ -77,15 +88,13 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const directory = yield* folder
       put(directory)
       const first = Effect.gen(function* () {
-        const session = yield* Session.Session
-        const torrent = yield* session.add({ metainfo })
-        yield* until(torrent, "Complete")
+        const torrent = yield* seed()
         const tags = yield* hearing(Effect.andThen(torrent.moveTo("films/new"), until(torrent, "Complete")))
         const { options, statistics } = yield* torrent.status
         return { tags, folder: options.folder, downloadedBytes: statistics.downloadedBytes }
       })
       const second = Effect.gen(function* () {
-        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const torrent = yield* again
         const tags = yield* hearing(until(torrent, "Complete"))
         const places = [isIn(directory, "films/new"), isIn(directory)]
         // The same folder by another name.
@@ -115,15 +124,14 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const directory = yield* folder
       put(directory)
       const first = Effect.gen(function* () {
-        const session = yield* Session.Session
-        yield* until(yield* session.add({ metainfo }), "Complete")
+        yield* seed()
         const moving = { to: "films" }
         yield* SessionStore.use(({ commit }) =>
           commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving } }])
         )
       })
       const second = Effect.gen(function* () {
-        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const torrent = yield* again
         yield* until(torrent, "Complete")
         const content = yield* SessionStore.use((store) => store.content(infoHash))
         return { moving: content?.files.moving, folder: (yield* torrent.status).options.folder }
@@ -152,8 +160,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const tags = yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed()
           return yield* hearing(Effect.andThen(torrent.moveTo(other), until(torrent, "Complete")))
         })
       )
@@ -172,8 +179,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const found = yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed()
           const error = yield* Effect.flip(torrent.moveTo("films"))
           yield* until(torrent, "Complete")
           const unsafe = yield* Effect.flip(torrent.moveTo("../films"))
@@ -197,8 +203,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed()
           yield* torrent.pause
           const { commit } = yield* SessionStore
           yield* commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving: { to: other } } }])
@@ -211,7 +216,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const found = yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+          const torrent = yield* again
           yield* torrent.resume()
           const tags = yield* hearing(until(torrent, "Complete"))
           const content = yield* Effect.flatMap(SessionStore, ({ content }) => content(infoHash))
@@ -232,8 +237,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const found = yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed()
           yield* torrent.pause
           const store = yield* SessionStore
           const { commit } = store
@@ -317,12 +321,11 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       const [drive, away] = [Path.join(directory, "drive"), Path.join(directory, "away")]
       put(drive)
       const paused = Effect.gen(function* () {
-        const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }, { folder: drive }))
-        yield* until(torrent, "Complete")
+        const torrent = yield* seed({ folder: drive })
         yield* torrent.pause
       })
       const moved = Effect.gen(function* () {
-        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const torrent = yield* again
         const result = yield* Effect.result(torrent.moveTo("films"))
         const { options } = yield* torrent.status
         return [result._tag, options.folder]
@@ -339,7 +342,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       }
       // Neither is one that a kill has interrupted.
       const begun = Effect.gen(function* () {
-        const torrent = yield* Effect.flatMap(Session.Session, ({ get }) => get(infoHash))
+        const torrent = yield* again
         const { commit, content } = yield* SessionStore
         yield* commit([{ _tag: "SetFiles", infoHash, files: { renamed: [], moving: { to: "films" } } }])
         yield* torrent.resume()
@@ -387,8 +390,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
         directory,
         Effect.gen(function* () {
           const session = yield* Session.Session
-          const torrent = yield* session.add({ metainfo }, { folder: own })
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed({ folder: own })
           yield* torrent.pause
           // As a disk that is not mounted.
           NFS.renameSync(own, `${own} away`)
@@ -416,8 +418,7 @@ describe("fault 107: moving a torrent of a session to another folder", () => {
       yield* inSession(
         directory,
         Effect.gen(function* () {
-          const torrent = yield* Effect.flatMap(Session.Session, ({ add }) => add({ metainfo }))
-          yield* until(torrent, "Complete")
+          const torrent = yield* seed()
           const moving = yield* Effect.forkChild(torrent.moveTo("films"), { startImmediately: true })
           yield* Fiber.interrupt(moving)
           while ((yield* torrent.status).options.folder !== "films") yield* Effect.sleep("10 millis")
