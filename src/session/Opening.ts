@@ -56,11 +56,7 @@ export const sourceOf = Effect.fnUntraced(function* (
         // Everything is in the old folder.
         Effect.andThen(
           Effect.logWarning("a move to another folder cannot be finished, and is taken back", error),
-          self.saving.withPermit(
-            Effect.flatMap(self.store.content(infoHash), (now) =>
-              self.store.commit([{ _tag: "SetFiles", infoHash, files: FolderMoving.cleared(now?.files ?? files) }])
-            )
-          )
+          SessionRecord.updateFiles(self, entry, FolderMoving.cleared)
         )
     )
     return found

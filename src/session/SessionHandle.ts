@@ -15,7 +15,7 @@ import * as FileRenaming from "./FileRenaming.ts"
 import * as FolderMoving from "./FolderMoving.ts"
 import * as Opening from "./Opening.ts"
 import * as Revisions from "./Revisions.ts"
-import type { SavedFiles, SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
+import type { SavedOptions, SavedTorrent, Wanted } from "./SavedTorrent.ts"
 import * as SessionAttention from "./SessionAttention.ts"
 import * as SessionContent from "./SessionContent.ts"
 import type { Entry } from "./SessionEntry.ts"
@@ -138,22 +138,6 @@ const recheck = (self: Program, entry: Entry) =>
       : Effect.mapError(torrent.recheck, notOpened(entry))
   )
 
-/** Changes what is saved about the files of a torrent, unless it was removed: it may have been added again. */
-const changeFiles = (
-  { saving, store }: Program,
-  entry: Entry,
-  change: (files: SavedFiles) => SavedFiles
-): Effect.Effect<void, SessionStoreError> => {
-  const { infoHash } = entry
-  return saving.withPermit(
-    Effect.flatMap(store.content(infoHash), (content) =>
-      content === undefined || entry.isGone
-        ? Effect.void
-        : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
-    )
-  )
-}
-
 const setFiles = <E>(self: Program, entry: Entry, choice: FileChoice<E>) =>
   withTorrent(self, entry, (torrent) => {
     const choosing = Effect.uninterruptibleMask((restore) =>
@@ -162,7 +146,7 @@ const setFiles = <E>(self: Program, entry: Entry, choice: FileChoice<E>) =>
         const priorities = yield* restore(Effect.flatMap(chosen, SessionInput.priorities))
         yield* restore(torrent.setPriorities(priorities))
         // Whoever asked may be gone meanwhile: the engine has it, so it is saved.
-        yield* changeFiles(self, entry, (files) => ({ ...files, priorities }))
+        yield* SessionRecord.updateFiles(self, entry, (files) => ({ ...files, priorities }))
       })
     )
     return Effect.andThen(entry.choosing.withPermit(choosing), untilKnown(torrent))
@@ -282,9 +266,9 @@ const renameFile = (self: Program, entry: Entry, file: number, path: ReadonlyArr
       yield* Effect.uninterruptible(
         Effect.gen(function* () {
           yield* Opening.close(self, entry)
-          yield* changeFiles(self, entry, (files) => ({ ...files, renaming }))
+          yield* SessionRecord.updateFiles(self, entry, (files) => ({ ...files, renaming }))
           const moved = yield* Effect.exit(FileRenaming.move(self.storage, found, renaming))
-          yield* changeFiles(self, entry, (files) =>
+          yield* SessionRecord.updateFiles(self, entry, (files) =>
             Exit.isSuccess(moved) ? FileRenaming.added(files, renaming) : FileRenaming.cleared(files)
           )
           yield* moved
@@ -323,13 +307,13 @@ const moveTo = (self: Program, entry: Entry, to: string | undefined) => {
       return self.folders.set(infoHash, to)
     }
     yield* FolderMoving.check(self, entry, found, to)
-    yield* changeFiles(self, entry, (files) => ({ ...files, moving: { to } }))
+    yield* SessionRecord.updateFiles(self, entry, (files) => ({ ...files, moving: { to } }))
     const after = (yield* self.store.content(infoHash))!
     // After any other failure the files may have left the old folder, so the move is finished when it is opened.
     yield* Effect.tapErrorTag(
       FolderMoving.run(self, entry, found, after.files, { to, isBegun: false }),
       "piecewise/StorageError",
-      () => Effect.ignore(changeFiles(self, entry, FolderMoving.cleared))
+      () => Effect.ignore(SessionRecord.updateFiles(self, entry, FolderMoving.cleared))
     )
   })
   const work = alone(

@@ -12,7 +12,7 @@ import type { PieceHasher } from "../hash/PieceHasher.ts"
 import type { ResumeStore } from "../resume/ResumeStore.ts"
 import type { Storage } from "../storage/Storage.ts"
 import type * as Revisions from "./Revisions.ts"
-import type { SavedLabel, SavedTorrent, SessionLimits, TrackerGoal, Unreadable } from "./SavedTorrent.ts"
+import type { SavedFiles, SavedLabel, SavedTorrent, SessionLimits, TrackerGoal, Unreadable } from "./SavedTorrent.ts"
 import * as SessionEntry from "./SessionEntry.ts"
 import type * as SessionEvents from "./SessionEvents.ts"
 import * as SessionQueue from "./SessionQueue.ts"
@@ -116,6 +116,22 @@ export const updateAllHeld = (
       })
     })
   )
+
+/** Changes what is saved about the files of a torrent, unless it was removed: it may have been added again. */
+export const updateFiles = (
+  { saving, store }: SessionRecord,
+  entry: Entry,
+  change: (files: SavedFiles) => SavedFiles
+): Effect.Effect<void, SessionStoreError> => {
+  const { infoHash } = entry
+  return saving.withPermit(
+    Effect.flatMap(store.content(infoHash), (content) =>
+      content === undefined || entry.isGone
+        ? Effect.void
+        : store.commit([{ _tag: "SetFiles", infoHash, files: change(content.files) }])
+    )
+  )
+}
 
 const isUnsaved = (
   { hasNewHosts, isGone, isUnsaved, keptSeedingMillis, saved }: Entry,
