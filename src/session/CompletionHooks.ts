@@ -63,7 +63,7 @@ const outputAfter = "200 millis"
 /** Secrets of this process that no command needs. */
 const secrets: ReadonlyArray<string> = ["PIECEWISE_IO_DAEMON_TOKEN", "PIECEWISE_SERVICE_TOKEN"]
 
-/** What a command is told of a torrent. It has the other variables of this process too. */
+/** The variables that name the torrent to a command. It has the other variables of this process too. */
 const ofTorrent = (directory: string, { infoHash, labels, name }: SessionStatus) => {
   // No variable can have a NUL. It is in no name that is shown, but a name of an earlier version may have one.
   const text = (value: string): string => value.replaceAll("\0", "\ufffd")
@@ -111,12 +111,12 @@ const run = (
       const reading = yield* Effect.forkScoped(errors.read, { startImmediately: true })
       const exit = yield* Effect.timeoutOption(child.exitCode, timeLimit)
       if (Option.isSome(exit)) yield* Effect.timeoutOption(Fiber.await(reading), outputAfter)
-      const told = { command, error: errors.text() }
+      const facts = { command, error: errors.text() }
       if (Option.isNone(exit)) {
-        return yield* Effect.logWarning("a completion hook took too long, and is ended", told)
+        return yield* Effect.logWarning("a completion hook took too long, and is ended", facts)
       }
-      if (exit.value === 0) return yield* Effect.logInfo("a completion hook has ended", told)
-      return yield* Effect.logWarning("a completion hook has failed", { ...told, exitCode: Number(exit.value) })
+      if (exit.value === 0) return yield* Effect.logInfo("a completion hook has ended", facts)
+      return yield* Effect.logWarning("a completion hook has failed", { ...facts, exitCode: Number(exit.value) })
     })
   ).pipe(
     Effect.catch(({ message }) => Effect.logWarning("a completion hook could not be run", { command, error: message })),

@@ -2,8 +2,8 @@
  * Moves the files of a torrent to another download folder. The torrent must not be in the engine.
  *
  * It is checked first, so that a move that must be refused leaves nothing behind if the process is killed. Then it has
- * four steps: what is to be done is saved, the files are put in the new folder, resume data is told what they look
- * like there, and they leave the old folder while the new one is saved. The storage can begin again after a kill at any
+ * four steps: what is to be done is saved, the files are put in the new folder, what they look like there is saved in
+ * resume data, and they leave the old folder while the new one is saved. The storage can begin again after a kill at any
  * moment, and until the last step nothing is gone from the old folder.
  */
 import * as Effect from "effect/Effect"
@@ -80,7 +80,7 @@ const isAway = Effect.fnUntraced(function* (
   })
 })
 
-/** Fails as the move to another folder would, before anything is saved or changed. */
+/** Fails with the `StorageError` that the move would fail with, before anything is saved or changed. */
 export const check = (
   { storage }: SessionRecord.SessionRecord,
   { infoHash, saved }: Entry,
@@ -96,9 +96,9 @@ export const check = (
 export const cleared = ({ moving: _, ...files }: SavedFiles): SavedFiles => files
 
 /**
- * Moves the files and saves that. `metainfo` has the paths that they have, and `files` what is saved of them. Fails with
- * `StorageError`: then all is in the old folder as it was, unless the move `isBegun`. An interruption is as a kill, and so
- * is a `SessionStoreError`: the files may have left the old folder.
+ * Moves the files and saves that. `metainfo` has the paths that they have, and `files` what is saved of them. If it fails
+ * with `StorageError`, all is in the old folder as it was, unless the move `isBegun`. After a `SessionStoreError` or an
+ * interruption, as after a kill, files may have left the old folder.
  */
 export const run = Effect.fnUntraced(function* (
   self: SessionRecord.SessionRecord,

@@ -18,7 +18,7 @@ interface Seen {
 
 /** The torrents as they were last seen. */
 export interface Revisions {
-  /** Tells a session from others, and from itself in another run. */
+  /** Distinguishes a session from others, and from itself in another run. */
   readonly session: string
   /** The number of the last change of any torrent. */
   last: number

@@ -1,9 +1,9 @@
 /**
- * Numbers of one run of a session, as texts that a client keeps and gives back: `RUN.NUMBER`. A text of another run, or of
- * a number that there was not yet, is told from those of this run. Plain code.
+ * Numbers of one run of a session, as texts that a client keeps and sends back: `RUN.NUMBER`. A text of another run, or
+ * of a number that there was not yet, is recognized. Plain code.
  */
 
-/** The text of a number. `run` tells a session from others, and from itself in another run. It has no dot. */
+/** The text of a number. `run` distinguishes a session from others, and from itself in another run. It has no dot. */
 export const textOf = (run: string, number: number): string => `${run}.${number}`
 
 /** The number in a text; `undefined` if it is of another run, no such text, or above `last`. */

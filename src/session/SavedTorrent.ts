@@ -97,7 +97,7 @@ export const SavedTorrent = Schema.Struct({
   addedAtMillis: Schema.Natural,
   /** When everything that is wanted was stored for the first time, here or in the client that it was imported from. */
   completedAtMillis: Schema.optional(Schema.Natural),
-  /** Whether somebody who waits for its completion (`Session.onCompleted`) has still to be told. Absent for false. */
+  /** Whether its completion has still to be reported to `Session.onCompleted`. Absent for false. */
   isCompletionDue: Schema.optional(Schema.Boolean),
   /** Absent while the metadata of a magnet link is not known. */
   progress: Schema.optional(Progress),

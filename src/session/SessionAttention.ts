@@ -1,6 +1,6 @@
 /**
  * What follows from what the torrents of a session do: their metadata, their completion and their failure are saved and
- * told.
+ * reported.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -97,7 +97,7 @@ const complete = Effect.fnUntraced(
     const isCompletionDue = self.completion !== undefined || undefined
     yield* SessionRecord.update(self, entry, (saved) => ({ ...saved, completedAtMillis, isCompletionDue }))
     SessionEvents.report(self.events, { infoHash, event: { _tag: "Completed" } })
-    yield* tellOfCompletion(self, entry)
+    yield* reportCompletion(self, entry)
   },
   (effect, _, entry) =>
     Effect.catch(effect, (error) => {
@@ -106,20 +106,20 @@ const complete = Effect.fnUntraced(
     })
 )
 
-/** Tells whoever waits for completions of a torrent's, if that is due, and saves when that has ended. */
-const tellOfCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
+/** Reports the completion of a torrent to whoever waits for it, if that is due, and saves that it was reported. */
+const reportCompletion = (self: Session, entry: Entry): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { completion } = self
     if (completion === undefined || entry.isGone || entry.saved.isCompletionDue !== true) return Effect.void
-    const telling = Effect.flatMap(SessionLooks.statusOf(self, entry), completion.use)
+    const reporting = Effect.flatMap(SessionLooks.statusOf(self, entry), completion.use)
     const saving = SessionRecord.update(self, entry, (saved) => ({ ...saved, isCompletionDue: undefined }))
-    // If that cannot be saved, or it is interrupted, it is told again in the next run.
-    const told = Effect.andThen(
-      Effect.catchDefect(telling, (defect) => Effect.logError(defect)),
+    // If that cannot be saved, or it is interrupted, the next run reports it again.
+    const reported = Effect.andThen(
+      Effect.catchDefect(reporting, (defect) => Effect.logError(defect)),
       saving
     )
-    const logged = Effect.catch(told, (error) =>
-      Effect.logWarning("it could not be saved that the completion of a torrent was told", error)
+    const logged = Effect.catch(reported, (error) =>
+      Effect.logWarning("it could not be saved that the completion of a torrent was reported", error)
     )
     return Effect.asVoid(Effect.forkIn(logged, completion.scope))
   })
@@ -139,7 +139,7 @@ export const onCompleted = Effect.fnUntraced(function* (
         if (self.completion === completion) self.completion = undefined
       })
   )
-  yield* Effect.forEach([...self.entries.values()], (entry) => tellOfCompletion(self, entry), { discard: true })
+  yield* Effect.forEach([...self.entries.values()], (entry) => reportCompletion(self, entry), { discard: true })
 })
 
 /** Notes that an error has ended a torrent, or kept it from the engine. */

@@ -1,6 +1,6 @@
 /**
  * The events of a session, numbered in their order, so that a reader that lost its connection goes on where it was, and
- * learns if it missed some. Plain code, but for the streams.
+ * learns if it missed some. Plain code, except the streams.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

@@ -48,8 +48,8 @@ export const SessionStatus = Schema.Struct({
 export type SessionStatus = typeof SessionStatus.Type
 
 /**
- * The schema of a moment in the life of a session, as a text that nobody need understand. It ends with the process: to a
- * session that was opened again it is unknown.
+ * The schema of a moment in the life of a session, as an opaque text. It ends with the process: a session that was opened
+ * again does not know it.
  */
 export const Revision = Schema.String
 
@@ -84,8 +84,8 @@ export const SessionChanges = Schema.Struct({
 export type SessionChanges = typeof SessionChanges.Type
 
 /**
- * The schema of which event it is, as a text that nobody need understand. It ends with the process: to a session that was
- * opened again it is unknown.
+ * The schema of which event it is, as an opaque text. It ends with the process: a session that was opened again does not
+ * know it.
  */
 export const EventId = Schema.String
 
@@ -112,7 +112,7 @@ export type SessionEvent = typeof SessionEvent.Type
 
 /**
  * The schema of a gap: events before this place are not kept any more. `Session.list` says what they have led to. The id
- * is that of the last of them, so whoever goes on from it is not told of the gap again.
+ * is that of the last of them, so whoever goes on from it does not hear of the gap again.
  */
 export const EventsMissed = Schema.Struct({ id: EventId, event: Schema.TaggedStruct("Missed", {}) })
 

@@ -341,7 +341,7 @@ export interface MoveOptions extends OpenOptions {
   readonly to: string | undefined
   /** Whether an earlier move of the same files between these folders may have been cut short. */
   readonly isBegun: boolean
-  /** Whether it is only found out if a move that is not begun would fail. Then nothing is changed; default false. */
+  /** Whether to check only if a move that is not begun would fail, and to change nothing; default false. */
   readonly isTrial?: boolean | undefined
 }
 
@@ -358,7 +358,7 @@ export interface MovedFile {
 export interface Move {
   /** Whether both folders are one, whatever their names: then nothing is moved, and no file is named. */
   readonly isOneFolder: boolean
-  /** Those of its files that exist, wherever they are set aside. A file of both kinds of place is here twice. */
+  /** Its files that exist, also those that are set aside. A file that is in its place and set aside is listed twice. */
   readonly files: ReadonlyArray<MovedFile>
   /** Removes its files and their empty folders from the old folder. Returns the paths that are left there. */
   readonly leave: Effect.Effect<ReadonlyArray<string>>

@@ -257,8 +257,8 @@ const removeFile = Effect.fnUntraced(function* (
   return []
 })
 
-/** Whether an item has its new name only kept for it: on a disk without links, a kill may leave an empty file there. */
-const isKept = ({ source, target }: Item): boolean =>
+/** Whether the new name of an item is only reserved: on a disk without links, a kill may leave an empty file there. */
+const isReserved = ({ source, target }: Item): boolean =>
   target?.stats.size === 0n && source !== undefined && source.stats.size > 0n
 
 /**
@@ -272,7 +272,8 @@ const checkBegun = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, to:
   for (const item of items) {
     const { path, source, target } = item
     if (source === undefined || target === undefined) continue
-    const isOurs = isKept(item) || isSameEntry(source.stats, target.stats) || (yield* isSameContent(fs, source, target))
+    const isOurs =
+      isReserved(item) || isSameEntry(source.stats, target.stats) || (yield* isSameContent(fs, source, target))
     if (isOurs) placed.push([item, target])
     else conflict ??= DownloadFolder.nameOf(to.folder, path)
   }
@@ -293,7 +294,7 @@ const place = Effect.fnUntraced(function* (
 ) {
   const { path, source, target } = item
   const name = DownloadFolder.nameOf(to.folder, path)
-  if (target !== undefined && isKept(item)) yield* FolderEntries.unlink(to.entries, target.place, name)
+  if (target !== undefined && isReserved(item)) yield* FolderEntries.unlink(to.entries, target.place, name)
   else if (target !== undefined) {
     // `checkBegun` has found that it is the same file.
     yield* clean(target.place) ?? Effect.void
@@ -326,7 +327,7 @@ const sync = Effect.fnUntraced(function* (fs: NodeFile.NodeFileSystem, { folder 
   }
 })
 
-/** What has nothing to do. */
+/** A move that has nothing to do. */
 const nothing: Move = { isOneFolder: true, files: [], leave: Effect.succeed([]) }
 
 /** Puts a torrent in another folder; see `Storage.move`. */
