@@ -3,7 +3,7 @@
  * are remembered for a while. Plain code.
  */
 import * as InfoHash from "../base/InfoHash.ts"
-import * as Run from "./Run.ts"
+import * as RunNumber from "./RunNumber.ts"
 import * as SessionQueue from "./SessionQueue.ts"
 import type { Revision, SessionChanges, SessionList, SessionStatus } from "./SessionStatus.ts"
 
@@ -70,11 +70,11 @@ export const remove = (self: Revisions, infoHash: InfoHash.InfoHash): void => {
   if (self.removed.length > maxRemoved) self.forgotten = self.removed.shift()!.number
 }
 
-const revisionOf = ({ last, session }: Revisions): Revision => Run.textOf(session, last)
+const revisionOf = ({ last, session }: Revisions): Revision => RunNumber.textOf(session, last)
 
 /** The number in a revision; `undefined` if it is of another session, or too old. */
 const numberIn = ({ forgotten, last, session }: Revisions, revision: Revision): number | undefined => {
-  const number = Run.numberIn(session, revision, last)
+  const number = RunNumber.numberIn(session, revision, last)
   return number === undefined || number < forgotten ? undefined : number
 }
 

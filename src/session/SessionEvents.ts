@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as EventLog from "../torrent/EventLog.ts"
-import * as Run from "./Run.ts"
+import * as RunNumber from "./RunNumber.ts"
 import type { EventId, EventsMissed, SessionEvent } from "./SessionStatus.ts"
 
 /** The events of one run. */
@@ -21,13 +21,13 @@ export const make = (run: string): SessionEvents => ({ run, last: 0, log: EventL
 
 /** Reports an event. */
 export const report = (self: SessionEvents, event: Omit<SessionEvent, "id">): void =>
-  EventLog.report(self.log, { id: Run.textOf(self.run, ++self.last), ...event })
+  EventLog.report(self.log, { id: RunNumber.textOf(self.run, ++self.last), ...event })
 
 /** The id of the last event, or of the moment before the first one. */
-export const lastId = ({ last, run }: SessionEvents): EventId => Run.textOf(run, last)
+export const lastId = ({ last, run }: SessionEvents): EventId => RunNumber.textOf(run, last)
 
 const missed = (self: SessionEvents, number: number): EventsMissed => ({
-  id: Run.textOf(self.run, number),
+  id: RunNumber.textOf(self.run, number),
   event: { _tag: "Missed" }
 })
 
@@ -35,13 +35,13 @@ const missed = (self: SessionEvents, number: number): EventsMissed => ({
 export const since = (self: SessionEvents, id: EventId | undefined): Stream.Stream<SessionEvent | EventsMissed> =>
   Stream.unwrap(
     Effect.sync(() => {
-      const asked = id === undefined ? self.last : Run.numberIn(self.run, id, self.last)
+      const asked = id === undefined ? self.last : RunNumber.numberIn(self.run, id, self.last)
       const events = EventLog.events<SessionEvent, EventsMissed>(self.log, () => following(self, asked))
       return Stream.mapAccum(
         events,
         () => asked ?? self.last,
         (number, event) => {
-          const own = Run.numberIn(self.run, event.id, self.last)!
+          const own = RunNumber.numberIn(self.run, event.id, self.last)!
           // A reader that lags misses the oldest of those that wait for it.
           const isNext = own <= number + 1 || event.event._tag === "Missed"
           return [own, isNext ? [event] : [missed(self, own - 1), event]] as const
