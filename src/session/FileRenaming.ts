@@ -10,7 +10,7 @@ import * as Result from "effect/Result"
 import * as FileLayout from "../metainfo/FileLayout.ts"
 import type { Metainfo } from "../metainfo/Metainfo.ts"
 import * as SafePath from "../metainfo/SafePath.ts"
-import type { FileFacts, Storage, StorageError } from "../storage/Storage.ts"
+import type { FileFacts, Storage, StorageError, TorrentStorage } from "../storage/Storage.ts"
 import * as Adoption from "../torrent/Adoption.ts"
 import * as SavedResume from "./SavedResume.ts"
 import type { RenamedFile, SavedFiles } from "./SavedTorrent.ts"
@@ -81,36 +81,39 @@ export const added = (files: SavedFiles, done: RenamedFile): SavedFiles => ({
 /** The choice with no file being renamed. */
 export const cleared = ({ renaming: _, ...files }: SavedFiles): SavedFiles => files
 
+/** What is at the path that a file has. */
+const lookAt = (storage: Storage["Service"], metainfo: Metainfo, file: number) =>
+  Effect.scoped(Effect.flatMap(storage.open(metainfo), ({ look }) => look([file]))).pipe(
+    Effect.map(([facts]): FileFacts | undefined => facts)
+  )
+
+/** Changes a file on the medium, with the torrent opened for that. */
+const change = (
+  storage: Storage["Service"],
+  metainfo: Metainfo,
+  file: number,
+  use: (torrent: TorrentStorage) => Effect.Effect<void, StorageError>
+): Effect.Effect<void, StorageError> =>
+  Effect.scoped(
+    Effect.flatMap(storage.open(metainfo), (torrent) => Effect.andThen(torrent.reserve([file]), use(torrent)))
+  )
+
 /** Moves a file on the medium. `metainfo` has the paths that there are. A file that does not exist is made there later. */
 export const move = (
   storage: Storage["Service"],
   metainfo: Metainfo,
   { file, path }: RenamedFile
-): Effect.Effect<void, StorageError> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const torrent = yield* storage.open(metainfo)
-      yield* torrent.reserve([file])
-      yield* torrent.rename(file, path)
-    })
-  )
+): Effect.Effect<void, StorageError> => change(storage, metainfo, file, (torrent) => torrent.rename(file, path))
 
 /** Whether the file at the new path is the torrent's own, which an interrupted renaming has moved there. */
-const wasMoved = (
-  self: Pick<SessionRecord, "resume" | "storage">,
-  metainfo: Metainfo,
-  file: number
-): Effect.Effect<boolean, StorageError> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const torrent = yield* self.storage.open(metainfo)
-      const [facts] = yield* torrent.look([file])
-      // It did not exist yet, so it will be made at its new path.
-      if (facts === undefined) return true
-      const data = yield* Effect.orElseSucceed(SavedResume.load(self, metainfo), () => undefined)
-      return Adoption.isRemembered(data?.files.get(file), facts)
-    })
-  )
+const wasMoved = (self: Pick<SessionRecord, "resume" | "storage">, metainfo: Metainfo, file: number) =>
+  Effect.gen(function* () {
+    const facts = yield* lookAt(self.storage, metainfo, file)
+    // It did not exist yet, so it will be made at its new path.
+    if (facts === undefined) return true
+    const data = yield* Effect.orElseSucceed(SavedResume.load(self, metainfo), () => undefined)
+    return Adoption.isRemembered(data?.files.get(file), facts)
+  })
 
 /**
  * Finishes a renaming that a kill has interrupted, and returns the choice after it: the file has its new path, unless
@@ -122,20 +125,18 @@ export const finish = Effect.fnUntraced(function* (
   files: SavedFiles,
   renaming: RenamedFile
 ): Effect.fn.Return<SavedFiles, StorageError> {
+  const { storage } = self
+  const { file } = renaming
   const before = apply(metainfo, files)
   const done = added(files, renaming)
-  const [found] = yield* Effect.scoped(Effect.flatMap(self.storage.open(before), ({ look }) => look([renaming.file])))
-  if (found === undefined) {
-    return (yield* wasMoved(self, apply(metainfo, done), renaming.file)) ? done : cleared(files)
-  }
-  return yield* move(self.storage, before, renaming).pipe(
+  const after = apply(metainfo, done)
+  const found = yield* lookAt(storage, before, file)
+  if (found === undefined) return (yield* wasMoved(self, after, file)) ? done : cleared(files)
+  return yield* move(storage, before, renaming).pipe(
     Effect.as(done),
     Effect.catchIf(
       ({ reason }) => reason._tag === "FileExists",
-      () =>
-        Effect.map(leave(self.storage, before, apply(metainfo, done), found), (hasLeft) =>
-          hasLeft ? done : cleared(files)
-        )
+      () => Effect.map(dropOldName(storage, before, after, found), (isDone) => (isDone ? done : cleared(files)))
     )
   )
 })
@@ -144,22 +145,15 @@ export const finish = Effect.fnUntraced(function* (
  * Removes the old name of a file that has both names, as a kill leaves it: a disk gives it the new one before it takes
  * the old one away. Returns whether that is so. Names that a disk may confuse are one, so they are left alone.
  */
-const leave = (
+const dropOldName = Effect.fnUntraced(function* (
   storage: Storage["Service"],
   before: Metainfo,
   after: Metainfo,
   { file, identity }: FileFacts
-): Effect.Effect<boolean, StorageError> =>
-  Effect.gen(function* () {
-    const [there] = yield* Effect.scoped(Effect.flatMap(storage.open(after), ({ look }) => look([file])))
-    const isOne = keyOf(FileLayout.pathOf(before.layout, file)) === keyOf(FileLayout.pathOf(after.layout, file))
-    if (isOne || there === undefined || there.identity !== identity || there.otherNames === 0) return false
-    yield* Effect.scoped(
-      Effect.gen(function* () {
-        const torrent = yield* storage.open(before)
-        yield* torrent.reserve([file])
-        yield* torrent.remove([file])
-      })
-    )
-    return true
-  })
+): Effect.fn.Return<boolean, StorageError> {
+  const there = yield* lookAt(storage, after, file)
+  const isOne = keyOf(FileLayout.pathOf(before.layout, file)) === keyOf(FileLayout.pathOf(after.layout, file))
+  if (isOne || there === undefined || there.identity !== identity || there.otherNames === 0) return false
+  yield* change(storage, before, file, (torrent) => torrent.remove([file]))
+  return true
+})
